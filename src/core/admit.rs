@@ -1,0 +1,202 @@
+//! Whether a principal may log in as a role.
+
+use std::fmt;
+
+use crate::guid::ObjectId;
+use crate::label::Binding;
+use crate::principal::{Kind, Principal};
+use crate::refusal::Refusal;
+use crate::time::UnixTime;
+
+/// Length at which PostgreSQL cuts names: `NAMEDATALEN - 1`.
+const MAX_NAME_BYTES: usize = 63;
+
+/// What the catalog says of a role, read at this very login.
+#[derive(Clone, Debug)]
+pub struct RoleFacts {
+    /// `pg_authid.oid`.
+    pub oid: u32,
+    /// `pg_authid.rolname`.
+    pub name: String,
+    /// The role's security label.
+    pub binding: Binding,
+    /// Whether it is a *direct* member of `azure_ad_user`.
+    pub is_member: bool,
+    /// Whether it is a direct member of `azure_ad_admin`.
+    pub is_admin: bool,
+    /// Whether its label or `azure_ad_mfa` demands multi-factor authentication.
+    pub needs_mfa: bool,
+    /// `rolcanlogin`.
+    pub can_login: bool,
+    /// `rolsuper`.
+    pub is_superuser: bool,
+    /// `rolvaliduntil`, whole seconds; `None` for no limit.
+    pub valid_until: Option<UnixTime>,
+}
+
+/// The settings that decide which roles are admitted how.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmitPolicy {
+    /// `pgaad.name_match`.
+    pub name_match: bool,
+    /// `pgaad.group_name_match`.
+    pub group_name_match: bool,
+    /// `pgaad.allow_superuser`.
+    pub allow_superuser: bool,
+}
+
+/// The rule that bound the token to the role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The label's object (or client) id.
+    Id,
+    /// The label's group id, found in the token's `groups`.
+    Group,
+    /// The role's name.
+    Name,
+    /// The role's name, found in the token's `groups`.
+    GroupName,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Id => "id",
+            Self::Group => "group",
+            Self::Name => "name",
+            Self::GroupName => "group_name",
+        })
+    }
+}
+
+/// A login that may go on. [`admit`] is its only maker.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    role_oid: u32,
+    principal: Principal,
+    rule: Rule,
+}
+
+impl Admission {
+    /// The role it is for, and no other.
+    pub fn role_oid(&self) -> u32 {
+        self.role_oid
+    }
+
+    /// Who logs in.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Why it is this role.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+}
+
+/// Decides whether `principal` may log in as `role` at `now`.
+///
+/// `role` is `None` when there is no role of the name the client asked for.
+///
+/// # Errors
+/// The first check that fails, in the order of the code below.
+pub fn admit(
+    principal: Principal,
+    role: Option<&RoleFacts>,
+    policy: AdmitPolicy,
+    now: UnixTime,
+) -> Result<Admission, Refusal> {
+    let role = role.ok_or(Refusal::RoleMissing)?;
+    if !role.is_member {
+        return Err(Refusal::RoleNotMember);
+    }
+    if !role.can_login {
+        return Err(Refusal::RoleNologin);
+    }
+    if role.is_superuser && !policy.allow_superuser {
+        return Err(Refusal::RoleSuperuser);
+    }
+    if role.valid_until.is_some_and(|until| now >= until) {
+        return Err(Refusal::RoleExpired);
+    }
+    let rule = bind(&principal, role, policy)?;
+    if role.needs_mfa {
+        check_mfa(&principal)?;
+    }
+    Ok(Admission { role_oid: role.oid, principal, rule })
+}
+
+/// The binding table: by object id wherever there is one, by name only where there is none.
+fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
+    match role.binding {
+        Binding::User(object_id) => {
+            expect_kind(principal, Kind::User)?;
+            if principal.object_id() != object_id {
+                return Err(Refusal::PrincipalMismatch { oid: principal.object_id() });
+            }
+            Ok(Rule::Id)
+        }
+        Binding::Service { object_id, client_id } => {
+            expect_kind(principal, Kind::App)?;
+            if principal.object_id() != object_id && principal.client_id() != client_id {
+                return Err(Refusal::PrincipalMismatch { oid: principal.object_id() });
+            }
+            Ok(Rule::Id)
+        }
+        Binding::Group(group) => {
+            if principal.groups().iter().any(|found| found.parse::<ObjectId>() == Ok(group)) {
+                return Ok(Rule::Group);
+            }
+            Err(if principal.has_groups_elsewhere() {
+                Refusal::GroupsOverage
+            } else {
+                Refusal::NotInGroup { group }
+            })
+        }
+        Binding::Name => bind_by_name(principal, role, policy),
+    }
+}
+
+/// Names are compared byte for byte, and never for an administrator: names can be given again, ids cannot.
+fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
+    if role.name.len() >= MAX_NAME_BYTES {
+        return Err(Refusal::NameTooLong);
+    }
+    if policy.name_match && !role.is_admin {
+        let named = match principal.kind() {
+            Kind::User => principal.user_name() == Some(role.name.as_str()),
+            Kind::App => {
+                role.name == principal.client_id().to_string()
+                    || role.name == principal.object_id().to_string()
+            }
+        };
+        if named {
+            return Ok(Rule::Name);
+        }
+        if policy.group_name_match {
+            if principal.groups().contains(&role.name) {
+                return Ok(Rule::GroupName);
+            }
+            if principal.has_groups_elsewhere() {
+                return Err(Refusal::GroupsOverage);
+            }
+        }
+    }
+    Err(Refusal::RoleNotBound {
+        oid: principal.object_id(),
+        client_id: principal.client_id(),
+        kind: principal.kind(),
+    })
+}
+
+fn expect_kind(principal: &Principal, kind: Kind) -> Result<(), Refusal> {
+    if principal.kind() == kind { Ok(()) } else { Err(Refusal::KindMismatch { kind: principal.kind() }) }
+}
+
+fn check_mfa(principal: &Principal) -> Result<(), Refusal> {
+    match principal.methods() {
+        None => Err(Refusal::MfaUnknown),
+        Some(methods) if methods.iter().any(|method| method == "mfa") => Ok(()),
+        Some(_) => Err(Refusal::MfaMissing),
+    }
+}

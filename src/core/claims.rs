@@ -1,0 +1,133 @@
+//! The claims of a signed payload, each with its type, in Entra's words
+//! (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>).
+
+use std::str::FromStr;
+
+use crate::guid::{ClientId, ObjectId, TenantId};
+use crate::json::{Json, Object};
+use crate::refusal::{ClaimName, Refusal};
+use crate::time::UnixTime;
+use crate::token::SignedPayload;
+
+/// The claims as they stand in the payload: types are right, nothing is compared to anything yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Claims {
+    pub(crate) iss: String,
+    pub(crate) aud: Vec<String>,
+    pub(crate) exp: UnixTime,
+    pub(crate) nbf: UnixTime,
+    pub(crate) tid: TenantId,
+    pub(crate) oid: Option<ObjectId>,
+    pub(crate) ver: String,
+    pub(crate) idtyp: Option<String>,
+    pub(crate) scp: Option<String>,
+    pub(crate) appid: Option<ClientId>,
+    pub(crate) azp: Option<ClientId>,
+    pub(crate) upn: Option<String>,
+    pub(crate) unique_name: Option<String>,
+    pub(crate) preferred_username: Option<String>,
+    pub(crate) uti: Option<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) has_groups_elsewhere: bool,
+    pub(crate) amr: Option<Vec<String>>,
+}
+
+impl Claims {
+    /// Reads the payload.
+    ///
+    /// # Errors
+    /// [`Refusal::PayloadInvalid`] unless it is one JSON object without duplicate members (RFC 7519 §7.2),
+    /// [`Refusal::ClaimMissing`] and [`Refusal::ClaimInvalid`] for the first claim that is.
+    pub(crate) fn read(payload: &SignedPayload) -> Result<Self, Refusal> {
+        let object = Object::read(payload.as_bytes()).ok_or(Refusal::PayloadInvalid)?;
+        let claims = Reader { object: &object };
+        let read = Self {
+            iss: claims.required("iss", claims.text("iss")?)?,
+            aud: claims.required("aud", claims.text_or_texts("aud")?)?,
+            exp: claims.required("exp", claims.time("exp")?)?,
+            nbf: claims.required("nbf", claims.time("nbf")?)?,
+            tid: claims.required("tid", claims.id("tid")?)?,
+            oid: claims.id("oid")?,
+            ver: claims.required("ver", claims.text("ver")?)?,
+            idtyp: claims.text("idtyp")?,
+            scp: claims.text("scp")?,
+            appid: claims.id("appid")?,
+            azp: claims.id("azp")?,
+            upn: claims.text("upn")?,
+            unique_name: claims.text("unique_name")?,
+            preferred_username: claims.text("preferred_username")?,
+            uti: claims.text("uti")?,
+            groups: claims.texts("groups")?.unwrap_or_default(),
+            has_groups_elsewhere: claims.has_groups_elsewhere()?,
+            amr: claims.texts("amr")?,
+        };
+        // Not used in the decision, but a token that has them wrong is not one of Entra's.
+        claims.time("iat")?;
+        claims.text("sub")?;
+        claims.texts("roles")?;
+        Ok(read)
+    }
+}
+
+struct Reader<'a> {
+    object: &'a Object<'a>,
+}
+
+impl Reader<'_> {
+    fn required<T>(&self, claim: ClaimName, value: Option<T>) -> Result<T, Refusal> {
+        value.ok_or(Refusal::ClaimMissing { claim })
+    }
+
+    fn text(&self, claim: ClaimName) -> Result<Option<String>, Refusal> {
+        self.read(claim, |value| value.as_text().map(str::to_owned))
+    }
+
+    fn id<T: FromStr>(&self, claim: ClaimName) -> Result<Option<T>, Refusal> {
+        self.read(claim, |value| value.as_text()?.parse().ok())
+    }
+
+    /// A NumericDate in whole seconds, as Entra writes it; fractions and exponents are refused.
+    fn time(&self, claim: ClaimName) -> Result<Option<UnixTime>, Refusal> {
+        self.read(claim, |value| match value {
+            Json::Integer(seconds) if *seconds >= 0 => Some(UnixTime::new(*seconds)),
+            _ => None,
+        })
+    }
+
+    fn texts(&self, claim: ClaimName) -> Result<Option<Vec<String>>, Refusal> {
+        self.read(claim, |value| {
+            value.as_array()?.iter().map(|item| item.as_text().map(str::to_owned)).collect()
+        })
+    }
+
+    /// `aud` is one string or an array of strings (RFC 7519 §4.1.3).
+    fn text_or_texts(&self, claim: ClaimName) -> Result<Option<Vec<String>>, Refusal> {
+        match self.object.member(claim) {
+            Some(Json::Text(text)) => Ok(Some(vec![text.clone().into_owned()])),
+            _ => self.texts(claim),
+        }
+    }
+
+    /// Group overage: the groups did not fit and are to be asked for elsewhere. Said by
+    /// `_claim_names.groups`, or by `hasgroups` in tokens of the implicit flow.
+    fn has_groups_elsewhere(&self) -> Result<bool, Refusal> {
+        let named = self.read("_claim_names", |value| Some(value.as_object()?.member("groups").is_some()))?;
+        let hinted = self.read("hasgroups", |value| match value {
+            Json::Bool(hint) => Some(*hint),
+            Json::Text(text) => text.parse().ok(),
+            _ => None,
+        })?;
+        Ok(named == Some(true) || hinted == Some(true))
+    }
+
+    fn read<T>(
+        &self,
+        claim: ClaimName,
+        typed: impl FnOnce(&Json<'_>) -> Option<T>,
+    ) -> Result<Option<T>, Refusal> {
+        match self.object.member(claim) {
+            None => Ok(None),
+            Some(value) => typed(value).map(Some).ok_or(Refusal::ClaimInvalid { claim }),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The tenant's signing keys: checked once, when they are imported from a JWK set (RFC 7517).
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::inline::Inline;
+use crate::json::{Json, Object};
+use crate::token::KeyName;
+
+/// Most keys a set may have; Entra publishes about half a dozen.
+pub const MAX_KEYS: usize = 64;
+
+/// One RSA public key that passed every check of the import.
+///
+/// Plain data of fixed size, so that it can live in shared memory. [`KeySet::import`] is its only maker.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SigningKey {
+    kid: Inline<128>,
+    x5t: Inline<64>,
+    /// Big-endian, no leading zero, 2048 to 8192 bits.
+    modulus: Inline<1024>,
+    /// Big-endian, 3 or 65537.
+    exponent: Inline<3>,
+    /// Entra's extension to RFC 7517: who may issue tokens with this key; empty when the key does not say.
+    issuer: Inline<256>,
+}
+
+impl SigningKey {
+    /// The key's id.
+    pub fn kid(&self) -> &str {
+        self.kid.as_str()
+    }
+
+    /// The modulus, big-endian.
+    pub fn modulus(&self) -> &[u8] {
+        self.modulus.as_bytes()
+    }
+
+    /// The public exponent, big-endian.
+    pub fn exponent(&self) -> &[u8] {
+        self.exponent.as_bytes()
+    }
+
+    /// The modulus' length in bits.
+    pub fn bits(&self) -> usize {
+        bit_length(self.modulus())
+    }
+
+    /// The issuer this key signs for, `{tenantid}` standing for any tenant of it; `None` when the key set does not say.
+    pub fn issuer(&self) -> Option<&str> {
+        (!self.issuer.is_empty()).then(|| self.issuer.as_str())
+    }
+
+    /// Whether a token means this key. Ids are compared byte for byte.
+    pub fn answers_to(&self, name: KeyName<'_>) -> bool {
+        match name {
+            KeyName::Kid(kid) => self.kid.as_bytes() == kid.as_bytes(),
+            KeyName::Thumbprint(x5t) => !self.x5t.is_empty() && self.x5t.as_bytes() == x5t.as_bytes(),
+        }
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({:?}, {} bits)", self.kid, self.bits())
+    }
+}
+
+/// Why one key of a set does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// The entry is no JSON object, or a member has the wrong type or too many bytes.
+    Malformed,
+    /// No `kid`, an empty one, or one of more than 128 bytes.
+    NoKeyId,
+    /// `kty` is not `RSA`; `oct` and elliptic curves among others.
+    NotRsa,
+    /// The entry carries private or symmetric parts (`d`, `p`, `k`, …): a leaked key must not be used.
+    PrivateParts,
+    /// `use`, `key_ops` or `alg` say that it is not for verifying RS256.
+    WrongPurpose,
+    /// The modulus is even, has a leading zero, or not 2048 to 8192 bits.
+    WeakModulus,
+    /// The exponent is neither 3 nor 65537.
+    WrongExponent,
+    /// The modulus has the ROCA fingerprint (CVE-2017-15361): its private key can be computed.
+    Roca,
+    /// Another key of the set has the same `kid` and different numbers: neither counts.
+    Ambiguous,
+}
+
+/// Why a whole document is no usable key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySetFault {
+    /// Not a JSON object with an array `keys`, or a member named twice anywhere.
+    Malformed,
+    /// More than [`MAX_KEYS`] entries.
+    TooManyKeys,
+    /// No entry, or none that passed the checks.
+    NoUsableKey,
+}
+
+impl KeySetFault {
+    /// A stable name for logs and `pgaad.status`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "keys_malformed",
+            Self::TooManyKeys => "keys_too_many",
+            Self::NoUsableKey => "keys_unusable",
+        }
+    }
+}
+
+/// The keys of one document that passed, and why the others did not.
+#[derive(Clone, Debug)]
+pub struct KeySet {
+    keys: Vec<SigningKey>,
+    faults: Vec<KeyFault>,
+}
+
+impl KeySet {
+    /// Reads a JWK set (RFC 7517 §5) and keeps the keys that may sign our tokens.
+    ///
+    /// # Errors
+    /// [`KeySetFault`] when the document is none or leaves no key; a single bad key does not spoil the others.
+    pub fn import(document: &[u8]) -> Result<Self, KeySetFault> {
+        let object = Object::read(document).ok_or(KeySetFault::Malformed)?;
+        let entries = object.member("keys").and_then(Json::as_array).ok_or(KeySetFault::Malformed)?;
+        if entries.len() > MAX_KEYS {
+            return Err(KeySetFault::TooManyKeys);
+        }
+        let mut keys: Vec<SigningKey> = Vec::with_capacity(entries.len());
+        let mut faults = Vec::new();
+        for entry in entries {
+            match import_key(entry) {
+                Ok(key) => keys.push(key),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        let all = keys.clone();
+        keys.retain(|key| {
+            let clear = all.iter().all(|other| other.kid != key.kid || same_numbers(other, key));
+            if !clear {
+                faults.push(KeyFault::Ambiguous);
+            }
+            clear
+        });
+        keys.dedup_by(|one, other| one.kid == other.kid);
+        if keys.is_empty() {
+            return Err(KeySetFault::NoUsableKey);
+        }
+        Ok(Self { keys, faults })
+    }
+
+    /// The usable keys, at least one and at most [`MAX_KEYS`].
+    pub fn keys(&self) -> &[SigningKey] {
+        &self.keys
+    }
+
+    /// Why entries were left out, one each.
+    pub fn faults(&self) -> &[KeyFault] {
+        &self.faults
+    }
+
+    /// The key that a token means.
+    pub fn find(&self, name: KeyName<'_>) -> Option<&SigningKey> {
+        self.keys.iter().find(|key| key.answers_to(name))
+    }
+}
+
+fn same_numbers(one: &SigningKey, other: &SigningKey) -> bool {
+    one.modulus == other.modulus && one.exponent == other.exponent && one.issuer == other.issuer
+}
+
+/// The checks of one key, in the order of RFC 7517 §4, then RFC 7518 §6.3.1, then the numbers.
+fn import_key(entry: &Json<'_>) -> Result<SigningKey, KeyFault> {
+    const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+    let jwk = entry.as_object().ok_or(KeyFault::Malformed)?;
+    let text = |member: &str| match jwk.member(member) {
+        None => Ok(None),
+        Some(value) => value.as_text().map(Some).ok_or(KeyFault::Malformed),
+    };
+    if PRIVATE.iter().any(|part| jwk.member(part).is_some()) {
+        return Err(KeyFault::PrivateParts);
+    }
+    if text("kty")? != Some("RSA") {
+        return Err(KeyFault::NotRsa);
+    }
+    if text("use")?.is_some_and(|purpose| purpose != "sig") {
+        return Err(KeyFault::WrongPurpose);
+    }
+    if let Some(operations) = jwk.member("key_ops") {
+        let operations = operations.as_array().ok_or(KeyFault::Malformed)?;
+        if !operations.iter().any(|operation| operation.as_text() == Some("verify")) {
+            return Err(KeyFault::WrongPurpose);
+        }
+    }
+    if text("alg")?.is_some_and(|alg| alg != "RS256") {
+        return Err(KeyFault::WrongPurpose);
+    }
+    let kid = text("kid")?.filter(|kid| !kid.is_empty()).ok_or(KeyFault::NoKeyId)?;
+    let kid = Inline::new(kid.as_bytes()).ok_or(KeyFault::NoKeyId)?;
+    let modulus = base64url_uint(text("n")?).ok_or(KeyFault::WeakModulus)?;
+    let exponent = base64url_uint(text("e")?).ok_or(KeyFault::WrongExponent)?;
+
+    if !(2048..=8192).contains(&bit_length(&modulus)) || modulus.last().is_none_or(|low| low & 1 == 0) {
+        return Err(KeyFault::WeakModulus);
+    }
+    if exponent != [3] && exponent != [1, 0, 1] {
+        return Err(KeyFault::WrongExponent);
+    }
+    if has_roca_fingerprint(&modulus) {
+        return Err(KeyFault::Roca);
+    }
+    let bounded = |member| text(member).map(|value| value.unwrap_or_default());
+    Ok(SigningKey {
+        kid,
+        x5t: Inline::new(bounded("x5t")?.as_bytes()).ok_or(KeyFault::Malformed)?,
+        modulus: Inline::new(&modulus).ok_or(KeyFault::WeakModulus)?,
+        exponent: Inline::new(&exponent).ok_or(KeyFault::WrongExponent)?,
+        issuer: Inline::new(bounded("issuer")?.as_bytes()).ok_or(KeyFault::Malformed)?,
+    })
+}
+
+/// Base64urlUInt of RFC 7518 §2: big-endian, in the fewest octets; `None` for anything else, zero included.
+fn base64url_uint(text: Option<&str>) -> Option<Vec<u8>> {
+    let bytes = URL_SAFE_NO_PAD.decode(text?).ok()?;
+    bytes.first().is_some_and(|high| *high != 0).then_some(bytes)
+}
+
+/// Length in bits of a big-endian number without leading zero octets.
+fn bit_length(number: &[u8]) -> usize {
+    let unused = number.first().map_or(0, |high| high.leading_zeros());
+    (number.len() * 8).saturating_sub(usize::try_from(unused).unwrap_or_default())
+}
+
+/// Whether `modulus` could come from Infineon's flawed generator, whose primes are all of the form
+/// `k·M + 65537^a mod M`, `M` a primorial: then the modulus is a power of 65537 modulo each small
+/// prime (Nemec et al., "The Return of Coppersmith's Attack", CCS 2017, §4; CVE-2017-15361).
+///
+/// A sound key passes for one with a probability of about 2⁻²⁷.
+fn has_roca_fingerprint(modulus: &[u8]) -> bool {
+    const PRIMES: [u32; 38] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101,
+        103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+    ];
+    PRIMES.iter().all(|&prime| {
+        let residue = modulus.iter().fold(0, |sum, &byte| (sum * 256 + u32::from(byte)) % prime);
+        let mut power = 1;
+        (0..prime).any(|_| {
+            power = power * 65537 % prime;
+            power == residue
+        })
+    })
+}

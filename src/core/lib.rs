@@ -1,0 +1,32 @@
+//! The decision of pgaad: from the bytes a client sent as its password to an admitted role.
+//!
+//! ```text
+//! bytes ─▶ RawToken ─parse─▶ UnverifiedToken ─verify(key, policy, now)─▶ VerifiedClaims ─▶ Principal
+//!       ─admit(role facts, policy, now)─▶ Admission
+//! ```
+//!
+//! Every arrow is the only maker of the type it points to, so no step can be skipped and still
+//! compile. Time, keys and policy are arguments: this crate has no clock, no network, no
+//! environment and no PostgreSQL. Every "no" is a [`Refusal`] with a stable code.
+
+#![forbid(unsafe_code)]
+
+pub mod admit;
+pub mod claims;
+pub mod event;
+pub mod guid;
+pub mod inline;
+pub mod keys;
+pub mod label;
+pub mod principal;
+pub mod refresh;
+pub mod refusal;
+pub mod snapshot;
+pub mod tenant;
+pub mod time;
+pub mod token;
+pub mod verify;
+
+mod json;
+
+pub use refusal::Refusal;

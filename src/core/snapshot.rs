@@ -1,0 +1,66 @@
+//! The last good key set as it is kept on disk, so that a restart while the provider is away locks nobody out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{KeySet, KeySetFault};
+use crate::tenant::Tenant;
+use crate::time::UnixTime;
+
+/// A key set document with its origin and age. Public keys only; nothing in it is secret, but
+/// whoever can write it decides which keys are trusted, so it lives in the data directory.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    authority: String,
+    tenant: String,
+    fetched_at: i64,
+    /// The provider's document as it came; imported again with all checks when it is read.
+    jwks: String,
+}
+
+/// Why a snapshot is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotFault {
+    /// Not the JSON this module writes.
+    Malformed,
+    /// Taken for another authority or tenant.
+    OtherTenant,
+    /// Dated in the future: its age cannot be told.
+    FromTheFuture,
+    /// The document inside is no usable key set.
+    Keys(KeySetFault),
+}
+
+impl Snapshot {
+    /// The document `jwks`, fetched for `tenant` at `fetched_at`.
+    pub fn new(tenant: &Tenant, fetched_at: UnixTime, jwks: String) -> Self {
+        Self {
+            authority: tenant.authority().as_str().to_owned(),
+            tenant: tenant.id().to_string(),
+            fetched_at: fetched_at.seconds(),
+            jwks,
+        }
+    }
+
+    /// The file's content.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+
+    /// Reads the file's content back for `tenant`.
+    ///
+    /// # Errors
+    /// [`SnapshotFault`] when the file is damaged or was not made for this tenant.
+    pub fn read(content: &[u8], tenant: &Tenant, now: UnixTime) -> Result<(KeySet, UnixTime), SnapshotFault> {
+        let snapshot: Self = serde_json::from_slice(content).map_err(|_| SnapshotFault::Malformed)?;
+        if snapshot.authority != tenant.authority().as_str() || snapshot.tenant != tenant.id().to_string() {
+            return Err(SnapshotFault::OtherTenant);
+        }
+        let fetched_at = UnixTime::new(snapshot.fetched_at);
+        if fetched_at > now {
+            return Err(SnapshotFault::FromTheFuture);
+        }
+        let keys = KeySet::import(snapshot.jwks.as_bytes()).map_err(SnapshotFault::Keys)?;
+        Ok((keys, fetched_at))
+    }
+}

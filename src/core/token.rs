@@ -1,0 +1,188 @@
+//! The password as received, and the token it may be: a JWS in compact form (RFC 7515 §7.1).
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use zeroize::Zeroizing;
+
+use crate::json::Object;
+use crate::keys::SigningKey;
+use crate::refusal::Refusal;
+
+/// The bytes of a password message, wiped from memory when dropped. Does not print.
+pub struct RawToken(Zeroizing<Vec<u8>>);
+
+impl RawToken {
+    /// Takes over the password as received.
+    ///
+    /// # Errors
+    /// [`Refusal::NoToken`] when there are no bytes, [`Refusal::TokenTooLarge`] when they are more than `max_bytes`.
+    pub fn new(bytes: Vec<u8>, max_bytes: usize) -> Result<Self, Refusal> {
+        let bytes = Zeroizing::new(bytes);
+        if bytes.is_empty() {
+            return Err(Refusal::NoToken);
+        }
+        if bytes.len() > max_bytes {
+            return Err(Refusal::TokenTooLarge { bytes: bytes.len() });
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Debug for RawToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawToken({} bytes)", self.0.len())
+    }
+}
+
+/// How a token names the key that signed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyName<'a> {
+    /// The header's `kid` (RFC 7515 §4.1.4).
+    Kid(&'a str),
+    /// The header's `x5t`, in tokens that have no `kid` (RFC 7515 §4.1.7), as old v1 tokens.
+    Thumbprint(&'a str),
+}
+
+/// The header, as far as it says anything we act upon.
+#[derive(Debug)]
+struct Header {
+    kid: Option<String>,
+    x5t: Option<String>,
+    typed: bool,
+}
+
+/// A token whose form is right. Nothing is verified: it cannot answer any question about who the client is.
+pub struct UnverifiedToken<'a> {
+    header: Header,
+    /// `BASE64URL(header) || '.' || BASE64URL(payload)` (RFC 7515 §5.1).
+    signing_input: &'a [u8],
+    signature: &'a str,
+    payload: Zeroizing<Vec<u8>>,
+}
+
+/// A payload whose signature was verified; its claims are not yet looked at.
+#[derive(Debug)]
+pub struct SignedPayload {
+    bytes: Zeroizing<Vec<u8>>,
+    typed: bool,
+}
+
+impl<'a> UnverifiedToken<'a> {
+    /// Splits a compact JWS into header, payload and signature, and reads the header.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] unless there are exactly three parts of strict base64url: no padding, no
+    /// white space, canonical last character (RFC 7515 §2, RFC 4648 §5), the first of them a JSON object.
+    /// [`Refusal::CriticalHeader`], [`Refusal::ForbiddenHeader`], [`Refusal::UnsupportedAlgorithm`] and
+    /// [`Refusal::HeaderInvalid`] for what the header says.
+    pub fn parse(raw: &'a RawToken) -> Result<Self, Refusal> {
+        let text = std::str::from_utf8(&raw.0).map_err(|_| Refusal::Malformed)?;
+        let (signing_input, signature) = text.rsplit_once('.').ok_or(Refusal::Malformed)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(Refusal::Malformed)?;
+        if payload.contains('.') {
+            return Err(Refusal::Malformed);
+        }
+        let header = base64url(header)?;
+        let payload = Zeroizing::new(base64url(payload)?);
+        if signature.is_empty() {
+            // `alg: none` has this shape (RFC 7519 §6); say so when the header is the cause.
+            Header::read(&header)?;
+            return Err(Refusal::Malformed);
+        }
+        base64url(signature)?;
+        Ok(Self {
+            header: Header::read(&header)?,
+            signing_input: signing_input.as_bytes(),
+            signature,
+            payload,
+        })
+    }
+
+    /// The name of the key to look for: `kid`, or `x5t` where there is none. The parser saw to it that one is there.
+    pub fn key_name(&self) -> KeyName<'_> {
+        match (&self.header.kid, &self.header.x5t) {
+            (Some(kid), _) => KeyName::Kid(kid),
+            (None, x5t) => KeyName::Thumbprint(x5t.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Checks the signature with `key` as RS256, whatever the header says, and gives the payload out.
+    ///
+    /// # Errors
+    /// [`Refusal::BadSignature`] unless `key` made the signature over these very bytes (RFC 7515 §5.2 step 8).
+    pub fn verify_signature(self, key: &SigningKey) -> Result<SignedPayload, Refusal> {
+        let key = DecodingKey::from_rsa_raw_components(key.modulus(), key.exponent());
+        match jsonwebtoken::crypto::verify(self.signature, self.signing_input, &key, Algorithm::RS256) {
+            Ok(true) => Ok(SignedPayload { bytes: self.payload, typed: self.header.typed }),
+            Ok(false) | Err(_) => Err(Refusal::BadSignature),
+        }
+    }
+}
+
+impl fmt::Debug for UnverifiedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedToken").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl SignedPayload {
+    /// The payload's bytes: JSON, if it is a JWT.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether the header said `typ: JWT` or `typ: at+jwt`.
+    pub fn is_typed(&self) -> bool {
+        self.typed
+    }
+}
+
+impl Header {
+    /// Reads a header, deny by default: a member that is not known refuses the token.
+    fn read(json: &[u8]) -> Result<Self, Refusal> {
+        let object = Object::read(json).ok_or(Refusal::Malformed)?;
+        if object.member("crit").is_some() {
+            return Err(Refusal::CriticalHeader);
+        }
+        for name in object.names() {
+            if !matches!(name, "alg" | "kid" | "typ" | "x5t" | "nonce") {
+                return Err(Refusal::ForbiddenHeader { member: known_name(name) });
+            }
+        }
+        let text = |member: &'static str| match object.member(member) {
+            None => Ok(None),
+            Some(value) => value.as_text().map(Some).ok_or(Refusal::HeaderInvalid { member }),
+        };
+        match text("alg")? {
+            Some("RS256") => {}
+            Some(_) => return Err(Refusal::UnsupportedAlgorithm),
+            None => return Err(Refusal::HeaderInvalid { member: "alg" }),
+        }
+        let typed = match text("typ")? {
+            Some("JWT" | "at+jwt") => true,
+            Some(_) => return Err(Refusal::HeaderInvalid { member: "typ" }),
+            None => false,
+        };
+        let kid = text("kid")?;
+        let x5t = text("x5t")?;
+        if kid.is_some_and(str::is_empty) || (kid.is_none() && x5t.is_none_or(str::is_empty)) {
+            return Err(Refusal::HeaderInvalid { member: "kid" });
+        }
+        Ok(Self { kid: kid.map(str::to_owned), x5t: x5t.map(str::to_owned), typed })
+    }
+}
+
+/// The name of a forbidden member as a fact for the log; a name that is not in the RFCs is not repeated.
+fn known_name(name: &str) -> &'static str {
+    const KNOWN: [&str; 10] = ["b64", "jwk", "jku", "x5u", "x5c", "x5t#S256", "zip", "enc", "cty", "epk"];
+    KNOWN.iter().find(|known| **known == name).copied().unwrap_or("other")
+}
+
+/// Strict base64url: the engine refuses padding, white space, foreign characters and a last
+/// character with bits that are not used.
+fn base64url(text: &str) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::Malformed)
+}

@@ -1,0 +1,167 @@
+//! The checks of an access token, in the order of the specification: the signature, then every claim.
+
+use std::time::Duration;
+
+use crate::claims::Claims;
+use crate::guid::{ClientId, ObjectId};
+use crate::keys::SigningKey;
+use crate::principal::Kind;
+use crate::refusal::Refusal;
+use crate::tenant::Tenant;
+use crate::time::UnixTime;
+use crate::token::{SignedPayload, UnverifiedToken};
+
+/// Longest time between `nbf` and `exp`. A sanity bound only: continuous-access tokens live 28 hours and five minutes.
+const MAX_LIFETIME: i64 = 32 * 60 * 60;
+
+/// What a token is measured against.
+#[derive(Clone, Debug)]
+pub struct TokenPolicy {
+    /// The tenant whose tokens are accepted.
+    pub tenant: Tenant,
+    /// The accepted audiences; none accepts nothing.
+    pub audiences: Vec<String>,
+    /// By how much the clocks of Entra and this server may differ.
+    pub clock_skew: Duration,
+}
+
+/// The version of a token, which decides what its claims are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `ver` is `1.0`.
+    V1,
+    /// `ver` is `2.0`.
+    V2,
+}
+
+/// The claims of a token that passed every check. [`verify`] is the only maker.
+#[derive(Debug)]
+pub struct VerifiedClaims {
+    pub(crate) claims: Claims,
+    pub(crate) version: Version,
+    pub(crate) object_id: ObjectId,
+    pub(crate) client_id: ClientId,
+    pub(crate) kind: Kind,
+    pub(crate) key_id: String,
+    payload: SignedPayload,
+}
+
+impl VerifiedClaims {
+    /// The payload as JSON text, for `pgaad.claims()`: an object, no member named twice, no U+0000 in a string.
+    pub fn json(&self) -> &str {
+        std::str::from_utf8(self.payload.as_bytes()).unwrap_or_default()
+    }
+
+    /// When the token ends, skew not added.
+    pub fn expires_at(&self) -> UnixTime {
+        self.claims.exp
+    }
+}
+
+/// Verifies a token: that `key` signed it, and that it is an access token of the policy's tenant, for
+/// one of its audiences, valid at `now`.
+///
+/// # Errors
+/// The first check that fails, in the order of the code below.
+pub fn verify(
+    token: UnverifiedToken<'_>,
+    key: &SigningKey,
+    policy: &TokenPolicy,
+    now: UnixTime,
+) -> Result<VerifiedClaims, Refusal> {
+    // 0. The signature, by the very key the header names (RFC 7515 §5.2).
+    if !key.answers_to(token.key_name()) {
+        return Err(Refusal::BadSignature);
+    }
+    let payload = token.verify_signature(key)?;
+    if !payload.is_typed() {
+        return Err(Refusal::HeaderInvalid { member: "typ" });
+    }
+    let claims = Claims::read(&payload)?;
+
+    // 1. One of the tenant's two issuers, and the version that goes with it.
+    let version = match claims.iss.as_str() {
+        iss if iss == policy.tenant.v1_issuer() => Version::V1,
+        iss if iss == policy.tenant.v2_issuer() => Version::V2,
+        _ => return Err(Refusal::IssuerUnknown),
+    };
+    if claims.ver != version.claim() {
+        return Err(Refusal::VersionMismatch);
+    }
+
+    // 2. The tenant; the one inside `iss` was compared with it.
+    if claims.tid != policy.tenant.id() {
+        return Err(Refusal::WrongTenant { tid: claims.tid });
+    }
+
+    // 3. The key's own issuer, v2 whatever the token's version.
+    if key.issuer().is_some_and(|issuer| !policy.tenant.is_key_issuer(issuer)) {
+        return Err(Refusal::KeyIssuerMismatch);
+    }
+
+    // 4. The audience (RFC 7519 §4.1.3).
+    if !audience_allows(&claims.aud, &policy.audiences) {
+        return Err(Refusal::WrongAudience);
+    }
+
+    // 5. The time (RFC 7519 §4.1.4, §4.1.5).
+    let lifetime = claims.exp.since(claims.nbf);
+    if !(1..=MAX_LIFETIME).contains(&lifetime) {
+        return Err(Refusal::LifetimeInvalid { seconds: lifetime });
+    }
+    if now < claims.nbf.minus(policy.clock_skew) {
+        return Err(Refusal::NotYetValid { nbf: claims.nbf, now });
+    }
+    if now >= claims.exp.plus(policy.clock_skew) {
+        return Err(Refusal::Expired { exp: claims.exp, now });
+    }
+
+    // 6. Somebody.
+    let object_id = claims.oid.ok_or(Refusal::NoObjectId)?;
+
+    // 7. An access token, of one kind.
+    let client_id = match version {
+        Version::V1 => claims.appid,
+        Version::V2 => claims.azp,
+    };
+    let client_id = client_id.ok_or(Refusal::NotAnAccessToken)?;
+    let kind = kind_of(&claims)?;
+
+    Ok(VerifiedClaims { version, object_id, client_id, kind, key_id: key.kid().to_owned(), claims, payload })
+}
+
+impl Version {
+    const fn claim(self) -> &'static str {
+        match self {
+            Self::V1 => "1.0",
+            Self::V2 => "2.0",
+        }
+    }
+}
+
+/// Whether one of the token's audiences is accepted. Exact, but for one trailing slash of a
+/// resource URI, which Entra repeats or leaves out as the client asked for it.
+fn audience_allows(found: &[String], accepted: &[String]) -> bool {
+    let bare = |audience: &'_ String| -> String {
+        match audience.strip_suffix('/') {
+            Some(uri) if uri.contains("://") => uri.to_owned(),
+            _ => audience.clone(),
+        }
+    };
+    found.iter().any(|audience| {
+        !audience.is_empty() && accepted.iter().any(|accepted| bare(accepted) == bare(audience))
+    })
+}
+
+/// A user's token or a program's: decided by `idtyp` where it is, by what the token carries where it is not.
+fn kind_of(claims: &Claims) -> Result<Kind, Refusal> {
+    let names_a_user =
+        [&claims.upn, &claims.unique_name, &claims.preferred_username].iter().any(|n| n.is_some());
+    let delegated = claims.scp.as_ref().is_some_and(|scp| !scp.is_empty());
+    match claims.idtyp.as_deref() {
+        Some("app") if !delegated => Ok(Kind::App),
+        Some("user") | None if delegated => Ok(Kind::User),
+        None if claims.scp.is_none() && !names_a_user => Ok(Kind::App),
+        _ => Err(Refusal::KindUnknown),
+    }
+}
