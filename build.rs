@@ -1,0 +1,62 @@
+//! Reads the layout of PostgreSQL's connection structures from the server's own headers.
+//!
+//! pgrx keeps `Port` opaque, since its layout depends on how the server was configured; the headers
+//! of the very server that will load the library know it.
+
+use std::path::PathBuf;
+use std::{env, error, process};
+
+use pgrx_pg_config::{PgConfig, Pgrx};
+
+const HEADER: &str = r#"
+#include "postgres.h"
+#include "catalog/pg_auth_members.h"
+#include "libpq/auth.h"
+#include "libpq/hba.h"
+#include "libpq/libpq.h"
+#include "libpq/libpq-be.h"
+"#;
+
+fn main() -> Result<(), Box<dyn error::Error>> {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=PGRX_PG_CONFIG_PATH");
+
+    let version = ["pg15", "pg16", "pg17", "pg18"]
+        .into_iter()
+        .find(|version| env::var_os(format!("CARGO_FEATURE_{}", version.to_uppercase())).is_some())
+        .ok_or("name the PostgreSQL major by one of the features pg15, pg16, pg17, pg18")?;
+    let pg_config = match env::var_os("PGRX_PG_CONFIG_PATH") {
+        Some(path) => PgConfig::new_with_defaults(PathBuf::from(path)),
+        None => Pgrx::from_config()?.get(version)?,
+    };
+    let include = pg_config.includedir_server()?;
+
+    let bindings = bindgen::Builder::default()
+        .header_contents("pgaad.h", HEADER)
+        .clang_arg(format!("-I{}", include.display()))
+        .clang_arg("-D_GNU_SOURCE")
+        .clang_args(openssl_include_args())
+        .allowlist_type("Port|HbaLine|AuthToken|FormData_pg_auth_members")
+        .allowlist_function("sendAuthRequest|pq_startmsgread|pq_getbyte|pq_getmessage")
+        .allowlist_var("ClientAuthentication_hook")
+        // Opaque where only a pointer is wanted, pgrx's own where there is one.
+        .blocklist_type("List|StringInfo|StringInfoData|sockaddr_storage")
+        .raw_line("use pgrx::pg_sys::{List, StringInfo, sockaddr_storage};")
+        .default_enum_style(bindgen::EnumVariation::ModuleConsts)
+        .override_abi(bindgen::Abi::CUnwind, ".*")
+        .derive_debug(false)
+        .layout_tests(true)
+        .generate()?;
+    let out = PathBuf::from(env::var("OUT_DIR")?).join("libpq.rs");
+    bindings.write_to_file(&out)?;
+    Ok(())
+}
+
+/// Where OpenSSL's headers are, on systems that keep them apart.
+fn openssl_include_args() -> Vec<String> {
+    process::Command::new("pkg-config")
+        .args(["--cflags-only-I", "openssl"])
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default()
+}

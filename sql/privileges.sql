@@ -1,0 +1,10 @@
+-- Nothing to PUBLIC but claims(): what a session is told of itself.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgaad FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA pgaad FROM PUBLIC;
+GRANT USAGE ON SCHEMA pgaad TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad.claims() TO PUBLIC;
+
+-- A view checks the caller's right to execute the functions inside it, so these go together.
+GRANT EXECUTE ON FUNCTION pgaad.status_row(), pgaad.key_rows() TO pg_monitor, azure_ad_admin;
+GRANT SELECT ON pgaad.status, pgaad.keys TO pg_monitor, azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad.refresh() TO azure_ad_admin;

@@ -1,0 +1,222 @@
+//! Fetching the tenant's keys: the v2 OpenID metadata, then the key set it points to.
+//!
+//! Runs on a thread of the worker, never in a backend, and calls nothing of PostgreSQL's.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgaad_core::keys::{KeySet, KeySetFault};
+use pgaad_core::tenant::Tenant;
+use serde::Deserialize;
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+
+/// For the TCP connection and the TLS handshake each.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For everything.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Of one document; Entra's have some kilobytes.
+const MAX_BODY_BYTES: u64 = 1024 * 1024;
+
+/// Where to fetch from, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Errand {
+    pub(crate) tenant: Tenant,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) https_proxy: Option<String>,
+}
+
+/// What came back: the keys, and the document they were read from.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) keys: KeySet,
+    pub(crate) document: String,
+}
+
+/// Why there are no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FetchFault {
+    /// `pgaad.ca_file` cannot be read or holds no certificate.
+    CaFile,
+    /// `pgaad.https_proxy` cannot be used.
+    Proxy,
+    /// `pgaad.jwks_file` cannot be read.
+    JwksFile,
+    /// The name cannot be resolved.
+    NameUnknown,
+    /// No connection, or it broke.
+    Unreachable,
+    /// No trust in the other end, or no common protocol.
+    Tls,
+    /// No complete answer in time.
+    TimedOut,
+    /// A redirect; none is followed.
+    Redirected,
+    /// Any status but 200.
+    Status(u16),
+    /// More than a document of this kind can have.
+    TooLarge,
+    /// Not HTTP.
+    NotHttp,
+    /// The metadata is not what it should be.
+    MetadataMalformed,
+    /// The metadata is another tenant's or another provider's.
+    WrongIssuer,
+    /// The metadata points to keys elsewhere than at the authority.
+    ForeignKeysUrl,
+    /// The key set is none.
+    Keys(KeySetFault),
+    /// The fetch broke down.
+    Internal,
+}
+
+impl FetchFault {
+    /// A stable name for logs and `pgaad.status`.
+    pub(crate) fn code(self) -> String {
+        match self {
+            Self::CaFile => "ca_file_unusable",
+            Self::Proxy => "proxy_unusable",
+            Self::JwksFile => "jwks_file_unreadable",
+            Self::NameUnknown => "name_unknown",
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls_failed",
+            Self::TimedOut => "timed_out",
+            Self::Redirected => "redirected",
+            Self::Status(status) => return format!("http_status_{status}"),
+            Self::TooLarge => "too_large",
+            Self::NotHttp => "not_http",
+            Self::MetadataMalformed => "metadata_malformed",
+            Self::WrongIssuer => "metadata_wrong_issuer",
+            Self::ForeignKeysUrl => "metadata_foreign_keys_url",
+            Self::Keys(fault) => fault.code(),
+            Self::Internal => "internal_error",
+        }
+        .to_owned()
+    }
+}
+
+/// The members of the metadata that count (OpenID Connect Discovery 1.0 §3).
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    jwks_uri: String,
+}
+
+/// Fetches the tenant's keys. Takes ten seconds at the most.
+///
+/// # Errors
+/// [`FetchFault`], the first thing that went wrong.
+pub(crate) fn fetch(errand: &Errand) -> Result<Fetched, FetchFault> {
+    let deadline = Instant::now() + TIMEOUT;
+    let agent = agent(errand)?;
+
+    let metadata = download(&agent, &errand.tenant.metadata_url(), deadline)?;
+    let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|_| FetchFault::MetadataMalformed)?;
+    if metadata.issuer != errand.tenant.v2_issuer() {
+        return Err(FetchFault::WrongIssuer);
+    }
+    if !errand.tenant.authority().is_origin_of(&metadata.jwks_uri) {
+        return Err(FetchFault::ForeignKeysUrl);
+    }
+    import(download(&agent, &metadata.jwks_uri, deadline)?)
+}
+
+/// Reads the keys from a file that the operator provides.
+///
+/// # Errors
+/// [`FetchFault::JwksFile`], [`FetchFault::TooLarge`], [`FetchFault::Keys`].
+pub(crate) fn read_file(path: &Path) -> Result<Fetched, FetchFault> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BODY_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|_| FetchFault::JwksFile)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BODY_BYTES) {
+        return Err(FetchFault::TooLarge);
+    }
+    import(bytes)
+}
+
+fn import(document: Vec<u8>) -> Result<Fetched, FetchFault> {
+    let keys = KeySet::import(&document).map_err(FetchFault::Keys)?;
+    let document = String::from_utf8(document).map_err(|_| FetchFault::Keys(KeySetFault::Malformed))?;
+    Ok(Fetched { keys, document })
+}
+
+fn agent(errand: &Errand) -> Result<Agent, FetchFault> {
+    let proxy =
+        errand.https_proxy.as_deref().map(ureq::Proxy::new).transpose().map_err(|_| FetchFault::Proxy)?;
+    let tls = TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(RootCerts::Specific(Arc::new(root_certificates(errand.ca_file.as_deref())?)))
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .https_only(true)
+        // Set in any case: unset means that environment variables decide.
+        .proxy(proxy)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .user_agent(concat!("pgaad/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .build();
+    Ok(config.new_agent())
+}
+
+/// The system's authorities and those of `ca_file`.
+fn root_certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>, FetchFault> {
+    let system = rustls_native_certs::load_native_certs().certs;
+    let mut roots: Vec<_> = system.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    if let Some(path) = ca_file {
+        let pem = std::fs::read(path).map_err(|_| FetchFault::CaFile)?;
+        let before = roots.len();
+        for item in ureq::tls::parse_pem(&pem) {
+            if let PemItem::Certificate(certificate) = item.map_err(|_| FetchFault::CaFile)? {
+                roots.push(certificate);
+            }
+        }
+        if roots.len() == before {
+            return Err(FetchFault::CaFile);
+        }
+    }
+    Ok(roots)
+}
+
+fn download(agent: &Agent, url: &str, deadline: Instant) -> Result<Vec<u8>, FetchFault> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let mut response = agent
+        .get(url)
+        .config()
+        .timeout_global(Some(left.max(Duration::from_millis(1))))
+        .build()
+        .call()
+        .map_err(|error| fault_of(&error))?;
+    match response.status().as_u16() {
+        200 => {}
+        300..=399 => return Err(FetchFault::Redirected),
+        status => return Err(FetchFault::Status(status)),
+    }
+    response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec().map_err(|error| fault_of(&error))
+}
+
+fn fault_of(error: &ureq::Error) -> FetchFault {
+    match error {
+        ureq::Error::Timeout(_) => FetchFault::TimedOut,
+        ureq::Error::HostNotFound => FetchFault::NameUnknown,
+        ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => FetchFault::TooLarge,
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => FetchFault::Tls,
+        // rustls reports a certificate it does not trust through the stream it wraps.
+        ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            FetchFault::Tls
+        }
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => FetchFault::TimedOut,
+        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => FetchFault::Unreachable,
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) => FetchFault::NotHttp,
+        ureq::Error::InvalidProxyUrl | ureq::Error::ConnectProxyFailed(_) => FetchFault::Proxy,
+        ureq::Error::Pem(_) => FetchFault::CaFile,
+        _ => FetchFault::Internal,
+    }
+}

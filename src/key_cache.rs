@@ -1,0 +1,88 @@
+//! The published keys: the worker publishes, logins find. No login ever touches the network.
+
+use std::time::{Duration, Instant};
+
+use pgaad_core::Refusal;
+use pgaad_core::inline::Inline;
+use pgaad_core::keys::{KeySet, SigningKey};
+use pgaad_core::refresh::RefreshPolicy;
+use pgaad_core::tenant::Tenant;
+use pgaad_core::time::UnixTime;
+use pgaad_core::token::KeyName;
+
+use crate::pg::shmem::{self, KeyBoard, KeyEntry, Source};
+use crate::pg::{clock, worker};
+
+/// How often a login that waits for a fetch looks whether it is over.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Replaces all published keys by `set`: a key that the provider has withdrawn dies here.
+pub(crate) fn publish(tenant: &Tenant, set: &KeySet, fetched_at: UnixTime, source: Source) {
+    let Some(issuer) = Inline::new(tenant.v2_issuer().as_bytes()) else { return };
+    let mut board = KeyBoard { issuer, fetched_at, source, ..KeyBoard::default() };
+    let known = shmem::with_keys(|board| *board);
+    for (place, key) in board.entries.iter_mut().zip(set.keys()) {
+        let before = known.entries.iter().flatten().find(|entry| entry.key == *key);
+        *place = Some(KeyEntry {
+            key: *key,
+            first_seen: before.map_or(fetched_at, |entry| entry.first_seen),
+            last_seen: fetched_at,
+        });
+    }
+    shmem::publish_keys(&board);
+}
+
+/// Finds the key that a token names; where it is not known, has the worker fetch, and waits at
+/// most `wait` for that.
+///
+/// # Errors
+/// [`Refusal::KeyUnknown`], [`Refusal::NoKeys`], [`Refusal::KeysStale`], at once when another
+/// login has caused a fetch within the cool-down.
+pub(crate) fn find_or_refresh(
+    name: KeyName<'_>,
+    tenant: &Tenant,
+    policy: &RefreshPolicy,
+    wait: Duration,
+) -> Result<SigningKey, Refusal> {
+    let refusal = match find(name, tenant, policy, clock::now()) {
+        Ok(key) => return Ok(key),
+        Err(refusal) => refusal,
+    };
+    let Some(number) = shmem::refresh_under_way().or_else(|| claim_refresh(policy)) else {
+        return Err(refusal);
+    };
+    let deadline = Instant::now() + wait;
+    while !shmem::is_done(number) && Instant::now() < deadline {
+        worker::nap(POLL);
+    }
+    find(name, tenant, policy, clock::now())
+}
+
+/// Asks the worker for a fetch, unless a login has done so within the cool-down.
+fn claim_refresh(policy: &RefreshPolicy) -> Option<u64> {
+    let now = clock::monotonic();
+    shmem::update_worker(|state| state.cooldown.claim(now, policy)).then(shmem::ask_for_refresh)
+}
+
+fn find(
+    name: KeyName<'_>,
+    tenant: &Tenant,
+    policy: &RefreshPolicy,
+    now: UnixTime,
+) -> Result<SigningKey, Refusal> {
+    shmem::with_keys(|board| {
+        if board.issuer.as_str() != tenant.v2_issuer() {
+            return Err(Refusal::NoKeys);
+        }
+        let age_seconds = now.since(board.fetched_at);
+        // A clock that stepped back says nothing about the age, so it counts like one that ran on.
+        if board.source != Source::File && age_seconds.unsigned_abs() > policy.max_stale.as_secs() {
+            return Err(Refusal::KeysStale { age_seconds });
+        }
+        let mut entries = board.entries.iter().flatten();
+        entries
+            .find(|entry| entry.key.answers_to(name))
+            .map(|entry| entry.key)
+            .ok_or_else(|| Refusal::KeyUnknown { keys: board.entries.iter().flatten().count(), age_seconds })
+    })
+}

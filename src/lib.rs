@@ -1,0 +1,37 @@
+//! Log in to PostgreSQL with a Microsoft Entra ID access token as the password.
+//!
+//! The decision is `pgaad-core`; [`pg`] is the fence to PostgreSQL and holds all `unsafe`; the
+//! modules beside it are the shell that joins the two.
+
+#![deny(unsafe_code)]
+
+use pgrx::prelude::*;
+
+mod fetch;
+mod key_cache;
+mod login;
+mod pg;
+mod settings;
+mod sql_api;
+mod worker;
+
+#[cfg(any(test, feature = "pg_test"))]
+#[allow(missing_docs)]
+mod pg_tests;
+
+#[cfg(test)]
+pub(crate) use pg_tests::pg_test;
+
+pg_module_magic!(name, version);
+
+/// Called by PostgreSQL when it loads the library; core's `_PG_init`.
+#[allow(unsafe_code, reason = "the macro exports the function under its C name")]
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    pg::entry::require_preload();
+    settings::define();
+    pg::shmem::request();
+    worker::register();
+    pg::pam::arm(login::decide_for_pam);
+    pg::hook::install(login::gate);
+}

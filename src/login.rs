@@ -1,0 +1,233 @@
+//! A login: the decision that every way in calls, and the gate that every login of the server passes.
+//!
+//! The gate's truth table; "member" is a direct member of `azure_ad_user`, read after the token has arrived.
+//!
+//! | core said | role | method of the matched line | outcome |
+//! |---|---|---|---|
+//! | the client is gone | any | any | left to core |
+//! | no | any | any | our module's own refusal: logged, answered; any other: left to core |
+//! | yes | member | `pam`, service `pgaad` | what our module decided for this role a moment ago, once |
+//! | yes | member | `trust` | asked and decided here, while `pgaad.allow_trust` is on |
+//! | yes | member | any other | refused, unless `pgaad.allow_other_methods` is on |
+//! | yes | not a member | `pam`, service `pgaad` | refused |
+//! | yes | not a member | `trust`, on a line for anybody, from elsewhere | refused (`pgaad.guard_trust`) |
+//! | yes | not a member | any other | left to core |
+
+use std::sync::{Mutex, OnceLock};
+
+use pgaad_core::Refusal;
+use pgaad_core::admit::{Admission, admit};
+use pgaad_core::event::{self, Knock, Route};
+use pgaad_core::principal::Principal;
+use pgaad_core::token::{RawToken, UnverifiedToken};
+use pgaad_core::verify::verify;
+
+use crate::key_cache;
+use crate::pg::hook::{Status, Verdict};
+use crate::pg::packet::{self, Reply};
+use crate::pg::port::{Method, Port};
+use crate::pg::{catalog, clock, pam, report};
+use crate::settings::{GuardTrust, LogLogins, Settings};
+
+/// How a decision came out.
+enum Decision {
+    Admitted(Box<Admitted>),
+    Refused(Refusal),
+    /// The client hung up before it sent anything; there is nothing to decide.
+    Gone,
+}
+
+/// An admission with what the session keeps of it.
+struct Admitted {
+    admission: Admission,
+    claims: String,
+}
+
+/// What our PAM module decided, until the gate takes it: a process has one login.
+static DECIDED: Mutex<Option<Decision>> = Mutex::new(None);
+
+/// The verified claims of this session, JSON.
+static CLAIMS: OnceLock<String> = OnceLock::new();
+
+/// The verified claims of this session as JSON text; `None` if it did not log in with a token.
+pub(crate) fn session_claims() -> Option<&'static str> {
+    CLAIMS.get().map(String::as_str)
+}
+
+/// The straight line: from whatever the client sends to an admission for the role it asked for.
+fn decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Decision {
+    try_decide(port, ask).unwrap_or_else(Decision::Refused)
+}
+
+fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Refusal> {
+    let settings = Settings::read()?;
+    let policy = settings.token.as_ref().ok_or(Refusal::NotConfigured)?;
+    if settings.require_tls && !port.is_private() {
+        return Err(Refusal::EncryptionRequired);
+    }
+    let raw = match ask() {
+        Reply::Password(bytes) => RawToken::new(bytes, settings.max_token_bytes)?,
+        Reply::Broken => return Err(Refusal::Malformed),
+        Reply::Gone => return Ok(Decision::Gone),
+    };
+    #[cfg(feature = "fault_injection")]
+    crate::pg::fault::strike();
+
+    let token = UnverifiedToken::parse(&raw)?;
+    let key =
+        key_cache::find_or_refresh(token.key_name(), &policy.tenant, &settings.refresh, settings.key_wait)?;
+    let verified = verify(token, &key, policy, clock::now())?;
+    let role = catalog::role_facts(&port.role_name());
+    let admission = admit(Principal::from(&verified), role.as_ref(), settings.admit, clock::now())?;
+    Ok(Decision::Admitted(Box::new(Admitted { admission, claims: verified.json().to_owned() })))
+}
+
+/// Called by our PAM module: decides, and keeps the decision for the gate.
+pub(crate) fn decide_for_pam(port: Port, ask: &mut dyn FnMut() -> Reply) -> pam::Answer {
+    if !is_token_line(&port.method()) {
+        return pam::Answer::Unavailable;
+    }
+    // What cannot be finished is a refusal.
+    keep(Decision::Refused(Refusal::InternalError));
+    let decision = decide(port, ask);
+    let answer = match &decision {
+        Decision::Admitted(_) => pam::Answer::Yes,
+        Decision::Refused(_) => pam::Answer::No,
+        Decision::Gone => pam::Answer::Gone,
+    };
+    keep(decision);
+    answer
+}
+
+/// Called by the hook for every login of the server.
+pub(crate) fn gate(port: Port, status: Status) -> Verdict {
+    let method = port.method();
+    let knock = Knock { role: port.role_name(), client: port.client(), route: route(&method) };
+    let passed = match status {
+        Status::Gone => return Verdict::LeaveToCore,
+        Status::Failed => match take() {
+            Some(Decision::Refused(refusal)) => Err(refusal),
+            _ => return Verdict::LeaveToCore,
+        },
+        Status::Ok => pass(port, &method),
+    };
+    match passed {
+        Ok(Pass::NotOurs) => Verdict::LeaveToCore,
+        Ok(Pass::Gone) => Verdict::HangUp,
+        Ok(Pass::Admitted(admitted)) => {
+            if logs(LogLogins::All) {
+                report::log(&event::admitted(&knock, &admitted.admission));
+            }
+            port.overwrite_identity(&admitted.admission.principal().identity());
+            // The first value stays: a process has one login.
+            let _ = CLAIMS.set(admitted.claims);
+            Verdict::LeaveToCore
+        }
+        Err(refusal) => {
+            if logs(LogLogins::Refused) {
+                report::log(&event::refused(&knock, &refusal));
+            }
+            Verdict::Refuse(refusal.public_answer())
+        }
+    }
+}
+
+/// How a login that core would let in passes the gate.
+enum Pass {
+    NotOurs,
+    Gone,
+    Admitted(Box<Admitted>),
+}
+
+fn pass(port: Port, method: &Method) -> Result<Pass, Refusal> {
+    let role = catalog::role_facts(&port.role_name()).filter(|role| role.is_member);
+    match (role, method) {
+        (Some(role), method) if is_token_line(method) => match take() {
+            Some(Decision::Admitted(admitted)) if admitted.admission.role_oid() == role.oid => {
+                Ok(Pass::Admitted(admitted))
+            }
+            Some(Decision::Refused(refusal)) => Err(refusal),
+            // The service file lets people in without asking us, or the role was replaced meanwhile.
+            _ => Err(Refusal::InternalError),
+        },
+        (None, method) if is_token_line(method) => Err(Refusal::RoleNotMember),
+        (Some(_), Method::Trust) => pass_trust(port),
+        (Some(_), _) if Settings::read()?.allow_other_methods => Ok(Pass::NotOurs),
+        (Some(_), _) => Err(Refusal::MethodNotAllowed),
+        (None, Method::Trust) if port.line_is_for_anybody() && !port.has_verified_certificate() => {
+            guard_trust(port)
+        }
+        (None, _) => Ok(Pass::NotOurs),
+    }
+}
+
+/// A member on a `trust` line: asked for the token here.
+fn pass_trust(port: Port) -> Result<Pass, Refusal> {
+    if !Settings::read()?.allow_trust {
+        return Err(Refusal::TrustNotAllowed);
+    }
+    match decide(port, &mut || packet::ask_for_password(port)) {
+        Decision::Admitted(admitted) => Ok(Pass::Admitted(admitted)),
+        Decision::Refused(refusal) => Err(refusal),
+        Decision::Gone => Ok(Pass::Gone),
+    }
+}
+
+/// Another role on a `trust` line for anybody. It is asked exactly when a member would be, so that
+/// a stranger cannot tell the two apart, and then refused.
+fn guard_trust(port: Port) -> Result<Pass, Refusal> {
+    let settings = Settings::read()?;
+    let guarded = match settings.guard_trust {
+        GuardTrust::Off => false,
+        GuardTrust::Remote => !port.is_local(),
+        GuardTrust::All => true,
+    };
+    if !guarded {
+        return Ok(Pass::NotOurs);
+    }
+    if port.is_physical_replication() {
+        let line = event::LogLine::new("pgaad: replication over a trust line for anybody:")
+            .quoted("role", &port.role_name())
+            .quoted("client", &port.client());
+        report::warn(&line.into_text());
+        return Ok(Pass::NotOurs);
+    }
+    if settings.allow_trust && settings.token.is_some() {
+        if settings.require_tls && !port.is_private() {
+            return Err(Refusal::EncryptionRequired);
+        }
+        if matches!(packet::ask_for_password(port), Reply::Gone) {
+            return Ok(Pass::Gone);
+        }
+    }
+    Err(Refusal::TrustLineGuard)
+}
+
+fn is_token_line(method: &Method) -> bool {
+    matches!(method, Method::Pam(service) if pam::is_our_service(service))
+}
+
+fn route(method: &Method) -> Route {
+    match method {
+        method if is_token_line(method) => Route::Pam,
+        Method::Trust => Route::Trust,
+        _ => Route::Other,
+    }
+}
+
+/// Whether decisions of this weight are logged. While the settings cannot be read, everything is.
+fn logs(weight: LogLogins) -> bool {
+    match Settings::read().map(|settings| settings.log_logins) {
+        Ok(LogLogins::None) => false,
+        Ok(LogLogins::Refused) => weight == LogLogins::Refused,
+        Ok(LogLogins::All) | Err(_) => true,
+    }
+}
+
+fn keep(decision: Decision) {
+    *DECIDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(decision);
+}
+
+fn take() -> Option<Decision> {
+    DECIDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+}

@@ -1,0 +1,25 @@
+//! Faults inside the decision, for the tests that show what a fault does. Not in a release: the cargo
+//! feature `fault_injection` brings it, and nothing else does.
+
+use pgrx::prelude::*;
+
+use super::setting::TextSetting;
+
+static FAULT: TextSetting = TextSetting::new(c"pgaad.fault", c"none");
+
+/// Registers `pgaad.fault`: `none`, `panic` (of Rust), `error` (of PostgreSQL).
+pub(crate) fn define() {
+    FAULT.define(c"Fault to inject into every decision. For tests only.");
+}
+
+/// Fails as the setting says.
+#[allow(clippy::panic, reason = "the point of it")]
+pub(crate) fn strike() {
+    match FAULT.text().as_str() {
+        "panic" => panic!("injected panic"),
+        "error" => {
+            ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "injected error");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,92 @@
+//! `ClientAuthentication_hook` (auth.c): called once for every login, after the method of the
+//! matched line has spoken and before the client hears of it.
+//!
+//! `status` comes by value: a hook can refuse a login, never rescue one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use pgaad_core::refusal::PublicAnswer;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+
+use super::libpq;
+use super::port::Port;
+use super::report;
+
+/// What the method of the matched line said (libpq.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// `STATUS_OK`.
+    Ok,
+    /// `STATUS_ERROR`, or anything unknown.
+    Failed,
+    /// `STATUS_EOF`: the client hung up, as psql does when it is asked for a password it has not got.
+    Gone,
+}
+
+/// What becomes of the login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Core goes on with what it had decided.
+    LeaveToCore,
+    /// The login ends with this answer.
+    Refuse(PublicAnswer),
+    /// The client is gone; the process ends without a word, as core's does.
+    HangUp,
+}
+
+/// Judges a login.
+pub(crate) type Gate = fn(Port, Status) -> Verdict;
+
+static GATE: OnceLock<Gate> = OnceLock::new();
+static PREVIOUS: OnceLock<libpq::ClientAuthentication_hook_type> = OnceLock::new();
+
+/// Puts `gate` behind every login. Call once, from `_PG_init`.
+pub(crate) fn install(gate: Gate) {
+    // SAFETY: libraries are loaded by the postmaster's only thread, before any login.
+    let previous = unsafe { libpq::ClientAuthentication_hook };
+    if GATE.set(gate).is_ok() && PREVIOUS.set(previous).is_ok() {
+        // SAFETY: as above.
+        unsafe { libpq::ClientAuthentication_hook = Some(client_authentication) };
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn client_authentication(port: *mut libpq::Port, status: i32) {
+    if let Some(Some(previous)) = PREVIOUS.get() {
+        // SAFETY: the arguments are core's own, passed on as they came.
+        unsafe { pg_guard_ffi_boundary(|| previous(port, status)) };
+    }
+    let status = match status {
+        0 => Status::Ok,
+        -2 => Status::Gone,
+        _ => Status::Failed,
+    };
+    // SAFETY: the argument of this very hook.
+    let port = unsafe { Port::new(port) };
+    end(port, judge(port, status));
+}
+
+/// Asks the gate. Whatever goes wrong inside refuses the login: nothing may unwind from here, since
+/// the text of an error would go to a client that has not logged in.
+fn judge(port: Port, status: Status) -> Verdict {
+    let Some(gate) = GATE.get() else { return Verdict::Refuse(PublicAnswer::Failed) };
+    catch_unwind(AssertUnwindSafe(|| gate(port, status))).unwrap_or_else(|payload| {
+        report::log(&format!(
+            "pgaad: login refused: code=internal_error cause={:?}",
+            report::cause(&*payload)
+        ));
+        Verdict::Refuse(PublicAnswer::Failed)
+    })
+}
+
+/// Carries the verdict out. All that the login held was dropped before.
+fn end(port: Port, verdict: Verdict) {
+    match verdict {
+        Verdict::LeaveToCore => {}
+        Verdict::Refuse(answer) => report::fatal(answer, &port.role_name()),
+        // SAFETY: the process' own end, as in auth.c, `auth_failed`: "if (status == STATUS_EOF) proc_exit(0);".
+        Verdict::HangUp => unsafe { pg_sys::proc_exit(0) },
+    }
+}

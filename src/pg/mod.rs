@@ -1,0 +1,27 @@
+//! The fence: everything that touches PostgreSQL's C, and the only place with `unsafe`.
+//!
+//! Functions here take and return safe types. They know nothing of the modules beside `pg`;
+//! what they have to call back is given to them as a function pointer when they are installed.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod catalog;
+pub(crate) mod clock;
+pub(crate) mod entry;
+#[cfg(feature = "fault_injection")]
+pub(crate) mod fault;
+pub(crate) mod hook;
+pub(crate) mod packet;
+pub(crate) mod pam;
+pub(crate) mod port;
+pub(crate) mod report;
+pub(crate) mod setting;
+pub(crate) mod shmem;
+pub(crate) mod worker;
+
+/// `Port`, `HbaLine` and the functions of libpq's backend side, as bindgen read them from the server's headers.
+#[allow(missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub)]
+#[allow(clippy::all, clippy::restriction, clippy::pedantic, unsafe_op_in_unsafe_fn, dead_code)]
+mod libpq {
+    include!(concat!(env!("OUT_DIR"), "/libpq.rs"));
+}

@@ -1,0 +1,161 @@
+//! The connection that is logging in: who, from where, by which line of `pg_hba.conf`.
+
+use std::ffi::{CStr, CString, c_char};
+use std::net::IpAddr;
+
+use pgrx::prelude::*;
+
+use super::libpq;
+
+/// The connection of this process, while core authenticates it.
+#[derive(Clone, Copy)]
+pub(crate) struct Port(*mut libpq::Port);
+
+/// How the matched line of `pg_hba.conf` authenticates, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// `trust`.
+    Trust,
+    /// `pam`, with its service name.
+    Pam(String),
+    /// Any other.
+    Other,
+}
+
+impl Port {
+    /// The connection that core hands to a hook.
+    ///
+    /// # Safety
+    /// `port` is core's `MyProcPort`, filled up to the matched `hba` line, and this process' only
+    /// connection; it lives as long as the process.
+    pub(super) unsafe fn new(port: *mut libpq::Port) -> Self {
+        Self(port)
+    }
+
+    /// The connection of this process, if there is one.
+    pub(crate) fn current() -> Option<Self> {
+        // SAFETY: a plain global (globals.c), written by the process' only thread before any hook runs.
+        let port: *mut libpq::Port = unsafe { pg_sys::MyProcPort }.cast();
+        (!port.is_null()).then_some(Self(port))
+    }
+
+    pub(super) fn as_ptr(self) -> *mut libpq::Port {
+        self.0
+    }
+
+    fn fields(&self) -> &libpq::Port {
+        // SAFETY: not null by construction, and nobody writes to the Port while our frames read it:
+        // the process has one thread, and the borrow ends before core goes on.
+        unsafe { &*self.0 }
+    }
+
+    fn hba(&self) -> Option<&libpq::HbaLine> {
+        // SAFETY: null or core's parsed line, which lives in a context that is not reset before the
+        // login is over (hba.c, `parsed_hba_context`).
+        unsafe { self.fields().hba.as_ref() }
+    }
+
+    /// The role name as the client sent it, cut at 63 bytes by core.
+    pub(crate) fn role_name(&self) -> String {
+        text(self.fields().user_name).unwrap_or_default()
+    }
+
+    /// The client's address as text, or `[local]`.
+    pub(crate) fn client(&self) -> String {
+        text(self.fields().remote_host).unwrap_or_default()
+    }
+
+    /// How the matched line authenticates.
+    pub(crate) fn method(&self) -> Method {
+        match self.hba() {
+            Some(hba) => match hba.auth_method {
+                libpq::UserAuth::uaTrust => Method::Trust,
+                // CheckPAMAuth: an absent service name means PGSQL_PAM_SERVICE.
+                libpq::UserAuth::uaPAM => {
+                    Method::Pam(text(hba.pamservice).unwrap_or_else(|| "postgresql".to_owned()))
+                }
+                _ => Method::Other,
+            },
+            None => Method::Other,
+        }
+    }
+
+    /// Whether the line demands a client certificate that names the role (`clientcert=verify-full`).
+    pub(crate) fn has_verified_certificate(&self) -> bool {
+        self.hba().is_some_and(|hba| hba.clientcert == libpq::ClientCertMode::clientCertFull)
+    }
+
+    /// Whether the line's role column is `all` or holds a `+group`: a line that was not written for this one role.
+    pub(crate) fn line_is_for_anybody(&self) -> bool {
+        let Some(hba) = self.hba() else { return true };
+        // SAFETY: a List of AuthToken pointers made by hba.c (`parse_hba_line`), null when empty.
+        let tokens = unsafe { pgrx::PgList::<libpq::AuthToken>::from_pg(hba.roles.cast()) };
+        let mut entries = tokens.iter_ptr().map(|token| {
+            // SAFETY: each element is a live AuthToken of that list with a NUL-terminated string.
+            let token = unsafe { &*token };
+            (text(token.string).unwrap_or_default(), token.quoted)
+        });
+        // hba.c, `check_role`: neither keyword nor '+' counts when quoted; '/' begins a regular
+        // expression from 16 on, which may match anybody.
+        entries.any(|(entry, quoted)| {
+            entry.starts_with('/') || (!quoted && (entry == "all" || entry.starts_with('+')))
+        })
+    }
+
+    /// Whether nobody between the client and the server can read along: TLS, GSS encryption, a
+    /// Unix socket or loopback.
+    pub(crate) fn is_private(&self) -> bool {
+        self.fields().ssl_in_use || self.is_gss_encrypted() || self.is_local()
+    }
+
+    /// A Unix socket or a loopback address.
+    pub(crate) fn is_local(&self) -> bool {
+        let client = self.client();
+        // pg_getnameinfo_all gives "[local]" for AF_UNIX (postmaster.c, BackendInitialize).
+        client == "[local]"
+            || client.parse::<IpAddr>().is_ok_and(|address| match address {
+                IpAddr::V4(v4) => v4.is_loopback(),
+                IpAddr::V6(v6) => v6.to_canonical().is_loopback(),
+            })
+    }
+
+    fn is_gss_encrypted(&self) -> bool {
+        // In a server built without GSSAPI the function is not there, so it is looked up by name.
+        let Some(function) = super::entry::server_symbol(c"be_gssapi_get_enc") else { return false };
+        // SAFETY: the server's own function of that name has this signature since PostgreSQL 12
+        // (libpq/libpq-be.h), and only reads the Port.
+        let function: unsafe extern "C" fn(*mut libpq::Port) -> bool =
+            unsafe { std::mem::transmute(function) };
+        // SAFETY: a live Port; the function tests `port->gss` for null itself.
+        unsafe { function(self.0) }
+    }
+
+    /// Whether this is a physical replication connection.
+    pub(crate) fn is_physical_replication(&self) -> bool {
+        // SAFETY: plain globals (walsender.c) set while the start-up packet was read.
+        unsafe { pg_sys::am_walsender && !pg_sys::am_db_walsender }
+    }
+
+    /// Replaces the identity that core recorded, the role's name, by the one the token proved.
+    ///
+    /// A second `set_authn_id` is FATAL, so the stored value is overwritten in place. `identity`
+    /// is shown by `SYSTEM_USER` from 16 on, and passed to parallel workers.
+    pub(crate) fn overwrite_identity(&self, identity: &str) {
+        let Ok(identity) = CString::new(identity) else { return };
+        // SAFETY: the copy lives in TopMemoryContext, as the value that set_authn_id (auth.c) put
+        // there; the old one is left to the process' end, a few bytes once.
+        unsafe {
+            let copy = pg_sys::MemoryContextStrdup(pg_sys::TopMemoryContext, identity.as_ptr());
+            (*self.0).authn_id = copy;
+        }
+    }
+}
+
+/// A C string of core's as text; what is not UTF-8 is replaced, which no role name of ours survives.
+fn text(pointer: *const c_char) -> Option<String> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: core's strings in Port and HbaLine are NUL-terminated and live as long as these.
+    Some(unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+}

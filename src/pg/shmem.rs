@@ -1,0 +1,171 @@
+//! What all processes of the server share: the published keys and the state of the worker.
+//!
+//! Fixed size, plain data. A value is built outside the lock and published by one assignment under
+//! it, so that a panic can never leave half a write behind.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgaad_core::inline::Inline;
+use pgaad_core::keys::{MAX_KEYS, SigningKey};
+use pgaad_core::refresh::Cooldown;
+use pgaad_core::time::UnixTime;
+use pgrx::lwlock::PgLwLock;
+use pgrx::prelude::*;
+use pgrx::shmem::PGRXSharedMemory;
+use pgrx::{PgAtomic, pg_shmem_init};
+
+/// Where keys came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The identity provider.
+    #[default]
+    Network,
+    /// `keys.json` in the data directory, written when the provider last answered.
+    Disk,
+    /// `pgaad.jwks_file`.
+    File,
+}
+
+/// A key with what is known of its history.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyEntry {
+    /// The key.
+    pub(crate) key: SigningKey,
+    /// When it was first published by the provider, as far as this server saw.
+    pub(crate) first_seen: UnixTime,
+    /// When it was last seen.
+    pub(crate) last_seen: UnixTime,
+}
+
+/// The published keys of one tenant.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyBoard {
+    /// The v2 issuer they belong to; empty when nothing is published.
+    pub(crate) issuer: Inline<256>,
+    /// When the provider gave them.
+    pub(crate) fetched_at: UnixTime,
+    /// Where they came from.
+    pub(crate) source: Source,
+    /// The keys, in the first places.
+    pub(crate) entries: [Option<KeyEntry>; MAX_KEYS],
+}
+
+impl Default for KeyBoard {
+    fn default() -> Self {
+        Self {
+            issuer: Inline::EMPTY,
+            fetched_at: UnixTime::new(0),
+            source: Source::default(),
+            entries: [None; MAX_KEYS],
+        }
+    }
+}
+
+/// What the worker is about.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct WorkerState {
+    /// Its process id; 0 while there is none.
+    pub(crate) pid: i32,
+    /// When it last got keys.
+    pub(crate) last_success: Option<UnixTime>,
+    /// Code of what went wrong at the last try; empty when nothing did.
+    pub(crate) last_error: Inline<64>,
+    /// When it will fetch again.
+    pub(crate) next_refresh: Option<UnixTime>,
+    /// The cool-down of fetches that logins cause.
+    pub(crate) cooldown: Cooldown,
+    /// Address of its latch in shared memory, the same in every process; 0 while there is none.
+    latch: usize,
+}
+
+// SAFETY: plain data without pointers into any process' own memory; the latch's address is in
+// shared memory, which every process has at the same place (they are forked).
+unsafe impl PGRXSharedMemory for KeyBoard {}
+// SAFETY: as above.
+unsafe impl PGRXSharedMemory for WorkerState {}
+
+// SAFETY: a name of ours, used once.
+static KEYS: PgLwLock<KeyBoard> = unsafe { PgLwLock::new(c"pgaad_keys") };
+// SAFETY: a name of ours, used once.
+static WORKER: PgLwLock<WorkerState> = unsafe { PgLwLock::new(c"pgaad_worker") };
+/// Refreshes asked for, counted; the worker owes one while `DONE` is smaller.
+// SAFETY: a name of ours, used once.
+static ASKED: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked") };
+/// The count of `ASKED` that the last finished refresh had seen when it began.
+// SAFETY: a name of ours, used once.
+static DONE: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_done") };
+
+/// Asks core for the memory. Call once, from `_PG_init`.
+pub(crate) fn request() {
+    pg_shmem_init!(KEYS);
+    pg_shmem_init!(WORKER);
+    pg_shmem_init!(ASKED);
+    pg_shmem_init!(DONE);
+}
+
+/// Reads the published keys under the shared lock. `read` copies out what it needs and cannot block.
+pub(crate) fn with_keys<T>(read: impl FnOnce(&KeyBoard) -> T) -> T {
+    read(&KEYS.share())
+}
+
+/// Publishes keys.
+pub(crate) fn publish_keys(board: &KeyBoard) {
+    *KEYS.exclusive() = *board;
+}
+
+/// The worker's state.
+pub(crate) fn worker_state() -> WorkerState {
+    *WORKER.share()
+}
+
+/// Changes the worker's state. `change` works on a copy.
+pub(crate) fn update_worker<T>(change: impl FnOnce(&mut WorkerState) -> T) -> T {
+    let mut guard = WORKER.exclusive();
+    let mut state = *guard;
+    let result = change(&mut state);
+    *guard = state;
+    result
+}
+
+/// Notes that this process is the worker.
+pub(crate) fn enter_worker() {
+    // SAFETY: plain globals of this process; a background worker's latch is its PGPROC's, in shared memory.
+    let (pid, latch) = unsafe { (pg_sys::MyProcPid, pg_sys::MyLatch.addr()) };
+    update_worker(|state| {
+        state.pid = pid;
+        state.latch = latch;
+    });
+}
+
+/// Asks the worker for a refresh and gives the number to wait for.
+pub(crate) fn ask_for_refresh() -> u64 {
+    let number = ASKED.get().fetch_add(1, Ordering::SeqCst) + 1;
+    let latch: *mut pg_sys::Latch = std::ptr::with_exposed_provenance_mut(worker_state().latch);
+    if !latch.is_null() {
+        // SAFETY: the latch of a PGPROC, which stays in shared memory for the server's life; when
+        // the worker has gone meanwhile, somebody else wakes for nothing (latch.h allows for it).
+        unsafe { pg_sys::SetLatch(latch) };
+    }
+    number
+}
+
+/// The number of the refresh that is under way or owed, if there is one.
+pub(crate) fn refresh_under_way() -> Option<u64> {
+    let asked = asked();
+    (DONE.get().load(Ordering::SeqCst) < asked).then_some(asked)
+}
+
+/// How many refreshes were asked for up to now.
+pub(crate) fn asked() -> u64 {
+    ASKED.get().load(Ordering::SeqCst)
+}
+
+/// Whether the refresh with this number is over.
+pub(crate) fn is_done(number: u64) -> bool {
+    DONE.get().load(Ordering::SeqCst) >= number
+}
+
+/// Notes that all refreshes up to this number are over.
+pub(crate) fn finish(number: u64) {
+    DONE.get().fetch_max(number, Ordering::SeqCst);
+}

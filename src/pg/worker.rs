@@ -1,0 +1,120 @@
+//! A background worker's dealings with the postmaster and its signals.
+
+use std::ffi::CStr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use std::{mem, ptr, thread};
+
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
+use pgrx::prelude::*;
+
+/// The worker's life; it ends with [`stop`].
+pub(crate) type Main = fn() -> !;
+
+static MAIN: OnceLock<Main> = OnceLock::new();
+
+/// Registers the worker. Call once, from `_PG_init`.
+///
+/// It has shared memory and no database, starts with the postmaster, on a standby too, and again
+/// one second after a crash.
+pub(crate) fn register(name: &str, main: Main) {
+    if MAIN.set(main).is_ok() {
+        BackgroundWorkerBuilder::new(name)
+            .set_library("pgaad")
+            .set_function("pgaad_worker_main")
+            .set_start_time(BgWorkerStartTime::PostmasterStart)
+            .set_restart_time(Some(Duration::from_secs(1)))
+            .load();
+    }
+}
+
+/// Where the worker's process begins; the postmaster's child finds it by name (bgworker.c).
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn pgaad_worker_main(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    match MAIN.get() {
+        Some(main) => main(),
+        None => stop(),
+    }
+}
+
+/// What a worker woke for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// The time is over, or somebody set its latch.
+    Time,
+    /// The configuration was reloaded, and has been read again.
+    Reload,
+    /// The server stops, or the worker is told to.
+    Stop,
+}
+
+/// Sleeps until `timeout`, a latch or a signal.
+pub(crate) fn sleep(timeout: Duration) -> Wake {
+    // False on SIGTERM and when the postmaster has died.
+    if !BackgroundWorker::wait_latch(Some(timeout)) {
+        return Wake::Stop;
+    }
+    if BackgroundWorker::sighup_received() {
+        // SIGHUP only sets a flag. SAFETY: in the worker's own loop, outside any transaction.
+        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        return Wake::Reload;
+    }
+    Wake::Time
+}
+
+/// Ends the worker with code 1, so that the postmaster starts it again unless it stops itself:
+/// after code 0 it never would (bgworker.c).
+pub(crate) fn stop() -> ! {
+    // SAFETY: the process' own end, called from its only frame.
+    unsafe { pg_sys::proc_exit(1) }
+}
+
+/// The server's data directory.
+pub(crate) fn data_directory() -> PathBuf {
+    // SAFETY: a C string that the postmaster set before it loaded any library (globals.c).
+    let path = unsafe { CStr::from_ptr(pg_sys::DataDir) };
+    PathBuf::from(path.to_string_lossy().into_owned())
+}
+
+/// Runs `work` on a thread of its own and gives the end where its result arrives.
+///
+/// The thread, and every thread that it starts, is born with all signals blocked: PostgreSQL's
+/// handlers must run on the main thread only. `work` must not call PostgreSQL.
+pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<Receiver<T>> {
+    let (sender, receiver) = channel();
+    // SAFETY: sigset_t is plain data; both sets are ours, and the old mask is put back below.
+    let old = unsafe {
+        let (mut all, mut old): (libc::sigset_t, libc::sigset_t) = (mem::zeroed(), mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
+        old
+    };
+    let spawned = thread::Builder::new().name("pgaad fetch".to_owned()).spawn(move || {
+        // The receiver may have stopped waiting; then nobody wants the result.
+        let _ = sender.send(work());
+    });
+    // SAFETY: the mask that was in force before.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, ptr::null_mut()) };
+    spawned.ok().map(|_| receiver)
+}
+
+/// Sleeps for a moment in a backend that logs in or runs a query; errors and time-outs of core's end the wait.
+pub(crate) fn nap(duration: Duration) {
+    let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    // SAFETY: the process' own latch; core's flags for "latch, time-out, or postmaster death".
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            i32::try_from(pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH)
+                .unwrap_or_default(),
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}

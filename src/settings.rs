@@ -1,0 +1,221 @@
+//! The settings: their names, defaults and meaning, and the typed policy they add up to.
+//!
+//! A value that cannot be used refuses every login that is ours, with the setting's name in the
+//! log; it never falls back to a default that the operator did not write.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgaad_core::Refusal;
+use pgaad_core::admit::AdmitPolicy;
+use pgaad_core::refresh::RefreshPolicy;
+use pgaad_core::tenant::{Cloud, Tenant};
+use pgaad_core::verify::TokenPolicy;
+use pgrx::GucSetting;
+
+use crate::pg::setting::{self, TextSetting};
+
+macro_rules! settings {
+    ($( $item:ident $name:literal $default:literal $description:literal; )+) => {
+        $( static $item: TextSetting = TextSetting::new($name, $default); )+
+
+        /// Registers all settings. Call once, from `_PG_init`.
+        pub(crate) fn define() {
+            $( $item.define($description); )+
+            setting::define_user_bool(
+                &VALIDATE_OIDS,
+                c"aad_validate_oids_in_tenant",
+                c"Accepted for scripts written for Azure Single Server; has no effect, since there is no directory to ask.",
+            );
+            #[cfg(feature = "fault_injection")]
+            crate::pg::fault::define();
+            setting::reserve_prefix();
+        }
+
+        /// Name and default of every setting under `pgaad.`, as the README lists them.
+        #[cfg(any(test, feature = "pg_test"))]
+        pub(crate) const TABLE: &[(&std::ffi::CStr, &std::ffi::CStr)] = &[ $( ($name, $default), )+ ];
+    };
+}
+
+settings! {
+    TENANT_ID c"pgaad.tenant_id" c""
+        c"GUID of the Entra tenant whose tokens are accepted. Empty refuses every token.";
+    CLOUD c"pgaad.cloud" c"public"
+        c"Microsoft cloud of the tenant: public, usgov or china.";
+    AUDIENCE c"pgaad.audience" c""
+        c"Accepted audiences, separated by commas. Empty means the cloud's Azure database resource.";
+    AUTHORITY c"pgaad.authority" c""
+        c"Base URL of the identity provider, https only. Empty means the cloud's.";
+    CA_FILE c"pgaad.ca_file" c""
+        c"PEM file of certificate authorities to trust for the provider besides the system's.";
+    HTTPS_PROXY c"pgaad.https_proxy" c""
+        c"Proxy for reaching the provider, http://host:port. Environment variables are ignored.";
+    JWKS_FILE c"pgaad.jwks_file" c""
+        c"File with the tenant's JWK set, for machines that cannot reach the provider; read again on reload.";
+    REFRESH_INTERVAL c"pgaad.refresh_interval" c"1h"
+        c"Time between regular fetches of the keys.";
+    REFRESH_COOLDOWN c"pgaad.refresh_cooldown" c"30s"
+        c"Least time between fetches that logins with unknown keys can cause.";
+    MAX_STALE c"pgaad.max_stale" c"24h"
+        c"How long the last good keys serve while the provider is away.";
+    KEY_WAIT c"pgaad.key_wait" c"3s"
+        c"How long a login with an unknown key waits for the fetch it caused.";
+    CLOCK_SKEW c"pgaad.clock_skew" c"300s"
+        c"By how much the clocks of Entra and this server may differ.";
+    MAX_TOKEN_BYTES c"pgaad.max_token_bytes" c"32kB"
+        c"Longest token accepted.";
+    REQUIRE_TLS c"pgaad.require_tls" c"on"
+        c"Ask for a token only over TLS, GSS encryption, a Unix socket or loopback.";
+    NAME_MATCH c"pgaad.name_match" c"on"
+        c"Admit a role without object id to the user or program whose name it has.";
+    GROUP_NAME_MATCH c"pgaad.group_name_match" c"off"
+        c"Admit a role without object id to the members of the group whose name it has. Group names are not unique.";
+    ALLOW_TRUST c"pgaad.allow_trust" c"off"
+        c"Ask members of azure_ad_user for a token on trust lines; off refuses them there.";
+    ALLOW_SUPERUSER c"pgaad.allow_superuser" c"off"
+        c"Admit superusers with a token.";
+    ALLOW_OTHER_METHODS c"pgaad.allow_other_methods" c"off"
+        c"Let members of azure_ad_user log in by methods that ask for no token.";
+    GUARD_TRUST c"pgaad.guard_trust" c"remote"
+        c"Which logins of other roles over trust lines for anybody to refuse: remote, all or off.";
+    SERVER_NAME c"pgaad.server_name" c""
+        c"Server name that user names may end with, as user@tenant@server. Not in effect in this version.";
+    LOG_LOGINS c"pgaad.log_logins" c"all"
+        c"Which decisions to log: all, refused or none.";
+    SESSION_END c"pgaad.session_end" c"never"
+        c"When to end a session: never, or token, when its token expires. Only never is in effect in this version.";
+}
+
+static VALIDATE_OIDS: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// `pgaad.guard_trust`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GuardTrust {
+    /// Logins from other machines.
+    Remote,
+    /// All logins.
+    All,
+    /// None.
+    Off,
+}
+
+/// `pgaad.log_logins`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogLogins {
+    /// Every decision.
+    All,
+    /// Refusals.
+    Refused,
+    /// Nothing.
+    None,
+}
+
+/// All settings, typed.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// `None` while `pgaad.tenant_id` is empty.
+    pub(crate) token: Option<TokenPolicy>,
+    pub(crate) admit: AdmitPolicy,
+    pub(crate) refresh: RefreshPolicy,
+    pub(crate) key_wait: Duration,
+    pub(crate) max_token_bytes: usize,
+    pub(crate) require_tls: bool,
+    pub(crate) allow_trust: bool,
+    pub(crate) allow_other_methods: bool,
+    pub(crate) guard_trust: GuardTrust,
+    pub(crate) log_logins: LogLogins,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) https_proxy: Option<String>,
+    pub(crate) jwks_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the values in force.
+    ///
+    /// # Errors
+    /// [`Refusal::SettingInvalid`] names the first setting whose value cannot be used.
+    pub(crate) fn read() -> Result<Self, Refusal> {
+        let cloud =
+            CLOUD.one_of(&[("public", Cloud::Public), ("usgov", Cloud::UsGov), ("china", Cloud::China)])?;
+        let authority = AUTHORITY.optional(|text| text.parse().ok())?;
+        let tenant =
+            TENANT_ID.optional(|text| text.parse().ok())?.map(|id| Tenant::new(id, cloud, authority));
+        let audiences = audiences(cloud)?;
+        let clock_skew = CLOCK_SKEW.duration(Duration::ZERO, Duration::from_secs(3_600))?;
+        SESSION_END.one_of(&[("never", ()), ("token", ())])?;
+        Ok(Self {
+            token: tenant.map(|tenant| TokenPolicy { tenant, audiences, clock_skew }),
+            admit: AdmitPolicy {
+                name_match: NAME_MATCH.bool()?,
+                group_name_match: GROUP_NAME_MATCH.bool()?,
+                allow_superuser: ALLOW_SUPERUSER.bool()?,
+            },
+            refresh: RefreshPolicy {
+                interval: REFRESH_INTERVAL.duration(Duration::from_secs(10), DAY)?,
+                cooldown: REFRESH_COOLDOWN.duration(Duration::from_secs(1), DAY)?,
+                max_stale: MAX_STALE.duration(Duration::from_secs(60), 30 * DAY)?,
+            },
+            key_wait: KEY_WAIT.duration(Duration::ZERO, Duration::from_secs(60))?,
+            max_token_bytes: MAX_TOKEN_BYTES
+                .typed(|text| setting::parse_bytes(text).filter(|bytes| (1_024..=65_535).contains(bytes)))?,
+            require_tls: REQUIRE_TLS.bool()?,
+            allow_trust: ALLOW_TRUST.bool()?,
+            allow_other_methods: ALLOW_OTHER_METHODS.bool()?,
+            guard_trust: GUARD_TRUST.one_of(&[
+                ("remote", GuardTrust::Remote),
+                ("all", GuardTrust::All),
+                ("off", GuardTrust::Off),
+            ])?,
+            log_logins: LOG_LOGINS.one_of(&[
+                ("all", LogLogins::All),
+                ("refused", LogLogins::Refused),
+                ("none", LogLogins::None),
+            ])?,
+            ca_file: CA_FILE.optional(absolute_path)?,
+            https_proxy: HTTPS_PROXY.optional(|text| ureq::Proxy::new(text).ok().map(|_| text.to_owned()))?,
+            jwks_file: JWKS_FILE.optional(absolute_path)?,
+        })
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A relative path would mean the data directory to one process and something else to a person.
+fn absolute_path(text: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(text)).filter(|path| path.is_absolute())
+}
+
+fn audiences(cloud: Cloud) -> Result<Vec<String>, Refusal> {
+    let set = AUDIENCE.optional(|text| {
+        let entries: Vec<String> = text.split(',').map(|entry| entry.trim().to_owned()).collect();
+        entries.iter().all(|entry| !entry.is_empty()).then_some(entries)
+    })?;
+    Ok(set.unwrap_or_else(|| cloud.default_audiences().iter().map(|&audience| audience.to_owned()).collect()))
+}
+
+impl TextSetting {
+    fn typed<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Refusal> {
+        parse(self.text().trim()).ok_or(Refusal::SettingInvalid { setting: self.name() })
+    }
+
+    /// Empty means not set.
+    fn optional<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Refusal> {
+        self.typed(|text| if text.is_empty() { Some(None) } else { parse(text).map(Some) })
+    }
+
+    fn bool(&self) -> Result<bool, Refusal> {
+        self.typed(setting::parse_bool)
+    }
+
+    fn duration(&self, least: Duration, most: Duration) -> Result<Duration, Refusal> {
+        self.typed(|text| setting::parse_duration(text).filter(|span| (least..=most).contains(span)))
+    }
+
+    /// Words are compared without regard to case, as core's enumerations are.
+    fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Refusal> {
+        self.typed(|text| {
+            words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
+        })
+    }
+}

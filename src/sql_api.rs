@@ -1,0 +1,128 @@
+//! The functions of schema `pgaad`; the views over them are in `sql/`.
+
+#![allow(unsafe_code, reason = "the macros export each function under its C name")]
+
+use std::time::{Duration, Instant};
+
+use pgaad_core::event::LogLine;
+use pgaad_core::time::UnixTime;
+use pgrx::JsonB;
+use pgrx::prelude::*;
+
+use crate::pg::shmem::{self, KeyEntry};
+use crate::pg::{clock, worker};
+use crate::settings::Settings;
+use crate::worker::source_name;
+
+extension_sql_file!("../sql/bootstrap.sql", bootstrap);
+extension_sql_file!("../sql/views.sql", name = "views", requires = [status_row, key_rows]);
+extension_sql_file!("../sql/privileges.sql", finalize);
+
+/// Longest time that `pgaad.refresh()` waits: the worker's own limit for a fetch, and some.
+const REFRESH_WAIT: Duration = Duration::from_secs(15);
+
+/// The verified claims of this session; `NULL` if it did not log in with a token.
+///
+/// Volatile data of the process: parallel workers have none, so the leader must ask.
+#[pg_extern(stable, parallel_restricted)]
+fn claims() -> Option<JsonB> {
+    crate::login::session_claims().and_then(|json| serde_json::from_str(json).ok()).map(JsonB)
+}
+
+/// Has the keys fetched now, and waits for it. `true` if that brought keys.
+#[pg_extern(volatile, parallel_restricted)]
+fn refresh() -> bool {
+    let number = shmem::ask_for_refresh();
+    let deadline = Instant::now() + REFRESH_WAIT;
+    while !shmem::is_done(number) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        worker::nap(Duration::from_millis(10));
+    }
+    shmem::worker_state().last_error.is_empty()
+}
+
+/// The row of `pgaad.status`.
+#[pg_extern(volatile, parallel_restricted)]
+#[allow(clippy::type_complexity, reason = "the columns of the view")]
+fn status_row() -> TableIterator<
+    'static,
+    (
+        name!(configured, bool),
+        name!(ready, bool),
+        name!(problem, Option<String>),
+        name!(worker_pid, Option<i32>),
+        name!(last_success, Option<TimestampWithTimeZone>),
+        name!(last_error, Option<String>),
+        name!(next_refresh, Option<TimestampWithTimeZone>),
+        name!(keys, i32),
+        name!(age, Option<Interval>),
+        name!(version, String),
+    ),
+> {
+    let worker = shmem::worker_state();
+    let (issuer, fetched_at, source, keys) = shmem::with_keys(|board| {
+        (board.issuer, board.fetched_at, board.source, board.entries.iter().flatten().count())
+    });
+    let (tenant, problem, max_stale) = match Settings::read() {
+        Ok(settings) => {
+            let tenant = settings.token.map(|policy| policy.tenant);
+            let problem = tenant.is_none().then(|| "pgaad.tenant_id is not set".to_owned());
+            (tenant, problem, settings.refresh.max_stale)
+        }
+        Err(refusal) => (None, Some(refusal.facts(LogLine::new("bad setting:")).into_text()), Duration::ZERO),
+    };
+    let ours = tenant.as_ref().is_some_and(|tenant| tenant.v2_issuer() == issuer.as_str());
+    let age = clock::now().since(fetched_at);
+    let fresh = source == shmem::Source::File || age.unsigned_abs() <= max_stale.as_secs();
+    let row = (
+        tenant.is_some(),
+        ours && keys > 0 && fresh,
+        problem,
+        (worker.pid != 0).then_some(worker.pid),
+        worker.last_success.map(timestamp),
+        (!worker.last_error.is_empty()).then(|| worker.last_error.as_str().to_owned()),
+        worker.next_refresh.map(timestamp),
+        i32::try_from(keys).unwrap_or(i32::MAX),
+        (keys > 0).then(|| Interval::from_seconds(i32::try_from(age).unwrap_or(i32::MAX).into())),
+        env!("CARGO_PKG_VERSION").to_owned(),
+    );
+    TableIterator::once(row)
+}
+
+/// The rows of `pgaad.keys`.
+#[pg_extern(volatile, parallel_restricted)]
+#[allow(clippy::type_complexity, reason = "the columns of the view")]
+fn key_rows() -> TableIterator<
+    'static,
+    (
+        name!(kid, String),
+        name!(algorithm, &'static str),
+        name!(bits, i32),
+        name!(issuer, Option<String>),
+        name!(first_seen, TimestampWithTimeZone),
+        name!(last_seen, TimestampWithTimeZone),
+        name!(source, &'static str),
+    ),
+> {
+    let (entries, source) = shmem::with_keys(|board| {
+        (board.entries.iter().flatten().copied().collect::<Vec<KeyEntry>>(), board.source)
+    });
+    TableIterator::new(entries.into_iter().map(move |entry| {
+        (
+            entry.key.kid().to_owned(),
+            "RS256",
+            i32::try_from(entry.key.bits()).unwrap_or(i32::MAX),
+            entry.key.issuer().map(str::to_owned),
+            timestamp(entry.first_seen),
+            timestamp(entry.last_seen),
+            source_name(source),
+        )
+    }))
+}
+
+fn timestamp(time: UnixTime) -> TimestampWithTimeZone {
+    let seconds = i32::try_from(time.seconds()).map_or(f64::INFINITY, f64::from);
+    to_timestamp(seconds)
+}

@@ -1,0 +1,224 @@
+//! The key worker: the one process that talks to the identity provider.
+//!
+//! It has no database. It fetches on schedule and when a login meets an unknown key, publishes what
+//! is good, and writes it to `pgaad/keys.json` in the data directory for the next start.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant};
+
+use pgaad_core::Refusal;
+use pgaad_core::event::LogLine;
+use pgaad_core::inline::Inline;
+use pgaad_core::refresh::next_fetch_in;
+use pgaad_core::snapshot::{Snapshot, SnapshotFault};
+use pgaad_core::tenant::Tenant;
+
+use crate::fetch::{self, Errand, FetchFault, Fetched};
+use crate::key_cache;
+use crate::pg::shmem::{self, Source};
+use crate::pg::worker::{self, Wake};
+use crate::pg::{clock, report};
+use crate::settings::Settings;
+
+/// How often the worker looks whether a fetch is over, and whether it should stop meanwhile.
+const POLL: Duration = Duration::from_millis(5);
+
+/// How long it sleeps while there is nothing to fetch; a reload wakes it.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// Registers the worker. Call once, from `_PG_init`.
+pub(crate) fn register() {
+    worker::register("pgaad key worker", run);
+}
+
+fn run() -> ! {
+    shmem::enter_worker();
+    let mut settings = read_settings();
+    restore(&settings);
+    let mut failures = 0;
+    let mut due = Instant::now();
+    loop {
+        if due <= Instant::now() || shmem::refresh_under_way().is_some() {
+            // From here on the refresh is under way, and logins without a key wait for it.
+            let number = shmem::refresh_under_way().unwrap_or_else(shmem::ask_for_refresh);
+            let (outcome, reloaded) = refresh(&settings);
+            failures = match outcome {
+                Ok(()) => 0,
+                Err(()) => failures + 1,
+            };
+            let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(failures, &settings.refresh));
+            due = Instant::now() + wait;
+            shmem::update_worker(|state| state.next_refresh = Some(clock::now().plus(wait)));
+            shmem::finish(number);
+            if reloaded {
+                (settings, failures, due) = reload();
+            }
+        }
+        match worker::sleep(due.saturating_duration_since(Instant::now())) {
+            Wake::Stop => worker::stop(),
+            Wake::Reload => (settings, failures, due) = reload(),
+            Wake::Time => {}
+        }
+    }
+}
+
+fn reload() -> (Result<Settings, Refusal>, u32, Instant) {
+    let settings = read_settings();
+    restore(&settings);
+    (settings, 0, Instant::now())
+}
+
+/// Reads the settings, and says which one is wrong.
+fn read_settings() -> Result<Settings, Refusal> {
+    let settings = Settings::read();
+    match &settings {
+        Err(refusal) => {
+            let line = refusal.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
+            report::warn(&line.into_text());
+        }
+        Ok(settings) if settings.token.is_none() => {
+            report::warn("pgaad: pgaad.tenant_id is not set, token logins are refused");
+        }
+        Ok(_) => {}
+    }
+    settings
+}
+
+/// One refresh: fetch, publish, write down. Also tells whether the configuration was reloaded meanwhile.
+fn refresh(settings: &Result<Settings, Refusal>) -> (Result<(), ()>, bool) {
+    let began = Instant::now();
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(refusal) => {
+            note_error(refusal.code());
+            return (Err(()), false);
+        }
+    };
+    let Some(policy) = &settings.token else {
+        note_error(Refusal::NotConfigured.code());
+        return (Err(()), false);
+    };
+    let tenant = policy.tenant.clone();
+    let (fetched, source, reloaded) = match &settings.jwks_file {
+        Some(path) => (fetch::read_file(path), Source::File, false),
+        None => {
+            let (fetched, reloaded) = fetch_aside(Errand {
+                tenant: tenant.clone(),
+                ca_file: settings.ca_file.clone(),
+                https_proxy: settings.https_proxy.clone(),
+            });
+            (fetched, Source::Network, reloaded)
+        }
+    };
+    let outcome = fetched.map_err(FetchFault::code).map(|fetched| {
+        accept(&tenant, fetched, source, began);
+    });
+    if let Err(code) = &outcome {
+        note_error(code);
+        report::log(&LogLine::new("pgaad: key refresh failed:").fact("code", code).into_text());
+    }
+    (outcome.map_err(|_| ()), reloaded)
+}
+
+/// Fetches on another thread, so that a stop of the server does not wait for the provider.
+fn fetch_aside(errand: Errand) -> (Result<Fetched, FetchFault>, bool) {
+    let mut reloaded = false;
+    let Some(result) = worker::spawn(move || fetch::fetch(&errand)) else {
+        return (Err(FetchFault::Internal), reloaded);
+    };
+    loop {
+        match result.try_recv() {
+            Ok(fetched) => return (fetched, reloaded),
+            Err(TryRecvError::Disconnected) => return (Err(FetchFault::Internal), reloaded),
+            Err(TryRecvError::Empty) => match worker::sleep(POLL) {
+                Wake::Stop => worker::stop(),
+                Wake::Reload => reloaded = true,
+                Wake::Time => {}
+            },
+        }
+    }
+}
+
+fn accept(tenant: &Tenant, fetched: Fetched, source: Source, began: Instant) {
+    let now = clock::now();
+    key_cache::publish(tenant, &fetched.keys, now, source);
+    shmem::update_worker(|state| {
+        state.last_success = Some(now);
+        state.last_error = Inline::EMPTY;
+    });
+    let line = LogLine::new("pgaad: keys refreshed:")
+        .fact("keys", fetched.keys.keys().len())
+        .fact("unusable", fetched.keys.faults().len())
+        .fact("source", source_name(source))
+        .fact("took_ms", began.elapsed().as_millis());
+    report::log(&line.into_text());
+    if source != Source::Network {
+        return;
+    }
+    if let Err(error) = write_snapshot(&Snapshot::new(tenant, now, fetched.document)) {
+        let line = LogLine::new("pgaad: cannot write pgaad/keys.json:").quoted("cause", &error.to_string());
+        report::warn(&line.into_text());
+    }
+}
+
+/// The word for a source in logs and views.
+pub(crate) fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Network => "network",
+        Source::Disk => "disk",
+        Source::File => "file",
+    }
+}
+
+fn note_error(code: &str) {
+    let code = Inline::new(code.as_bytes()).unwrap_or_default();
+    shmem::update_worker(|state| state.last_error = code);
+}
+
+/// Publishes the keys that were written down last, unless there are published ones of this tenant
+/// already: after a start, or after a crash that emptied shared memory, nobody waits for the provider.
+fn restore(settings: &Result<Settings, Refusal>) {
+    let Ok(settings) = settings else { return };
+    let Some(policy) = &settings.token else { return };
+    let tenant = &policy.tenant;
+    if settings.jwks_file.is_some() || shmem::with_keys(|board| board.issuer.as_str() == tenant.v2_issuer()) {
+        return;
+    }
+    let Ok(content) = fs::read(snapshot_path()) else { return };
+    match Snapshot::read(&content, tenant, clock::now()) {
+        Ok((keys, fetched_at)) => {
+            key_cache::publish(tenant, &keys, fetched_at, Source::Disk);
+            let line = LogLine::new("pgaad: keys restored:")
+                .fact("keys", keys.keys().len())
+                .fact("age_s", clock::now().since(fetched_at));
+            report::log(&line.into_text());
+        }
+        Err(SnapshotFault::OtherTenant) => {
+            report::log("pgaad: keys.json is of another tenant and is ignored")
+        }
+        Err(_) => report::warn("pgaad: keys.json is damaged and is ignored"),
+    }
+}
+
+fn snapshot_path() -> PathBuf {
+    worker::data_directory().join("pgaad").join("keys.json")
+}
+
+/// Writes the file so that a reader, or a crash, sees the old or the new one and never a piece.
+fn write_snapshot(snapshot: &Snapshot) -> io::Result<()> {
+    let path = snapshot_path();
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    if !directory.exists() {
+        DirBuilder::new().mode(0o700).create(directory)?;
+    }
+    let draft = path.with_extension("json.new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(&snapshot.to_json())?;
+    file.sync_all()?;
+    fs::rename(&draft, &path)?;
+    File::open(directory)?.sync_all()
+}

@@ -1,0 +1,83 @@
+//! How the tenant answers: well, or in one of the ways in which an identity provider can fail.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::page::{Page, Response};
+
+/// How the server answers requests. It applies to metadata and keys alike unless it says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mood {
+    /// As Entra does.
+    #[default]
+    Well,
+    /// Accepts the connection and TLS, reads the request and never answers.
+    Stalled,
+    /// Accepts the connection and says nothing, not even to a TLS greeting.
+    StalledBeforeTls,
+    /// 200 with a page of HTML, as captive portals and proxies do.
+    Html,
+    /// This status with a short JSON error.
+    Status(u16),
+    /// 302 to this location.
+    Redirect(String),
+    /// Promises the whole length, sends half of the body and closes.
+    Truncated,
+    /// Metadata is well, key sets are `{"keys":[]}`.
+    EmptySet,
+    /// The right answer, one byte at a time with this pause after each, headers too.
+    Slow(Duration),
+    /// 200 and a JSON document that never ends.
+    Endless,
+    /// 200 with exactly these bodies; `None` is the right one.
+    Body {
+        /// In place of the metadata, v1 and v2.
+        metadata: Option<String>,
+        /// In place of the key set, v1 and v2.
+        jwks: Option<String>,
+    },
+}
+
+/// What is done with a connection once its request was read.
+pub(crate) enum Answer {
+    /// The response as it is.
+    Whole(Response),
+    /// The response's head and half of its body.
+    Half(Response),
+    /// The response, byte by byte, with a pause after each.
+    Bytewise(Response, Duration),
+    /// A body without end.
+    Endless,
+    /// Nothing, until the client goes.
+    Silence,
+}
+
+impl Mood {
+    /// The answer to a request for `page`, for which `right` is the right response.
+    pub(crate) fn answer(&self, page: Page, right: Response) -> Answer {
+        match self {
+            Self::Well => Answer::Whole(right),
+            Self::Stalled | Self::StalledBeforeTls => Answer::Silence,
+            Self::Html => {
+                Answer::Whole(Response::html("<!DOCTYPE html><title>Sign in to the network</title>"))
+            }
+            Self::Status(status) => {
+                let error = json!({ "error": "temporarily_unavailable", "error_codes": [90033] });
+                Answer::Whole(Response::json(*status, error.to_string()))
+            }
+            Self::Redirect(location) => Answer::Whole(Response::redirect(location)),
+            Self::Truncated => Answer::Half(right),
+            Self::EmptySet if page.is_key_set() => {
+                Answer::Whole(Response::json(200, json!({ "keys": [] }).to_string()))
+            }
+            Self::EmptySet => Answer::Whole(right),
+            Self::Slow(pause) => Answer::Bytewise(right, *pause),
+            Self::Endless => Answer::Endless,
+            Self::Body { metadata, jwks } => {
+                let body = if page.is_key_set() { jwks } else { metadata };
+                Answer::Whole(body.clone().map_or(right, |body| Response::json(200, body)))
+            }
+        }
+    }
+}
