@@ -219,3 +219,21 @@ impl TextSetting {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::TABLE;
+
+    #[test]
+    fn the_readme_lists_every_setting_with_its_default_and_no_other() {
+        let readme = include_str!("../README.md");
+        let rows = || readme.lines().filter(|line| line.starts_with("| `pgaad."));
+        for (name, default) in TABLE {
+            let (name, default) = (name.to_str().unwrap(), default.to_str().unwrap());
+            let default = if default.is_empty() { "''" } else { default };
+            let head = format!("| `{name}` | `{default}` | ");
+            assert!(rows().any(|row| row.starts_with(&head)), "the README should have a row {head}");
+        }
+        assert_eq!(rows().count(), TABLE.len());
+    }
+}

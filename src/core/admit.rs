@@ -159,7 +159,7 @@ fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<
 
 /// Names are compared byte for byte, and never for an administrator: names can be given again, ids cannot.
 fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
-    if role.name.len() >= MAX_NAME_BYTES {
+    if role.name.is_empty() || role.name.len() >= MAX_NAME_BYTES {
         return Err(Refusal::NameTooLong);
     }
     if policy.name_match && !role.is_admin {

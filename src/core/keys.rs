@@ -194,6 +194,9 @@ fn import_key(entry: &Json<'_>) -> Result<SigningKey, KeyFault> {
     }
     if let Some(operations) = jwk.member("key_ops") {
         let operations = operations.as_array().ok_or(KeyFault::Malformed)?;
+        if operations.iter().any(|operation| operation.as_text().is_none()) {
+            return Err(KeyFault::Malformed);
+        }
         if !operations.iter().any(|operation| operation.as_text() == Some("verify")) {
             return Err(KeyFault::WrongPurpose);
         }
@@ -216,6 +219,10 @@ fn import_key(entry: &Json<'_>) -> Result<SigningKey, KeyFault> {
         return Err(KeyFault::Roca);
     }
     let bounded = |member| text(member).map(|value| value.unwrap_or_default());
+    if text("issuer")? == Some("") {
+        // An empty issuer must not pass for none, which binds the key to nobody.
+        return Err(KeyFault::Malformed);
+    }
     Ok(SigningKey {
         kid,
         x5t: Inline::new(bounded("x5t")?.as_bytes()).ok_or(KeyFault::Malformed)?,

@@ -257,6 +257,14 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_code_with_its_meaning_and_no_other() {
+        let readme = include_str!("../../README.md");
+        let rows = Refusal::CODES.iter().map(|(code, meaning)| format!("| `{code}` |{meaning} |\n"));
+        let table = format!("| code | meaning |\n|---|---|\n{}\n", rows.collect::<String>());
+        assert!(readme.contains(&table), "the README should hold this table:\n{table}");
+    }
+
+    #[test]
     fn only_the_missing_encryption_is_told_to_a_stranger() {
         assert_eq!(Refusal::EncryptionRequired.public_answer(), PublicAnswer::EncryptionRequired);
         assert_eq!(Refusal::RoleMissing.public_answer(), PublicAnswer::Failed);

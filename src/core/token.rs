@@ -168,6 +168,7 @@ impl Header {
         };
         let kid = text("kid")?;
         let x5t = text("x5t")?;
+        text("nonce")?;
         if kid.is_some_and(str::is_empty) || (kid.is_none() && x5t.is_none_or(str::is_empty)) {
             return Err(Refusal::HeaderInvalid { member: "kid" });
         }

@@ -1,0 +1,275 @@
+//! Class E: key documents that carry something that must not sign (RFC 7517, RFC 7518 §6.3).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pgaad_core::keys::{KeyFault, KeySet, KeySetFault, MAX_KEYS};
+use serde_json::{Value, json};
+use tenant::{CONSUMER_TENANT_ID, Signer, TENANT_ID};
+
+use crate::login::{Attack, FORGE, Login, assert_refused, import, jwks, jwks_with, keys, token};
+
+fn big(number: &[u8]) -> Value {
+    URL_SAFE_NO_PAD.encode(number).into()
+}
+
+/// A number of `bits` bits, odd.
+fn odd(bits: usize) -> Vec<u8> {
+    let mut number = vec![0xa5; bits.div_ceil(8)];
+    let high = 1 << ((bits - 1) % 8);
+    number[0] = high | (0x55 & (high - 1));
+    *number.last_mut().unwrap() |= 1;
+    number
+}
+
+/// A modulus of 2048 bits with the ROCA fingerprint: 1 modulo each small prime, which is a power of 65537.
+fn roca() -> Vec<u8> {
+    let primes = (3..=167_u32).filter(|n| (2..*n).all(|d| n % d != 0));
+    let mut product = vec![1_u8];
+    for factor in primes {
+        let mut carry = 0;
+        for byte in product.iter_mut().rev() {
+            carry += u32::from(*byte) * factor;
+            *byte = carry.to_be_bytes()[3];
+            carry >>= 8;
+        }
+        product.splice(0..0, carry.to_be_bytes().into_iter().skip_while(|byte| *byte == 0));
+    }
+    // Halved so often that the highest bit of the 256 bytes is set: shifted by whole bytes, then by bits.
+    let shift = product[0].leading_zeros();
+    product.push(0);
+    for place in 0..product.len() - 1 {
+        product[place] = (product[place] << shift) | product[place + 1].checked_shr(8 - shift).unwrap_or(0);
+    }
+    product.resize(256, 0);
+    product[255] = 1;
+    product
+}
+
+#[test]
+fn a_key_that_must_not_sign_is_left_out_and_its_tokens_are_refused() {
+    let second = keys().jwks()["keys"].as_array().unwrap().iter().find(|k| k["kid"] == *keys().kid(&Signer::Second)).cloned();
+    let second = second.unwrap();
+    let own = jwks_with(|_| ());
+    let own = own["keys"].as_array().unwrap().iter().find(|k| k["kid"] == *keys().kid(&Signer::Current)).cloned().unwrap();
+    let modulus = URL_SAFE_NO_PAD.decode(own["n"].as_str().unwrap()).unwrap();
+    let mut even = modulus.clone();
+    even[255] &= 0xfe;
+
+    let mut rows: Vec<(String, KeyFault, Value)> = Vec::new();
+    let mut row = |member: &str, value: Value, fault| {
+        let mut key = own.clone();
+        key[member] = value.clone();
+        let mut shown = value.to_string();
+        shown.truncate(60);
+        rows.push((format!("{member} is {shown}"), fault, key));
+    };
+    for kty in [json!("oct"), json!("EC"), json!("OKP"), json!("rsa"), json!("RSA "), json!("")] {
+        row("kty", kty, KeyFault::NotRsa);
+    }
+    for purpose in ["enc", "", "SIG", "sig ", "sig enc"] {
+        row("use", json!(purpose), KeyFault::WrongPurpose);
+    }
+    for operations in [json!(["encrypt"]), json!(["sign"]), json!([]), json!(["Verify"]), json!(["wrapKey", "verify "])] {
+        row("key_ops", operations, KeyFault::WrongPurpose);
+    }
+    for alg in ["RS384", "RS512", "PS256", "HS256", "none", "", "rs256", "RSA-OAEP", "RSA1_5"] {
+        row("alg", json!(alg), KeyFault::WrongPurpose);
+    }
+    for part in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+        row(part, json!("AQAB"), KeyFault::PrivateParts);
+        row(part, json!(null), KeyFault::PrivateParts);
+    }
+    for member in ["kty", "use", "alg", "kid", "n", "e", "x5t", "issuer"] {
+        for value in [json!(null), json!(1), json!(true), json!([]), json!({})] {
+            row(member, value, KeyFault::Malformed);
+        }
+    }
+    for operations in [json!("verify"), json!(null), json!({ "verify": true }), json!(1)] {
+        row("key_ops", operations, KeyFault::Malformed);
+    }
+    row("key_ops", json!(["verify", null]), KeyFault::Malformed);
+    row("kid", json!(""), KeyFault::NoKeyId);
+    row("kid", json!("k".repeat(129)), KeyFault::NoKeyId);
+    row("x5t", json!("x".repeat(65)), KeyFault::Malformed);
+    row("issuer", json!("i".repeat(257)), KeyFault::Malformed);
+    row("issuer", json!(""), KeyFault::Malformed);
+    for bits in [512, 768, 1024, 1536, 2040, 2047, 8193, 8200, 16_384] {
+        row("n", big(&odd(bits)), KeyFault::WeakModulus);
+    }
+    row("n", big(&even), KeyFault::WeakModulus);
+    row("n", big(&[&[0], &modulus[..]].concat()), KeyFault::WeakModulus);
+    row("n", big(&[0; 256]), KeyFault::WeakModulus);
+    row("n", big(&[]), KeyFault::WeakModulus);
+    row("n", json!(own["n"].as_str().unwrap().to_owned() + "=="), KeyFault::WeakModulus);
+    row("n", json!(format!(" {}", own["n"].as_str().unwrap())), KeyFault::WeakModulus);
+    row("n", big(&roca()), KeyFault::Roca);
+    for exponent in [&[][..], &[0], &[1], &[2], &[4], &[5], &[17], &[35], &[1, 0, 0], &[1, 0, 3], &[0, 3], &[0, 1, 0, 1], &[1, 0, 0, 0, 1], &modulus] {
+        row("e", big(exponent), KeyFault::WrongExponent);
+    }
+    row("e", json!("AQAB="), KeyFault::WrongExponent);
+    row("e", json!("65537"), KeyFault::WrongExponent);
+    for (member, fault) in [
+        ("kty", KeyFault::NotRsa),
+        ("kid", KeyFault::NoKeyId),
+        ("n", KeyFault::WeakModulus),
+        ("e", KeyFault::WrongExponent),
+    ] {
+        let mut key = own.clone();
+        key.as_object_mut().unwrap().remove(member);
+        rows.push((format!("no {member}"), fault, key));
+    }
+    for entry in [json!(null), json!(1), json!("RSA"), json!([]), json!([own])] {
+        let mut shown = entry.to_string();
+        shown.truncate(60);
+        rows.push((format!("the entry is {shown}"), KeyFault::Malformed, entry));
+    }
+
+    let sound = json!({ "keys": [own, second] });
+    let mut attacks = Vec::new();
+    for (name, fault, key) in rows {
+        let document = json!({ "keys": [key, second] });
+        assert_eq!(import(&document).faults(), [fault], "{name}");
+        let alone = json!({ "keys": [document["keys"][0]] });
+        let fault = KeySet::import(alone.to_string().as_bytes()).map(|_| ());
+        assert_eq!(fault, Err(KeySetFault::NoUsableKey), "{name}");
+        let sent = Login::with(token().mint());
+        attacks.push(Attack::new(name, sent.clone().keys(&document), sent.keys(&sound), "key_unknown"));
+    }
+    assert_refused("E keys", &attacks);
+}
+
+#[test]
+fn a_key_within_the_bounds_is_kept() {
+    let kept = |member: &str, value: Value| {
+        let document = jwks_with(|key| key[member] = value.clone());
+        assert_eq!(import(&document).faults(), [], "{member} is {value}");
+    };
+    kept("kid", json!("k".repeat(128)));
+    kept("x5t", json!("x".repeat(64)));
+    kept("issuer", json!("i".repeat(256)));
+    kept("key_ops", json!(["verify"]));
+    kept("key_ops", json!(["sign", "verify"]));
+    kept("alg", json!("RS256"));
+    kept("e", big(&[3]));
+    for bits in [2048, 2049, 3072, 4096, 8192] {
+        kept("n", big(&odd(bits)));
+    }
+    kept("x5c", json!([null]));
+    kept("cloud_instance_name", json!(1));
+}
+
+#[test]
+fn two_keys_of_one_id_that_differ_count_both_for_nothing() {
+    let kid = keys().kid(&Signer::Current);
+    let sent = Login::with(token().mint());
+    let plain = jwks();
+    let add = |change: &dyn Fn(&mut Value)| {
+        let mut document = plain.clone();
+        let entries = document["keys"].as_array_mut().unwrap();
+        let mut copy = entries.iter().find(|key| key["kid"] == *kid).unwrap().clone();
+        change(&mut copy);
+        entries.push(copy);
+        document
+    };
+    let twice = sent.clone().keys(&add(&|_| ()));
+    let other = FORGE.jwk()["n"].clone();
+    let mut attacks = Vec::new();
+    let mut row = |name: &str, document: &Value| {
+        assert_eq!(import(document).faults(), [KeyFault::Ambiguous; 2], "{name}");
+        attacks.push(Attack::new(name, sent.clone().keys(document), twice.clone(), "key_unknown"));
+    };
+    row("another modulus", &add(&|key| key["n"] = other.clone()));
+    row("another exponent", &add(&|key| key["e"] = json!("Aw")));
+    row("another issuer", &add(&|key| key["issuer"] = json!("https://evil.example/{tenantid}/v2.0")));
+    row("no issuer", &add(&|key| drop(key.as_object_mut().unwrap().remove("issuer"))));
+    let mut document = add(&|key| key["n"] = other.clone());
+    document["keys"].as_array_mut().unwrap().reverse();
+    row("another modulus, first", &document);
+    assert_refused("E ambiguous", &attacks);
+}
+
+#[test]
+fn a_key_of_another_issuer_signs_for_nobody_here() {
+    let sent = Login::with(token().mint());
+    let of = |issuer: &str| sent.clone().keys(&jwks_with(|key| key["issuer"] = issuer.into()));
+    let twin = of("https://localhost:8443/{tenantid}/v2.0");
+    let mut attacks = Vec::new();
+    for issuer in [
+        format!("https://localhost:8443/{CONSUMER_TENANT_ID}/v2.0"),
+        "https://localhost:8443/common/v2.0".into(),
+        "https://localhost:8443/{tenantId}/v2.0".into(),
+        "https://localhost:8443/{tenantid}/v2.0/".into(),
+        "https://localhost:8443/{tenantid}/".into(),
+        "https://localhost:8443/{tenantid}".into(),
+        "https://localhost:8443/{tenantid}{tenantid}/v2.0".into(),
+        "http://localhost:8443/{tenantid}/v2.0".into(),
+        "https://LOCALHOST:8443/{tenantid}/v2.0".into(),
+        "https://localhost/{tenantid}/v2.0".into(),
+        "https://login.microsoftonline.com/{tenantid}/v2.0".into(),
+        "https://sts.windows.net/{tenantid}/".into(),
+        format!("https://sts.windows.net/{TENANT_ID}/"),
+        format!("https://localhost:8443/{}/v2.0", TENANT_ID.to_uppercase()),
+        "{tenantid}".into(),
+        " ".into(),
+    ] {
+        attacks.push(Attack::new(format!("key of {issuer}"), of(&issuer), twin.clone(), "key_issuer_mismatch"));
+    }
+    let v2 = |issuer: &str| {
+        Login::with(token().v2().mint()).keys(&jwks_with(|key| key["issuer"] = issuer.into()))
+    };
+    attacks.push(Attack::new(
+        "a consumer key under a v2 token",
+        v2(&format!("https://localhost:8443/{CONSUMER_TENANT_ID}/v2.0")),
+        v2(&format!("https://localhost:8443/{TENANT_ID}/v2.0")),
+        "key_issuer_mismatch",
+    ));
+    assert_refused("E issuer", &attacks);
+
+    let unsaid = jwks_with(|key| drop(key.as_object_mut().unwrap().remove("issuer")));
+    sent.keys(&unsaid).decide().expect("v1 key documents say no issuer");
+}
+
+#[test]
+fn a_document_that_is_no_key_set_is_refused_whole() {
+    let sound = jwks().to_string();
+    let entry = jwks()["keys"][0].to_string();
+    KeySet::import(sound.as_bytes()).expect("the twin of all rows");
+    let many = |count: usize| {
+        let numbered = |n: usize| entry.replacen("\"kid\":\"", &format!("\"kid\":\"{n}"), 1);
+        format!("{{\"keys\":[{}]}}", (0..count).map(numbered).collect::<Vec<_>>().join(","))
+    };
+    KeySet::import(many(MAX_KEYS).as_bytes()).expect("as many keys as there may be");
+    let mut rows: Vec<(&str, KeySetFault, Vec<u8>)> = vec![
+        ("65 keys", KeySetFault::TooManyKeys, many(MAX_KEYS + 1).into()),
+        ("10,000 keys", KeySetFault::TooManyKeys, many(10_000).into()),
+        ("10,000 entries that are none", KeySetFault::TooManyKeys, format!("{{\"keys\":[{}0]}}", "0,".repeat(9_999)).into()),
+        ("an empty set", KeySetFault::NoUsableKey, b"{\"keys\":[]}".to_vec()),
+        ("a set of null", KeySetFault::NoUsableKey, b"{\"keys\":[null]}".to_vec()),
+    ];
+    let mut malformed = |name: &'static str, document: Vec<u8>| rows.push((name, KeySetFault::Malformed, document));
+    malformed("nothing", vec![]);
+    malformed("HTML", b"<!DOCTYPE html><html><body>Sign in</body></html>".to_vec());
+    malformed("a BOM", format!("\u{feff}{sound}").into());
+    malformed("cut short", sound.as_bytes()[..sound.len() - 1].to_vec());
+    malformed("cut in the middle", sound.as_bytes()[..sound.len() / 2].to_vec());
+    malformed("more behind it", format!("{sound}x").into());
+    malformed("the set twice", format!("{sound}{sound}").into());
+    malformed("a bare key", entry.clone().into());
+    malformed("a bare array", format!("[{entry}]").into());
+    malformed("keys in an object", format!("{{\"keys\":{{\"0\":{entry}}}}}").into());
+    malformed("keys in a text", json!({ "keys": entry }).to_string().into());
+    malformed("keys null", b"{\"keys\":null}".to_vec());
+    malformed("no keys", b"{}".to_vec());
+    malformed("Keys", sound.replace("\"keys\"", "\"Keys\"").into());
+    malformed("keys named twice", format!("{{\"keys\":[{entry}],\"keys\":[{entry}]}}").into());
+    malformed("keys named twice, escaped", format!("{{\"keys\":[{entry}],\"key\\u0073\":[{entry}]}}").into());
+    malformed("a member of a key named twice", sound.replacen("\"kid\":", "\"kid\":\"x\",\"kid\":", 1).into());
+    malformed("a lone surrogate", sound.replacen("\"kid\":\"", "\"kid\":\"\\ud800", 1).into());
+    malformed("an escaped NUL", sound.replacen("\"kid\":\"", "\"kid\":\"\\u0000", 1).into());
+    malformed("a byte that is no UTF-8", [b"{\"x\":\"\xff\",", &sound.as_bytes()[1..]].concat());
+    malformed("a number beyond all bounds", format!("{{\"x\":1e999,{}", &sound[1..]).into());
+    malformed("depth 100,000", format!("{{\"x\":{}{},{}", "[".repeat(100_000), "]".repeat(100_000), &sound[1..]).into());
+    for (name, fault, document) in rows {
+        assert_eq!(KeySet::import(&document).map(|_| ()), Err(fault), "{name}");
+    }
+}

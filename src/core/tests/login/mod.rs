@@ -1,0 +1,260 @@
+//! One login as the core sees it, to be changed in one thing, and the table of attacks on it.
+
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pgaad_core::Refusal;
+use pgaad_core::admit::{Admission, AdmitPolicy, RoleFacts, admit};
+use pgaad_core::keys::KeySet;
+use pgaad_core::label::Binding;
+use pgaad_core::principal::Principal;
+use pgaad_core::tenant::{Cloud, Tenant};
+use pgaad_core::time::UnixTime;
+use pgaad_core::token::{RawToken, UnverifiedToken};
+use pgaad_core::verify::{TokenPolicy, verify};
+use serde_json::{Value, json};
+use tenant::{AUDIENCE, AUDIENCE_APP_ID, Keys, TENANT_ID, Token};
+
+/// The time of every login that does not say otherwise.
+pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const NBF: i64 = NOW - 300;
+pub(crate) const EXP: i64 = NOW + 4500;
+pub(crate) const SKEW: i64 = 300;
+pub(crate) const ALICE: &str = "alice@example.com";
+pub(crate) const ROLE_OID: u32 = 16_384;
+/// Default of `pgaad.max_token_bytes`.
+const MAX_TOKEN_BYTES: usize = 32 * 1024;
+const AUTHORITY: &str = "https://localhost:8443";
+
+/// The straight line, in the order in which the extension walks it.
+pub(crate) fn decide(
+    bytes: Vec<u8>,
+    max_bytes: usize,
+    keys: &KeySet,
+    policy: &TokenPolicy,
+    now: UnixTime,
+    role: Option<&RoleFacts>,
+    admit_policy: AdmitPolicy,
+) -> Result<Admission, Refusal> {
+    let raw = RawToken::new(bytes, max_bytes)?;
+    let token = UnverifiedToken::parse(&raw)?;
+    let unknown = Refusal::KeyUnknown { keys: keys.keys().len(), age_seconds: 0 };
+    let key = keys.find(token.key_name()).ok_or(unknown)?;
+    let verified = verify(token, key, policy, now)?;
+    admit(Principal::from(&verified), role, admit_policy, now)
+}
+
+/// The stand-in tenant's keys.
+pub(crate) fn keys() -> Keys {
+    Keys::generate(AUTHORITY)
+}
+
+/// A valid v1 access token of alice@example.com, the same at every call.
+pub(crate) fn token() -> Token {
+    static TOKEN: LazyLock<Token> =
+        LazyLock::new(|| keys().token().claim("iat", NBF).claim("nbf", NBF).claim("exp", EXP));
+    TOKEN.clone()
+}
+
+/// The tenant's key document and [`FORGE`]'s key.
+pub(crate) fn jwks() -> Value {
+    let mut jwks = keys().jwks();
+    jwks["keys"].as_array_mut().unwrap().push(FORGE.jwk());
+    jwks
+}
+
+/// [`jwks`], with the key that signs [`token`] changed.
+pub(crate) fn jwks_with(change: impl FnOnce(&mut Value)) -> Value {
+    let kid = keys().kid(&tenant::Signer::Current);
+    let mut jwks = jwks();
+    let entries = jwks["keys"].as_array_mut().unwrap();
+    change(entries.iter_mut().find(|jwk| jwk["kid"] == *kid).unwrap());
+    jwks
+}
+
+pub(crate) fn import(jwks: &Value) -> KeySet {
+    KeySet::import(jwks.to_string().as_bytes()).unwrap()
+}
+
+/// A published key of the tenant that signs bytes of any kind.
+pub(crate) static FORGE: LazyLock<Forge> =
+    LazyLock::new(|| Forge { pair: KeyPair::generate(KeySize::Rsa2048).unwrap() });
+
+pub(crate) struct Forge {
+    pair: KeyPair,
+}
+
+impl Forge {
+    pub(crate) const HEADER: &str = r#"{"typ":"JWT","alg":"RS256","kid":"forge"}"#;
+
+    pub(crate) fn jwk(&self) -> Value {
+        // RSAPublicKey in DER (RFC 8017 §A.1.1): of 2048 bits, the modulus is at a fixed place.
+        let modulus = &self.pair.public_key().as_ref()[9..265];
+        json!({ "kty": "RSA", "use": "sig", "kid": "forge", "n": URL_SAFE_NO_PAD.encode(modulus), "e": "AQAB",
+            "issuer": format!("{AUTHORITY}/{{tenantid}}/v2.0") })
+    }
+
+    /// A token of these bytes, signed.
+    pub(crate) fn token(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
+        self.seal(&format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload)))
+    }
+
+    /// A token whose first two parts are these, signed as they are.
+    pub(crate) fn seal(&self, input: &str) -> String {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
+        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// Everything that a decision depends on.
+#[derive(Clone)]
+pub(crate) struct Login {
+    token: Vec<u8>,
+    max_bytes: usize,
+    keys: Arc<KeySet>,
+    policy: TokenPolicy,
+    now: i64,
+    role: Option<RoleFacts>,
+    admit: AdmitPolicy,
+}
+
+impl Login {
+    /// As alice@example.com with `token`: everything but the token is as it should be.
+    pub(crate) fn with(token: impl Into<Vec<u8>>) -> Self {
+        static KEYS: LazyLock<Arc<KeySet>> = LazyLock::new(|| Arc::new(import(&jwks())));
+        Self {
+            token: token.into(),
+            max_bytes: MAX_TOKEN_BYTES,
+            keys: Arc::clone(&KEYS),
+            policy: TokenPolicy {
+                tenant: Tenant::new(
+                    TENANT_ID.parse().unwrap(),
+                    Cloud::Public,
+                    Some(AUTHORITY.parse().unwrap()),
+                ),
+                audiences: vec![AUDIENCE.to_owned(), AUDIENCE_APP_ID.to_owned()],
+                clock_skew: Duration::from_secs(SKEW.unsigned_abs()),
+            },
+            now: NOW,
+            role: Some(RoleFacts {
+                oid: ROLE_OID,
+                name: ALICE.to_owned(),
+                binding: Binding::Name,
+                is_member: true,
+                is_admin: false,
+                needs_mfa: false,
+                can_login: true,
+                is_superuser: false,
+                valid_until: None,
+            }),
+            admit: AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false },
+        }
+    }
+
+    pub(crate) fn keys(mut self, jwks: &Value) -> Self {
+        self.keys = Arc::new(import(jwks));
+        self
+    }
+
+    pub(crate) fn max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// The size cap out of the way, so that the check that is meant is the one that speaks.
+    pub(crate) fn uncapped(self) -> Self {
+        self.max_bytes(usize::MAX)
+    }
+
+    pub(crate) fn at(mut self, now: i64) -> Self {
+        self.now = now;
+        self
+    }
+
+    pub(crate) fn policy(mut self, change: impl FnOnce(&mut TokenPolicy)) -> Self {
+        change(&mut self.policy);
+        self
+    }
+
+    pub(crate) fn admit_policy(mut self, change: impl FnOnce(&mut AdmitPolicy)) -> Self {
+        change(&mut self.admit);
+        self
+    }
+
+    pub(crate) fn role(mut self, change: impl FnOnce(&mut RoleFacts)) -> Self {
+        change(self.role.as_mut().unwrap());
+        self
+    }
+
+    pub(crate) fn named(self, name: &str) -> Self {
+        self.role(|role| role.name = name.to_owned())
+    }
+
+    pub(crate) fn bound(self, binding: Binding) -> Self {
+        self.role(|role| role.binding = binding)
+    }
+
+    pub(crate) fn without_role(mut self) -> Self {
+        self.role = None;
+        self
+    }
+
+    pub(crate) fn decide(&self) -> Result<Admission, Refusal> {
+        decide(
+            self.token.clone(),
+            self.max_bytes,
+            &self.keys,
+            &self.policy,
+            UnixTime::new(self.now),
+            self.role.as_ref(),
+            self.admit,
+        )
+    }
+}
+
+/// One row: a hostile login, its twin that differs in the one thing the name says, and the code of the refusal.
+pub(crate) struct Attack {
+    name: String,
+    hostile: Login,
+    twin: Login,
+    code: &'static str,
+}
+
+impl Attack {
+    pub(crate) fn new(name: impl Into<String>, hostile: Login, twin: Login, code: &'static str) -> Self {
+        Self { name: name.into(), hostile, twin, code }
+    }
+
+    /// A token whose twin is [`token`].
+    pub(crate) fn by(name: impl Into<String>, hostile: impl Into<Vec<u8>>, code: &'static str) -> Self {
+        Self::new(name, Login::with(hostile).uncapped(), Login::with(token().mint()).uncapped(), code)
+    }
+}
+
+/// Sees that each twin is admitted and each hostile login refused with its code; all failures are told at once.
+pub(crate) fn assert_refused(class: &str, attacks: &[Attack]) {
+    let mut failures = Vec::new();
+    for Attack { name, hostile, twin, code } in attacks {
+        if let Err(refusal) = twin.decide() {
+            failures.push(format!("{class}: {name}: the twin is refused: {refusal:?}"));
+        }
+        match hostile.decide() {
+            Ok(_) => failures.push(format!("{class}: {name}: ADMITTED, expected {code}")),
+            Err(refusal) if refusal.code() != *code => {
+                failures.push(format!("{class}: {name}: {refusal:?}, expected {code}"));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), attacks.len(), failures.join("\n"));
+    println!("{class}: {} attacks refused, as many twins admitted", attacks.len());
+}
