@@ -56,7 +56,7 @@ pub(crate) fn session_claims() -> Option<&'static str> {
 
 /// The straight line: from whatever the client sends to an admission for the role it asked for.
 fn decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Decision {
-    try_decide(port, ask).unwrap_or_else(Decision::Refused)
+    report::contain(|| try_decide(port, ask)).unwrap_or_else(Decision::Refused)
 }
 
 fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Refusal> {
@@ -102,7 +102,11 @@ pub(crate) fn decide_for_pam(port: Port, ask: &mut dyn FnMut() -> Reply) -> pam:
 /// Called by the hook for every login of the server.
 pub(crate) fn gate(port: Port, status: Status) -> Verdict {
     let method = port.method();
-    let knock = Knock { role: port.role_name(), client: port.client(), route: route(&method) };
+    let knock = Knock {
+        role: port.role_name().to_string_lossy().into_owned(),
+        client: port.client().to_string(),
+        route: route(&method),
+    };
     let passed = match status {
         Status::Gone => return Verdict::LeaveToCore,
         Status::Failed => match take() {
@@ -148,7 +152,7 @@ fn pass(port: Port, method: &Method) -> Result<Pass, Refusal> {
             }
             Some(Decision::Refused(refusal)) => Err(refusal),
             // The service file lets people in without asking us, or the role was replaced meanwhile.
-            _ => Err(Refusal::InternalError),
+            _ => Err(Refusal::NotDecided),
         },
         (None, method) if is_token_line(method) => Err(Refusal::RoleNotMember),
         (Some(_), Method::Trust) => pass_trust(port),
@@ -179,7 +183,7 @@ fn guard_trust(port: Port) -> Result<Pass, Refusal> {
     let settings = Settings::read()?;
     let guarded = match settings.guard_trust {
         GuardTrust::Off => false,
-        GuardTrust::Remote => !port.is_local(),
+        GuardTrust::Remote => !port.client().is_local(),
         GuardTrust::All => true,
     };
     if !guarded {
@@ -187,8 +191,8 @@ fn guard_trust(port: Port) -> Result<Pass, Refusal> {
     }
     if port.is_physical_replication() {
         let line = event::LogLine::new("pgaad: replication over a trust line for anybody:")
-            .quoted("role", &port.role_name())
-            .quoted("client", &port.client());
+            .quoted("role", &port.role_name().to_string_lossy())
+            .fact("client", port.client());
         report::warn(&line.into_text());
         return Ok(Pass::NotOurs);
     }

@@ -16,7 +16,7 @@ const MAX_NAME_BYTES: usize = 63;
 pub struct RoleFacts {
     /// `pg_authid.oid`.
     pub oid: u32,
-    /// `pg_authid.rolname`.
+    /// `pg_authid.rolname`; empty when it is not UTF-8, as no name in a token is.
     pub name: String,
     /// The role's security label.
     pub binding: Binding,

@@ -106,7 +106,7 @@ pub fn admitted(knock: &Knock, admission: &Admission) -> String {
     line.fact("appid", principal.client_id())
         .quoted("kid", principal.key_id())
         .quoted("uti", principal.token_id().unwrap_or_default())
-        .quoted("client", &knock.client)
+        .fact("client", &knock.client)
         .into_text()
 }
 
@@ -116,7 +116,7 @@ pub fn refused(knock: &Knock, refusal: &Refusal) -> String {
         .fact("code", refusal.code())
         .fact("route", knock.route)
         .quoted("role", &knock.role)
-        .quoted("client", &knock.client);
+        .fact("client", &knock.client);
     refusal.facts(line).into_text()
 }
 

@@ -144,7 +144,7 @@ refusals! {
     NotAnAccessToken => "not_an_access_token";
     /// the token is neither clearly a user's nor clearly a program's
     KindUnknown => "kind_unknown";
-    /// the user name is empty, or as long as PostgreSQL cuts names, so that it may be a piece of another one
+    /// the role's name cannot be compared: it is not UTF-8, or as long as PostgreSQL cuts names, so that it may be a piece of another one
     NameTooLong => "name_too_long";
     /// the role does not exist
     RoleMissing => "role_missing";
@@ -192,6 +192,8 @@ refusals! {
     MethodNotAllowed => "method_not_allowed";
     /// the role is not a member of `azure_ad_user` and came over a `trust` line from another machine (`pgaad.guard_trust`)
     TrustLineGuard => "trust_line_guard";
+    /// the PAM service let the client in without asking pgaad for this very role; its file must name `pgaad.so` in `auth` and `account`
+    NotDecided => "not_decided";
     /// the decision did not come to an end; the server's log has the cause
     InternalError => "internal_error";
 }

@@ -4,7 +4,7 @@
 //! functions of core cannot be used: they are transitive, true for every superuser, and before
 //! `initialize_acl` their cache hears of no REVOKE.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 
 use pgaad_core::admit::RoleFacts;
 use pgaad_core::label::Binding;
@@ -18,20 +18,23 @@ use super::libpq;
 const POSTGRES_EPOCH: i64 = 946_684_800;
 
 /// Reads the facts of the role `name` afresh. `None` when there is no such role.
-pub(crate) fn role_facts(name: &str) -> Option<RoleFacts> {
+///
+/// The name is looked up as bytes, so that a role in any encoding is found and its membership counts;
+/// one that is not UTF-8 is given out as empty, and so equals no name in a token.
+pub(crate) fn role_facts(name: &CStr) -> Option<RoleFacts> {
     // SAFETY: inside the transaction that InitPostgres starts before it authenticates.
     unsafe { pg_sys::AcceptInvalidationMessages() };
 
     let role = AuthId::find(name)?;
     let is_member_of =
-        |marker: &str| AuthId::find(marker).is_some_and(|marker| is_direct_member(role.oid, marker.oid));
+        |marker: &CStr| AuthId::find(marker).is_some_and(|marker| is_direct_member(role.oid, marker.oid));
     Some(RoleFacts {
         oid: role.oid.to_u32(),
-        name: name.to_owned(),
+        name: name.to_str().unwrap_or_default().to_owned(),
         binding: Binding::Name,
-        is_member: is_member_of("azure_ad_user"),
-        is_admin: is_member_of("azure_ad_admin"),
-        needs_mfa: is_member_of("azure_ad_mfa"),
+        is_member: is_member_of(c"azure_ad_user"),
+        is_admin: is_member_of(c"azure_ad_admin"),
+        needs_mfa: is_member_of(c"azure_ad_mfa"),
         can_login: role.can_login,
         is_superuser: role.is_superuser,
         valid_until: role.valid_until,
@@ -47,13 +50,12 @@ struct AuthId {
 }
 
 impl AuthId {
-    fn find(name: &str) -> Option<Self> {
-        let key = CString::new(name).ok()?;
+    fn find(name: &CStr) -> Option<Self> {
         // SAFETY: the cache copies the key while it searches; the tuple is released below, and the
         // fields are copied out before.
         unsafe {
             let cache = i32::try_from(pg_sys::SysCacheIdentifier::AUTHNAME).ok()?;
-            let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(key.as_ptr()));
+            let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(name.as_ptr()));
             if tuple.is_null() {
                 return None;
             }

@@ -3,7 +3,6 @@
 //!
 //! `status` comes by value: a hook can refuse a login, never rescue one.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use pgaad_core::refusal::PublicAnswer;
@@ -68,17 +67,11 @@ unsafe extern "C-unwind" fn client_authentication(port: *mut libpq::Port, status
     end(port, judge(port, status));
 }
 
-/// Asks the gate. Whatever goes wrong inside refuses the login: nothing may unwind from here, since
-/// the text of an error would go to a client that has not logged in.
+/// Asks the gate. Whatever goes wrong inside refuses the login.
 fn judge(port: Port, status: Status) -> Verdict {
     let Some(gate) = GATE.get() else { return Verdict::Refuse(PublicAnswer::Failed) };
-    catch_unwind(AssertUnwindSafe(|| gate(port, status))).unwrap_or_else(|payload| {
-        report::log(&format!(
-            "pgaad: login refused: code=internal_error cause={:?}",
-            report::cause(&*payload)
-        ));
-        Verdict::Refuse(PublicAnswer::Failed)
-    })
+    report::contain(|| Ok(gate(port, status)))
+        .unwrap_or_else(|refusal| Verdict::Refuse(refusal.public_answer()))
 }
 
 /// Carries the verdict out. All that the login held was dropped before.

@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -69,13 +68,7 @@ pub(crate) extern "C" fn pam_sm_authenticate(
         (Some(decide), Some(port)) => {
             let mut ask = || ask_through(handle);
             // Nothing may unwind through libpam.
-            catch_unwind(AssertUnwindSafe(|| decide(port, &mut ask))).unwrap_or_else(|payload| {
-                let cause = report::cause(&*payload);
-                let _ = catch_unwind(|| {
-                    report::log(&format!("pgaad: login refused: code=internal_error cause={cause:?}"));
-                });
-                Answer::No
-            })
+            report::contain(|| Ok(decide(port, &mut ask))).unwrap_or(Answer::No)
         }
         _ => Answer::Unavailable,
     };

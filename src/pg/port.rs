@@ -1,7 +1,8 @@
 //! The connection that is logging in: who, from where, by which line of `pg_hba.conf`.
 
 use std::ffi::{CStr, CString, c_char};
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pgrx::prelude::*;
 
@@ -20,6 +21,38 @@ pub(crate) enum Method {
     Pam(String),
     /// Any other.
     Other,
+}
+
+/// Where a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    /// At the other end of a Unix socket.
+    UnixSocket,
+    /// At an address.
+    Address(IpAddr),
+    /// At something that is neither; it counts as far away.
+    Unknown,
+}
+
+impl Client {
+    /// On this machine: a Unix socket or a loopback address.
+    pub(crate) fn is_local(self) -> bool {
+        match self {
+            Self::UnixSocket => true,
+            Self::Address(address) => address.to_canonical().is_loopback(),
+            Self::Unknown => false,
+        }
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnixSocket => f.write_str("[local]"),
+            Self::Address(address) => address.fmt(f),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
 }
 
 impl Port {
@@ -55,14 +88,38 @@ impl Port {
         unsafe { self.fields().hba.as_ref() }
     }
 
-    /// The role name as the client sent it, cut at 63 bytes by core.
-    pub(crate) fn role_name(&self) -> String {
-        text(self.fields().user_name).unwrap_or_default()
+    /// The role name as the client sent it, cut at 63 bytes by core. Bytes: its encoding is anybody's guess.
+    pub(crate) fn role_name(&self) -> CString {
+        let name = self.fields().user_name;
+        if name.is_null() {
+            return CString::default();
+        }
+        // SAFETY: a NUL-terminated string that lives as long as the Port.
+        unsafe { CStr::from_ptr(name) }.to_owned()
     }
 
-    /// The client's address as text, or `[local]`.
-    pub(crate) fn client(&self) -> String {
-        text(self.fields().remote_host).unwrap_or_default()
+    /// Where the client is, from the socket itself.
+    ///
+    /// Not from `remote_host`: with `log_hostname` on that is a name, and the one who owns the
+    /// address block decides what its reverse look-up says, `127.0.0.1` if he likes.
+    pub(crate) fn client(&self) -> Client {
+        let address = &raw const self.fields().raddr.addr;
+        // SAFETY: the kernel filled the storage for the socket's family (pqcomm.c,
+        // StreamConnection), and each structure fits into it.
+        unsafe {
+            match i32::from((*address).ss_family) {
+                libc::AF_UNIX => Client::UnixSocket,
+                libc::AF_INET => {
+                    let address: *const libc::sockaddr_in = address.cast();
+                    Client::Address(Ipv4Addr::from(u32::from_be((*address).sin_addr.s_addr)).into())
+                }
+                libc::AF_INET6 => {
+                    let address: *const libc::sockaddr_in6 = address.cast();
+                    Client::Address(Ipv6Addr::from((*address).sin6_addr.s6_addr).into())
+                }
+                _ => Client::Unknown,
+            }
+        }
     }
 
     /// How the matched line authenticates.
@@ -105,18 +162,7 @@ impl Port {
     /// Whether nobody between the client and the server can read along: TLS, GSS encryption, a
     /// Unix socket or loopback.
     pub(crate) fn is_private(&self) -> bool {
-        self.fields().ssl_in_use || self.is_gss_encrypted() || self.is_local()
-    }
-
-    /// A Unix socket or a loopback address.
-    pub(crate) fn is_local(&self) -> bool {
-        let client = self.client();
-        // pg_getnameinfo_all gives "[local]" for AF_UNIX (postmaster.c, BackendInitialize).
-        client == "[local]"
-            || client.parse::<IpAddr>().is_ok_and(|address| match address {
-                IpAddr::V4(v4) => v4.is_loopback(),
-                IpAddr::V6(v6) => v6.to_canonical().is_loopback(),
-            })
+        self.fields().ssl_in_use || self.is_gss_encrypted() || self.client().is_local()
     }
 
     fn is_gss_encrypted(&self) -> bool {
@@ -151,7 +197,7 @@ impl Port {
     }
 }
 
-/// A C string of core's as text; what is not UTF-8 is replaced, which no role name of ours survives.
+/// A C string of core's as text, what is not UTF-8 replaced.
 fn text(pointer: *const c_char) -> Option<String> {
     if pointer.is_null() {
         return None;

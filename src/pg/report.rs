@@ -1,7 +1,11 @@
 //! Log lines, and the FATAL that ends a login.
 
 use std::any::Any;
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use pgaad_core::Refusal;
+use pgaad_core::event::LogLine;
 use pgaad_core::refusal::PublicAnswer;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
@@ -17,18 +21,27 @@ pub(crate) fn warn(line: &str) {
     report(PgLogLevel::WARNING, line);
 }
 
+/// Runs `work` and turns whatever it raises, a panic or an ERROR of PostgreSQL's, into a refusal:
+/// its text would otherwise go to a client that has not logged in.
+pub(crate) fn contain<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        log(&LogLine::new("pgaad: internal error:").quoted("cause", &cause(&*payload)).into_text());
+        Err(Refusal::InternalError)
+    })
+}
+
 fn report(level: PgLogLevel, line: &str) {
     ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line.to_owned(), "pgaad").report(level);
 }
 
-/// Ends the process with the answer a stranger may have. `role` is what the client itself sent.
+/// Ends the process with the answer a stranger may have. `role` is the name that the client itself sent.
 ///
 /// The process exits inside and no destructor runs: callers let go of every secret first.
-pub(crate) fn fatal(answer: PublicAnswer, role: &str) {
+pub(crate) fn fatal(answer: PublicAnswer, role: &CStr) {
     let (code, message) = match answer {
         PublicAnswer::Failed => (
             PgSqlErrorCode::ERRCODE_INVALID_PASSWORD,
-            format!("token authentication failed for user \"{role}\""),
+            format!("token authentication failed for user \"{}\"", role.to_string_lossy()),
         ),
         PublicAnswer::EncryptionRequired => (
             PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
@@ -40,7 +53,7 @@ pub(crate) fn fatal(answer: PublicAnswer, role: &str) {
 
 /// What may be logged of a caught panic: the message of an error of PostgreSQL's, but not that of
 /// a Rust panic, which could quote the data it stumbled over.
-pub(super) fn cause(payload: &(dyn Any + Send)) -> String {
+fn cause(payload: &(dyn Any + Send)) -> String {
     match payload.downcast_ref::<CaughtError>() {
         Some(CaughtError::PostgresError(error) | CaughtError::ErrorReport(error)) => {
             error.message().to_owned()

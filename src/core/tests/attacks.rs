@@ -12,6 +12,8 @@
 
 #[path = "attacks/admission.rs"]
 mod admission;
+#[path = "attacks/algorithm.rs"]
+mod algorithm;
 #[path = "attacks/claims.rs"]
 mod claims;
 #[path = "attacks/encoding.rs"]
@@ -20,6 +22,8 @@ mod encoding;
 mod header;
 #[path = "attacks/keys.rs"]
 mod keys;
+#[path = "attacks/kinds.rs"]
+mod kinds;
 mod login;
 #[path = "attacks/names.rs"]
 mod names;

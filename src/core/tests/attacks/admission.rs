@@ -43,8 +43,18 @@ fn a_role_that_may_not_log_in_is_refused_whoever_asks() {
     let allowed = superuser.clone().admit_policy(|policy| policy.allow_superuser = true);
     let mut attacks = vec![
         Attack::new("no such role", good.clone().without_role(), good.clone(), "role_missing"),
-        Attack::new("no member", good.clone().role(|role| role.is_member = false), good.clone(), "role_not_member"),
-        Attack::new("NOLOGIN", good.clone().role(|role| role.can_login = false), good.clone(), "role_nologin"),
+        Attack::new(
+            "no member",
+            good.clone().role(|role| role.is_member = false),
+            good.clone(),
+            "role_not_member",
+        ),
+        Attack::new(
+            "NOLOGIN",
+            good.clone().role(|role| role.can_login = false),
+            good.clone(),
+            "role_nologin",
+        ),
         Attack::new("a superuser", superuser.clone(), allowed, "role_superuser"),
         Attack::new("a superuser, where others may", superuser, good.clone(), "role_superuser"),
         Attack::new("VALID UNTIL now", with(NOW), with(NOW + 1), "role_expired"),
@@ -80,16 +90,37 @@ fn a_role_bound_to_a_user_takes_that_users_tokens_only() {
     assert_eq!(admitted_by(&role(sent(&upper))), Rule::Id, "GUIDs have no case");
 
     let renamed = token().user("bob@example.com").claim("upn", "app_owner");
-    let oid_elsewhere = token().user("bob@example.com").claim("sub", object_id(ALICE)).groups(&[&object_id(ALICE)]);
+    let oid_elsewhere =
+        token().user("bob@example.com").claim("sub", object_id(ALICE)).groups(&[&object_id(ALICE)]);
     let client_elsewhere = token().user("bob@example.com").claim("appid", object_id(ALICE));
     let app = token().app(APP).claim("oid", object_id(ALICE));
     assert_refused(
         "user binding",
         &[
-            Attack::new("another user", role(sent(&token().user("bob@example.com"))), alice.clone(), "principal_mismatch"),
-            Attack::new("another user of the role's name", role(sent(&renamed)), alice.clone(), "principal_mismatch"),
-            Attack::new("the id in other claims", role(sent(&oid_elsewhere)), alice.clone(), "principal_mismatch"),
-            Attack::new("the id as the client's", role(sent(&client_elsewhere)), alice.clone(), "principal_mismatch"),
+            Attack::new(
+                "another user",
+                role(sent(&token().user("bob@example.com"))),
+                alice.clone(),
+                "principal_mismatch",
+            ),
+            Attack::new(
+                "another user of the role's name",
+                role(sent(&renamed)),
+                alice.clone(),
+                "principal_mismatch",
+            ),
+            Attack::new(
+                "the id in other claims",
+                role(sent(&oid_elsewhere)),
+                alice.clone(),
+                "principal_mismatch",
+            ),
+            Attack::new(
+                "the id as the client's",
+                role(sent(&client_elsewhere)),
+                alice.clone(),
+                "principal_mismatch",
+            ),
             Attack::new("a program with the user's id", role(sent(&app)), alice.clone(), "kind_mismatch"),
             Attack::new(
                 "the user's own name on a role that is bound to another",
@@ -106,7 +137,8 @@ fn a_role_bound_to_a_service_takes_that_programs_tokens_only() {
     let app = token().app(APP);
     let by_oid = |login: Login| login.named("worker").bound(service(&object_id(APP)));
     let by_client = |login: Login| login.named("worker").bound(service(APP));
-    for token in [app.clone(), app.clone().v2(), token().managed_identity(APP), app.clone().without("idtyp")] {
+    for token in [app.clone(), app.clone().v2(), token().managed_identity(APP), app.clone().without("idtyp")]
+    {
         assert_eq!(admitted_by(&by_oid(sent(&token))), Rule::Id);
         assert_eq!(admitted_by(&by_client(sent(&token))), Rule::Id);
     }
@@ -117,7 +149,12 @@ fn a_role_bound_to_a_service_takes_that_programs_tokens_only() {
     let mut attacks = Vec::new();
     for (binding, role) in [("oid", &by_oid as &dyn Fn(Login) -> Login), ("client id", &by_client)] {
         let mut row = |name: &str, token: &Token, code| {
-            attacks.push(Attack::new(format!("{name}, by {binding}"), role(sent(token)), role(sent(&app)), code));
+            attacks.push(Attack::new(
+                format!("{name}, by {binding}"),
+                role(sent(token)),
+                role(sent(&app)),
+                code,
+            ));
         };
         row("another program", &other, "principal_mismatch");
         row("a user", &token(), "kind_mismatch");
@@ -163,9 +200,17 @@ fn a_role_bound_to_a_group_takes_tokens_that_list_the_group_only() {
     row("overage in v2", token().v2().overage(), "groups_overage");
     row("overage of the implicit flow", token().claim("hasgroups", true), "groups_overage");
     row("overage of the implicit flow, as text", token().claim("hasgroups", "true"), "groups_overage");
-    row("overage beside another group", token().overage().claim("groups", json!([OTHER_GROUP])), "groups_overage");
+    row(
+        "overage beside another group",
+        token().overage().claim("groups", json!([OTHER_GROUP])),
+        "groups_overage",
+    );
     row("no overage", token().claim("hasgroups", false), "not_in_group");
-    row("claims elsewhere, but not groups", token().claim("_claim_names", json!({ "x": "src1" })), "not_in_group");
+    row(
+        "claims elsewhere, but not groups",
+        token().claim("_claim_names", json!({ "x": "src1" })),
+        "not_in_group",
+    );
     row("a group's token without a scope", listed.clone().without("scp"), "kind_unknown");
     assert_refused("group binding", &attacks);
 }
@@ -205,7 +250,12 @@ fn a_role_without_an_id_takes_the_user_of_its_name_only() {
             sent(&token()),
             "role_not_bound",
         ),
-        Attack::new("a role without a name", sent(&token().user("")).named(""), sent(&token()), "name_too_long"),
+        Attack::new(
+            "a role without a name",
+            sent(&token().user("")).named(""),
+            sent(&token()),
+            "name_too_long",
+        ),
     ];
     // Core cuts names at 63 bytes, so one of 63 may be a piece of a longer one.
     let name = |bytes: usize| format!("{}@example.com", "a".repeat(bytes - 12));
@@ -265,7 +315,8 @@ fn a_group_name_counts_only_where_the_setting_says_so() {
     assert_eq!(admitted_by(&twin), Rule::GroupName);
     assert_eq!(admitted_by(&on(sent(&token().app(APP).groups(&["dbas"])))), Rule::GroupName);
     let mut attacks = Vec::new();
-    let mut row = |name: &str, hostile: Login, code| attacks.push(Attack::new(name, hostile, twin.clone(), code));
+    let mut row =
+        |name: &str, hostile: Login, code| attacks.push(Attack::new(name, hostile, twin.clone(), code));
     row("group_name_match off, the default", sent(&listed).named("dbas"), "role_not_bound");
     row("name_match off", twin.clone().admit_policy(|policy| policy.name_match = false), "role_not_bound");
     row("an admin", twin.clone().role(|role| role.is_admin = true), "role_not_bound");
@@ -305,7 +356,8 @@ fn a_role_that_demands_several_factors_takes_tokens_that_say_so_only() {
     attacks.push(Attack::new("no amr", silent, twin.clone(), "mfa_unknown"));
     let v2 = sent(&token().v2());
     attacks.push(Attack::new("a v2 token, which carries no amr", strict(v2.clone()), v2, "mfa_unknown"));
-    let elsewhere = strict(sent(&token().without("amr").claim("acr", "mfa").claim("amr_values", json!(["mfa"]))));
+    let elsewhere =
+        strict(sent(&token().without("amr").claim("acr", "mfa").claim("amr_values", json!(["mfa"]))));
     attacks.push(Attack::new("mfa in other claims", elsewhere, twin.clone(), "mfa_unknown"));
     for (name, token, binding) in [
         ("a user by id", token(), user(ALICE)),

@@ -47,10 +47,21 @@ fn roca() -> Vec<u8> {
 
 #[test]
 fn a_key_that_must_not_sign_is_left_out_and_its_tokens_are_refused() {
-    let second = keys().jwks()["keys"].as_array().unwrap().iter().find(|k| k["kid"] == *keys().kid(&Signer::Second)).cloned();
+    let second = keys().jwks()["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|k| k["kid"] == *keys().kid(&Signer::Second))
+        .cloned();
     let second = second.unwrap();
     let own = jwks_with(|_| ());
-    let own = own["keys"].as_array().unwrap().iter().find(|k| k["kid"] == *keys().kid(&Signer::Current)).cloned().unwrap();
+    let own = own["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|k| k["kid"] == *keys().kid(&Signer::Current))
+        .cloned()
+        .unwrap();
     let modulus = URL_SAFE_NO_PAD.decode(own["n"].as_str().unwrap()).unwrap();
     let mut even = modulus.clone();
     even[255] &= 0xfe;
@@ -69,7 +80,9 @@ fn a_key_that_must_not_sign_is_left_out_and_its_tokens_are_refused() {
     for purpose in ["enc", "", "SIG", "sig ", "sig enc"] {
         row("use", json!(purpose), KeyFault::WrongPurpose);
     }
-    for operations in [json!(["encrypt"]), json!(["sign"]), json!([]), json!(["Verify"]), json!(["wrapKey", "verify "])] {
+    for operations in
+        [json!(["encrypt"]), json!(["sign"]), json!([]), json!(["Verify"]), json!(["wrapKey", "verify "])]
+    {
         row("key_ops", operations, KeyFault::WrongPurpose);
     }
     for alg in ["RS384", "RS512", "PS256", "HS256", "none", "", "rs256", "RSA-OAEP", "RSA1_5"] {
@@ -103,7 +116,22 @@ fn a_key_that_must_not_sign_is_left_out_and_its_tokens_are_refused() {
     row("n", json!(own["n"].as_str().unwrap().to_owned() + "=="), KeyFault::WeakModulus);
     row("n", json!(format!(" {}", own["n"].as_str().unwrap())), KeyFault::WeakModulus);
     row("n", big(&roca()), KeyFault::Roca);
-    for exponent in [&[][..], &[0], &[1], &[2], &[4], &[5], &[17], &[35], &[1, 0, 0], &[1, 0, 3], &[0, 3], &[0, 1, 0, 1], &[1, 0, 0, 0, 1], &modulus] {
+    for exponent in [
+        &[][..],
+        &[0],
+        &[1],
+        &[2],
+        &[4],
+        &[5],
+        &[17],
+        &[35],
+        &[1, 0, 0],
+        &[1, 0, 3],
+        &[0, 3],
+        &[0, 1, 0, 1],
+        &[1, 0, 0, 0, 1],
+        &modulus,
+    ] {
         row("e", big(exponent), KeyFault::WrongExponent);
     }
     row("e", json!("AQAB="), KeyFault::WrongExponent);
@@ -212,11 +240,15 @@ fn a_key_of_another_issuer_signs_for_nobody_here() {
         "{tenantid}".into(),
         " ".into(),
     ] {
-        attacks.push(Attack::new(format!("key of {issuer}"), of(&issuer), twin.clone(), "key_issuer_mismatch"));
+        attacks.push(Attack::new(
+            format!("key of {issuer}"),
+            of(&issuer),
+            twin.clone(),
+            "key_issuer_mismatch",
+        ));
     }
-    let v2 = |issuer: &str| {
-        Login::with(token().v2().mint()).keys(&jwks_with(|key| key["issuer"] = issuer.into()))
-    };
+    let v2 =
+        |issuer: &str| Login::with(token().v2().mint()).keys(&jwks_with(|key| key["issuer"] = issuer.into()));
     attacks.push(Attack::new(
         "a consumer key under a v2 token",
         v2(&format!("https://localhost:8443/{CONSUMER_TENANT_ID}/v2.0")),
@@ -242,11 +274,16 @@ fn a_document_that_is_no_key_set_is_refused_whole() {
     let mut rows: Vec<(&str, KeySetFault, Vec<u8>)> = vec![
         ("65 keys", KeySetFault::TooManyKeys, many(MAX_KEYS + 1).into()),
         ("10,000 keys", KeySetFault::TooManyKeys, many(10_000).into()),
-        ("10,000 entries that are none", KeySetFault::TooManyKeys, format!("{{\"keys\":[{}0]}}", "0,".repeat(9_999)).into()),
+        (
+            "10,000 entries that are none",
+            KeySetFault::TooManyKeys,
+            format!("{{\"keys\":[{}0]}}", "0,".repeat(9_999)).into(),
+        ),
         ("an empty set", KeySetFault::NoUsableKey, b"{\"keys\":[]}".to_vec()),
         ("a set of null", KeySetFault::NoUsableKey, b"{\"keys\":[null]}".to_vec()),
     ];
-    let mut malformed = |name: &'static str, document: Vec<u8>| rows.push((name, KeySetFault::Malformed, document));
+    let mut malformed =
+        |name: &'static str, document: Vec<u8>| rows.push((name, KeySetFault::Malformed, document));
     malformed("nothing", vec![]);
     malformed("HTML", b"<!DOCTYPE html><html><body>Sign in</body></html>".to_vec());
     malformed("a BOM", format!("\u{feff}{sound}").into());
@@ -263,12 +300,18 @@ fn a_document_that_is_no_key_set_is_refused_whole() {
     malformed("Keys", sound.replace("\"keys\"", "\"Keys\"").into());
     malformed("keys named twice", format!("{{\"keys\":[{entry}],\"keys\":[{entry}]}}").into());
     malformed("keys named twice, escaped", format!("{{\"keys\":[{entry}],\"key\\u0073\":[{entry}]}}").into());
-    malformed("a member of a key named twice", sound.replacen("\"kid\":", "\"kid\":\"x\",\"kid\":", 1).into());
+    malformed(
+        "a member of a key named twice",
+        sound.replacen("\"kid\":", "\"kid\":\"x\",\"kid\":", 1).into(),
+    );
     malformed("a lone surrogate", sound.replacen("\"kid\":\"", "\"kid\":\"\\ud800", 1).into());
     malformed("an escaped NUL", sound.replacen("\"kid\":\"", "\"kid\":\"\\u0000", 1).into());
     malformed("a byte that is no UTF-8", [b"{\"x\":\"\xff\",", &sound.as_bytes()[1..]].concat());
     malformed("a number beyond all bounds", format!("{{\"x\":1e999,{}", &sound[1..]).into());
-    malformed("depth 100,000", format!("{{\"x\":{}{},{}", "[".repeat(100_000), "]".repeat(100_000), &sound[1..]).into());
+    malformed(
+        "depth 100,000",
+        format!("{{\"x\":{}{},{}", "[".repeat(100_000), "]".repeat(100_000), &sound[1..]).into(),
+    );
     for (name, fault, document) in rows {
         assert_eq!(KeySet::import(&document).map(|_| ()), Err(fault), "{name}");
     }

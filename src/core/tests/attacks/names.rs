@@ -86,7 +86,12 @@ fn a_name_composed_otherwise_is_another_name() {
     let decomposed = "zoe\u{308}@example.com";
     let pairs = [(composed, decomposed), (decomposed, composed), ("ﬁ@example.com", "fi@example.com")];
     let attacks = pairs.map(|(sent, role)| {
-        Attack::new(format!("{sent:?} as {role:?}"), named(sent).named(role), named(sent).named(sent), "role_not_bound")
+        Attack::new(
+            format!("{sent:?} as {role:?}"),
+            named(sent).named(role),
+            named(sent).named(sent),
+            "role_not_bound",
+        )
     });
     assert_refused("C normal forms", &attacks);
 }
@@ -96,7 +101,16 @@ fn a_name_in_any_other_claim_counts_for_nothing() {
     let nobody = token().user("mallory@example.com");
     let v2 = token().v2().user("mallory@example.com");
     let mut attacks = Vec::new();
-    for claim in ["unique_name", "preferred_username", "email", "name", "nameid", "sub", "verified_primary_email", "UPN"] {
+    for claim in [
+        "unique_name",
+        "preferred_username",
+        "email",
+        "name",
+        "nameid",
+        "sub",
+        "verified_primary_email",
+        "UPN",
+    ] {
         let hostile = nobody.clone().claim(claim, ALICE);
         attacks.push(Attack::new(
             format!("v1: {claim}"),
@@ -140,7 +154,12 @@ fn a_nul_in_a_name_refuses_the_token() {
         "C NUL",
         &[
             Attack::new("in upn", Login::with(hostile.mint()), Login::with(twin.mint()), "payload_invalid"),
-            Attack::new("in groups", Login::with(in_groups.mint()), Login::with(twin.mint()), "payload_invalid"),
+            Attack::new(
+                "in groups",
+                Login::with(in_groups.mint()),
+                Login::with(twin.mint()),
+                "payload_invalid",
+            ),
         ],
     );
 }

@@ -56,7 +56,10 @@ fn a_payload_that_is_not_one_json_object_is_refused() {
     row("a number beyond all bounds", member(r#""x":1e400"#));
     row("a million digits", member(&format!(r#""x":{}"#, "9".repeat(1_000_000))));
     row("arrays 100,000 deep", member(&format!(r#""x":{}{}"#, "[".repeat(100_000), "]".repeat(100_000))));
-    row("objects 100,000 deep", member(&format!(r#""x":{}1{}"#, r#"{"a":"#.repeat(100_000), "}".repeat(100_000))));
+    row(
+        "objects 100,000 deep",
+        member(&format!(r#""x":{}1{}"#, r#"{"a":"#.repeat(100_000), "}".repeat(100_000))),
+    );
     row("arrays 100,000 deep and never closed", member(&format!(r#""x":{}"#, "[".repeat(100_000))));
     assert_refused("B payload", &attacks);
 }
