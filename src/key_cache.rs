@@ -1,6 +1,6 @@
 //! The published keys: the worker publishes, logins find. No login ever touches the network.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgaad_core::Refusal;
 use pgaad_core::inline::Inline;
@@ -10,7 +10,7 @@ use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 use pgaad_core::token::KeyName;
 
-use crate::pg::shmem::{self, KeyBoard, KeyEntry, Source};
+use crate::pg::shmem::{self, KeyBoard, KeyEntry, Refresh, Source};
 use crate::pg::{clock, worker};
 
 /// How often a login that waits for a fetch looks whether it is over.
@@ -32,8 +32,8 @@ pub(crate) fn publish(tenant: &Tenant, set: &KeySet, fetched_at: UnixTime, sourc
     shmem::publish_keys(&board);
 }
 
-/// Finds the key that a token names; where it is not known, has the worker fetch, and waits at
-/// most `wait` for that.
+/// Finds the key that a token names; where it is not known, has the worker fetch, or joins a fetch
+/// that is under way, and waits until that is over or `wait` has passed since it was asked for.
 ///
 /// # Errors
 /// [`Refusal::KeyUnknown`], [`Refusal::NoKeys`], [`Refusal::KeysStale`], at once when another
@@ -44,24 +44,41 @@ pub(crate) fn find_or_refresh(
     policy: &RefreshPolicy,
     wait: Duration,
 ) -> Result<SigningKey, Refusal> {
-    let refusal = match find(name, tenant, policy, clock::now()) {
+    let find = || find(name, tenant, policy, clock::now());
+    let refusal = match find() {
         Ok(key) => return Ok(key),
         Err(refusal) => refusal,
     };
-    let Some(number) = shmem::refresh_under_way().or_else(|| claim_refresh(policy)) else {
-        return Err(refusal);
-    };
-    let deadline = Instant::now() + wait;
-    while !shmem::is_done(number) && Instant::now() < deadline {
+    if let Some(refresh) = Refresh::under_way() {
+        if !is_done_in_time(refresh, wait) {
+            return Err(refusal);
+        }
+        if let Ok(key) = find() {
+            return Ok(key);
+        }
+    }
+    match claim_refresh(policy) {
+        Some(refresh) if is_done_in_time(refresh, wait) => find(),
+        _ => Err(refusal),
+    }
+}
+
+/// Waits for a refresh, as long as it may take counted from when it was asked for.
+fn is_done_in_time(refresh: Refresh, wait: Duration) -> bool {
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    while !refresh.is_done() {
+        if clock::monotonic().saturating_sub(refresh.asked_at) >= wait {
+            return false;
+        }
         worker::nap(POLL);
     }
-    find(name, tenant, policy, clock::now())
+    true
 }
 
 /// Asks the worker for a fetch, unless a login has done so within the cool-down.
-fn claim_refresh(policy: &RefreshPolicy) -> Option<u64> {
+fn claim_refresh(policy: &RefreshPolicy) -> Option<Refresh> {
     let now = clock::monotonic();
-    shmem::update_worker(|state| state.cooldown.claim(now, policy)).then(shmem::ask_for_refresh)
+    shmem::update_worker(|state| state.cooldown.claim(now, policy)).then(|| Refresh::ask(now))
 }
 
 fn find(

@@ -9,7 +9,7 @@ use pgaad_core::time::UnixTime;
 use pgrx::JsonB;
 use pgrx::prelude::*;
 
-use crate::pg::shmem::{self, KeyEntry};
+use crate::pg::shmem::{self, KeyEntry, Refresh};
 use crate::pg::{clock, worker};
 use crate::settings::Settings;
 use crate::worker::source_name;
@@ -32,9 +32,9 @@ fn claims() -> Option<JsonB> {
 /// Has the keys fetched now, and waits for it. `true` if that brought keys.
 #[pg_extern(volatile, parallel_restricted)]
 fn refresh() -> bool {
-    let number = shmem::ask_for_refresh();
+    let refresh = Refresh::ask(clock::monotonic());
     let deadline = Instant::now() + REFRESH_WAIT;
-    while !shmem::is_done(number) {
+    while !refresh.is_done() {
         if Instant::now() >= deadline {
             return false;
         }

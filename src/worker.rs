@@ -19,7 +19,7 @@ use pgaad_core::tenant::Tenant;
 
 use crate::fetch::{self, Errand, FetchFault, Fetched};
 use crate::key_cache;
-use crate::pg::shmem::{self, Source};
+use crate::pg::shmem::{self, Refresh, Source};
 use crate::pg::worker::{self, Wake};
 use crate::pg::{clock, report};
 use crate::settings::Settings;
@@ -42,9 +42,9 @@ fn run() -> ! {
     let mut failures = 0;
     let mut due = Instant::now();
     loop {
-        if due <= Instant::now() || shmem::refresh_under_way().is_some() {
+        if due <= Instant::now() || Refresh::under_way().is_some() {
             // From here on the refresh is under way, and logins without a key wait for it.
-            let number = shmem::refresh_under_way().unwrap_or_else(shmem::ask_for_refresh);
+            let owed = Refresh::under_way().unwrap_or_else(|| Refresh::ask(clock::monotonic()));
             let (outcome, reloaded) = refresh(&settings);
             failures = match outcome {
                 Ok(()) => 0,
@@ -53,17 +53,22 @@ fn run() -> ! {
             let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(failures, &settings.refresh));
             due = Instant::now() + wait;
             shmem::update_worker(|state| state.next_refresh = Some(clock::now().plus(wait)));
-            shmem::finish(number);
+            owed.finish();
             if reloaded {
                 (settings, failures, due) = reload();
             }
         }
         match worker::sleep(due.saturating_duration_since(Instant::now())) {
-            Wake::Stop => worker::stop(),
+            Wake::Stop => leave(),
             Wake::Reload => (settings, failures, due) = reload(),
             Wake::Time => {}
         }
     }
+}
+
+fn leave() -> ! {
+    shmem::leave_worker();
+    worker::stop()
 }
 
 fn reload() -> (Result<Settings, Refusal>, u32, Instant) {
@@ -135,7 +140,7 @@ fn fetch_aside(errand: Errand) -> (Result<Fetched, FetchFault>, bool) {
             Ok(fetched) => return (fetched, reloaded),
             Err(TryRecvError::Disconnected) => return (Err(FetchFault::Internal), reloaded),
             Err(TryRecvError::Empty) => match worker::sleep(POLL) {
-                Wake::Stop => worker::stop(),
+                Wake::Stop => leave(),
                 Wake::Reload => reloaded = true,
                 Wake::Time => {}
             },

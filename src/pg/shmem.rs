@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgaad_core::inline::Inline;
 use pgaad_core::keys::{MAX_KEYS, SigningKey};
-use pgaad_core::refresh::Cooldown;
+use pgaad_core::refresh::{Cooldown, Monotonic};
 use pgaad_core::time::UnixTime;
 use pgrx::lwlock::PgLwLock;
 use pgrx::prelude::*;
@@ -91,6 +91,9 @@ static WORKER: PgLwLock<WorkerState> = unsafe { PgLwLock::new(c"pgaad_worker") }
 /// Refreshes asked for, counted; the worker owes one while `DONE` is smaller.
 // SAFETY: a name of ours, used once.
 static ASKED: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked") };
+/// When the first of those that are owed was asked for.
+// SAFETY: a name of ours, used once.
+static ASKED_AT: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked_at") };
 /// The count of `ASKED` that the last finished refresh had seen when it began.
 // SAFETY: a name of ours, used once.
 static DONE: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_done") };
@@ -100,6 +103,7 @@ pub(crate) fn request() {
     pg_shmem_init!(KEYS);
     pg_shmem_init!(WORKER);
     pg_shmem_init!(ASKED);
+    pg_shmem_init!(ASKED_AT);
     pg_shmem_init!(DONE);
 }
 
@@ -137,35 +141,51 @@ pub(crate) fn enter_worker() {
     });
 }
 
-/// Asks the worker for a refresh and gives the number to wait for.
-pub(crate) fn ask_for_refresh() -> u64 {
-    let number = ASKED.get().fetch_add(1, Ordering::SeqCst) + 1;
-    let latch: *mut pg_sys::Latch = std::ptr::with_exposed_provenance_mut(worker_state().latch);
-    if !latch.is_null() {
-        // SAFETY: the latch of a PGPROC, which stays in shared memory for the server's life; when
-        // the worker has gone meanwhile, somebody else wakes for nothing (latch.h allows for it).
-        unsafe { pg_sys::SetLatch(latch) };
+/// Notes that there is no worker any more.
+pub(crate) fn leave_worker() {
+    update_worker(|state| {
+        state.pid = 0;
+        state.latch = 0;
+    });
+}
+
+/// A refresh that the worker owes, or is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refresh {
+    number: u64,
+    /// When it was asked for.
+    pub(crate) asked_at: Monotonic,
+}
+
+impl Refresh {
+    /// Asks the worker for a refresh that begins from now on.
+    pub(crate) fn ask(now: Monotonic) -> Self {
+        if Self::under_way().is_none() {
+            ASKED_AT.get().store(now, Ordering::SeqCst);
+        }
+        let refresh = Self { number: ASKED.get().fetch_add(1, Ordering::SeqCst) + 1, asked_at: now };
+        let latch: *mut pg_sys::Latch = std::ptr::with_exposed_provenance_mut(worker_state().latch);
+        if !latch.is_null() {
+            // SAFETY: the latch of a PGPROC, which stays in shared memory for the server's life; when
+            // the worker has gone meanwhile, somebody else wakes for nothing (latch.h allows for it).
+            unsafe { pg_sys::SetLatch(latch) };
+        }
+        refresh
     }
-    number
-}
 
-/// The number of the refresh that is under way or owed, if there is one.
-pub(crate) fn refresh_under_way() -> Option<u64> {
-    let asked = asked();
-    (DONE.get().load(Ordering::SeqCst) < asked).then_some(asked)
-}
+    /// The refresh that is owed or running, if there is one.
+    pub(crate) fn under_way() -> Option<Self> {
+        let (done, number) = (DONE.get().load(Ordering::SeqCst), ASKED.get().load(Ordering::SeqCst));
+        (done < number).then(|| Self { number, asked_at: ASKED_AT.get().load(Ordering::SeqCst) })
+    }
 
-/// How many refreshes were asked for up to now.
-pub(crate) fn asked() -> u64 {
-    ASKED.get().load(Ordering::SeqCst)
-}
+    /// Whether it is over.
+    pub(crate) fn is_done(self) -> bool {
+        DONE.get().load(Ordering::SeqCst) >= self.number
+    }
 
-/// Whether the refresh with this number is over.
-pub(crate) fn is_done(number: u64) -> bool {
-    DONE.get().load(Ordering::SeqCst) >= number
-}
-
-/// Notes that all refreshes up to this number are over.
-pub(crate) fn finish(number: u64) {
-    DONE.get().fetch_max(number, Ordering::SeqCst);
+    /// Notes, in the worker, that this and all earlier ones are over.
+    pub(crate) fn finish(self) {
+        DONE.get().fetch_max(self.number, Ordering::SeqCst);
+    }
 }
