@@ -3,7 +3,7 @@
 PG         ?= 15
 PG_CONFIG  ?= /usr/lib/postgresql/$(PG)/bin/pg_config
 CARGO      ?= cargo
-FEATURES    = --no-default-features --features pg$(PG)
+FEATURES   = --no-default-features --features pg$(PG)
 
 # The extension as it would be installed, for the throw-away clusters of the tests and the demo:
 # a release, and a build whose decision can be made to fail (never installed anywhere else).
@@ -13,15 +13,12 @@ export PGAAD_PACKAGE        = $(PACKAGE)
 export PGAAD_FAULTY_PACKAGE = $(FAULTY_PACKAGE)
 export PG_CONFIG
 
-# `cargo pgrx test` starts a server, which refuses to run as root.
+# `cargo pgrx test` installs into the PostgreSQL it tests and starts a server, as postgres: with sudo.
 PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
-ifeq ($(shell id -u),0)
-RUNAS = --runas postgres --pgdata $(PGRX_TEST_DIR)
-endif
 
 say = @printf '\n== %s\n' "$(1)"
 
-.PHONY: help demo test check install package provision test-core test-server test-logins clean
+.PHONY: help demo test check install package faulty-package provision test-core test-server test-logins clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -47,10 +44,9 @@ test-core:
 
 test-server: provision
 	$(call say,inside PostgreSQL $(PG))
-	@rm -rf $(PGRX_TEST_DIR) && mkdir -p $(PGRX_TEST_DIR)
-	@if [ "$$(id -u)" = 0 ]; then chown postgres $(PGRX_TEST_DIR); fi
-	$(CARGO) pgrx test pg$(PG) $(RUNAS)
-	@rm -rf $(PGRX_TEST_DIR)
+	@sudo rm -rf $(PGRX_TEST_DIR) && sudo install -d -o postgres $(PGRX_TEST_DIR)
+	$(CARGO) pgrx test pg$(PG) --runas postgres --pgdata $(PGRX_TEST_DIR)
+	@sudo rm -rf $(PGRX_TEST_DIR)
 
 test-logins: package faulty-package
 	$(call say,real logins to throw-away clusters)
@@ -60,15 +56,16 @@ package: provision
 	$(call say,building a release for PostgreSQL $(PG))
 	$(CARGO) pgrx package --pg-config $(PG_CONFIG) $(FEATURES) --out-dir $(PACKAGE)
 
-.PHONY: faulty-package
 faulty-package: provision
 	$(call say,building with injectable faults)
 	$(CARGO) pgrx package --debug --pg-config $(PG_CONFIG) $(FEATURES) --features fault_injection --out-dir $(FAULTY_PACKAGE)
 
+# The major is that of the PG_CONFIG, whatever PG says.
+install: INSTALL_PG = $(shell $(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
 install:
-	$(call say,installing into $(PG_CONFIG))
-	@PG_CONFIG=$(PG_CONFIG) PG=$(PG) .ci/provision
-	$(CARGO) pgrx install --release --pg-config $(PG_CONFIG) --no-default-features --features pg$$($(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
+	$(call say,installing into the PostgreSQL of $(PG_CONFIG))
+	@PG=$(INSTALL_PG) PG_CONFIG=$(PG_CONFIG) .ci/provision
+	$(CARGO) pgrx install --release --sudo --pg-config $(PG_CONFIG) --no-default-features --features pg$(INSTALL_PG)
 
 provision:
 	@PG=$(PG) .ci/provision
