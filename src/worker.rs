@@ -57,6 +57,8 @@ fn run() -> ! {
             if reloaded {
                 (settings, failures, due) = reload();
             }
+            // What was asked for meanwhile has used up its wake-up; look again before sleeping.
+            continue;
         }
         match worker::sleep(due.saturating_duration_since(Instant::now())) {
             Wake::Stop => leave(),

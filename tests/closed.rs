@@ -1,0 +1,332 @@
+//! What is broken stays closed: nobody gets in without a token because something is missing or wrong.
+
+use pgaad_tests::log::LogMark;
+use pgaad_tests::scene::quoted;
+use pgaad_tests::wire::Outcome;
+use pgaad_tests::{Installation, PamService, Route, Scene, skipped};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+use tenant::Signer;
+
+/// A scene whose `pam` way in can be tried, or nothing after saying so.
+fn scene_with_pam() -> Option<Scene> {
+    if PamService::available() {
+        return Some(Scene::start());
+    }
+    skipped("needs root: the PAM service file");
+    None
+}
+
+/// No password opens the `pam` way in: neither a good token nor anything else. Core's own answer is enough.
+fn pam_is_closed(scene: &Scene, role: &str) {
+    let good = scene.token(role).mint();
+    for password in [good.as_str(), "hunter2", ""] {
+        let attempt = scene.attempt(Route::Pam, role).with(password);
+        attempt.expect_turned_away(attempt.login());
+    }
+}
+
+fn set_preload(scene: &Scene, libraries: &str) {
+    scene.cluster.append_conf(&format!("shared_preload_libraries = '{libraries}'"));
+    scene.cluster.restart();
+}
+
+#[test]
+fn without_preload_the_pam_line_admits_nobody() {
+    let Some(scene) = scene_with_pam() else { return };
+    let role = scene.member();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    set_preload(&scene, "");
+    pam_is_closed(&scene, &role);
+    // A session preload comes after the login, and must not arm the library for the next one.
+    let database = Route::Pam.database();
+    scene.cluster.sql(&format!("ALTER DATABASE {database} SET session_preload_libraries = 'pgaad'"));
+    pam_is_closed(&scene, &role);
+
+    set_preload(&scene, "pgaad");
+    scene.attempt(Route::Pam, &role).expect_admitted();
+}
+
+#[test]
+fn without_preload_and_service_file_the_pam_line_admits_nobody() {
+    let Some(scene) = scene_with_pam() else { return };
+    let role = scene.member();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    scene.pam.as_ref().expect("there is pam").remove();
+    set_preload(&scene, "");
+    pam_is_closed(&scene, &role);
+}
+
+#[test]
+fn without_the_service_file_the_pam_line_admits_nobody() {
+    let Some(scene) = scene_with_pam() else { return };
+    let role = scene.member();
+    let service = scene.pam.as_ref().expect("there is pam");
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    service.remove();
+    pam_is_closed(&scene, &role);
+    service.restore();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+}
+
+#[test]
+fn service_that_permits_everybody_admits_no_member() {
+    let Some(scene) = scene_with_pam() else { return };
+    let role = scene.member();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    let library = scene.cluster.installation().library();
+    let library = library.display();
+    for text in [
+        "auth required pam_permit.so\naccount required pam_permit.so\n".to_owned(),
+        format!("auth sufficient pam_permit.so\nauth required {library}\naccount required {library}\n"),
+        format!("auth required pam_permit.so\naccount required {library}\n"),
+    ] {
+        let service = PamService::with_text(&text);
+        scene.cluster.write_hba(&Scene::hba(Some(&service)));
+        scene.cluster.reload();
+        let attempt = scene.attempt(Route::Pam, &role);
+        attempt.expect_turned_away(attempt.login());
+    }
+}
+
+#[test]
+fn account_line_alone_decides_nothing() {
+    let Some(scene) = scene_with_pam() else { return };
+    let role = scene.member();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    let library = scene.cluster.installation().library();
+    // A token was decided good, but another module says no: nobody is let in.
+    let service = PamService::with_text(&format!(
+        "auth required {0}\nauth required pam_deny.so\naccount required {0}\n",
+        library.display()
+    ));
+    scene.cluster.write_hba(&Scene::hba(Some(&service)));
+    scene.cluster.reload();
+    let attempt = scene.attempt(Route::Pam, &role);
+    attempt.expect_turned_away(attempt.login());
+}
+
+#[test]
+fn pam_service_of_another_name_is_not_ours() {
+    let Some(scene) = scene_with_pam() else { return };
+    let role = scene.member();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    // Debian's `other` denies or asks for a Unix password; `su` has `pam_rootok`, which is not for this user.
+    let lines = [format!("host {} all 127.0.0.1/32 pam pamservice=other", Route::Pam.database())];
+    scene.cluster.write_hba(&lines);
+    scene.cluster.reload();
+    let attempt = scene.attempt(Route::Pam, &role);
+    attempt.expect_turned_away(attempt.login());
+}
+
+#[test]
+fn library_gone_after_the_start_hurts_nobody_and_helps_nobody() {
+    let Some(scene) = private_scene() else { return };
+    let role = scene.member();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    std::fs::remove_file(scene.cluster.installation().library()).expect("our own file");
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    scene.attempt(Route::Pam, &role).with("hunter2").expect_refused("malformed_token");
+    let token = scene.token(&role).signed_by(Signer::Broken).mint();
+    scene.attempt(Route::Pam, &role).with(token).expect_refused("bad_signature");
+}
+
+#[test]
+fn library_gone_before_the_start_stops_the_server() {
+    let Some(scene) = private_scene() else { return };
+    let role = scene.member();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    let library = scene.cluster.installation().library();
+    let aside = library.with_extension("aside");
+    scene.cluster.stop();
+    std::fs::rename(&library, &aside).expect("our own file");
+    let log = scene.cluster.start_again().expect_err("the server must not start");
+    assert!(log.contains("FATAL:  could not load library \"pgaad\""), "{log}");
+    std::fs::rename(&aside, &library).expect("our own file");
+    scene.cluster.start_again().expect("the server starts again");
+    scene.attempt(Route::Pam, &role).expect_admitted();
+}
+
+#[test]
+fn library_asks_nothing_of_libpam_so_that_a_server_without_it_can_load_it() {
+    let library = Installation::pgaad().library();
+    let inspect = |program: &str, option: &str| -> Option<String> {
+        let output = Command::new(program).arg(option).arg(&library).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (Some(needed), Some(symbols)) = (inspect("readelf", "-d"), inspect("nm", "-D")) else {
+        return skipped("needs readelf and nm");
+    };
+    assert!(needed.contains("libc.so") && !needed.contains("libpam"), "{needed}");
+    let undefined = |line: &&str| line.contains(" U ") || line.contains(" w ");
+    let foreign: Vec<&str> =
+        symbols.lines().filter(undefined).filter(|line| line.contains(" pam_")).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+    // What libpam looks for is there.
+    for entry in ["pam_sm_authenticate", "pam_sm_acct_mgmt", "pam_sm_setcred", "_PG_init"] {
+        assert!(symbols.lines().any(|line| line.ends_with(&format!(" T {entry}"))), "{entry}");
+    }
+}
+
+fn private_scene() -> Option<Scene> {
+    if PamService::available() {
+        return Some(Scene::on(&Installation::private(), |cluster| cluster));
+    }
+    skipped("needs root: the PAM service file");
+    None
+}
+
+#[test]
+fn without_a_tenant_every_token_is_refused() {
+    let scene = Scene::start();
+    let role = scene.member();
+    let tenant = scene.tenant.tenant_id();
+    for (value, code) in [("", "not_configured"), ("contoso", "setting_invalid")] {
+        scene.cluster.set("pgaad.tenant_id", value);
+        for route in scene.routes() {
+            scene.attempt(route, &role).expect_refused_unasked(code);
+        }
+        scene.cluster.set("pgaad.tenant_id", &tenant);
+        for route in scene.routes() {
+            scene.attempt(route, &role).expect_admitted();
+        }
+    }
+}
+
+#[test]
+fn bad_setting_refuses_every_token_and_is_named() {
+    let scene = Scene::start();
+    let role = scene.member();
+    let authority = scene.tenant.authority();
+    for (name, bad, good) in [
+        ("pgaad.cloud", "mars", "public"),
+        ("pgaad.authority", "http://localhost", authority.as_str()),
+        ("pgaad.authority", "not a url", authority.as_str()),
+    ] {
+        let mark = scene.cluster.log_mark();
+        scene.cluster.set(name, bad);
+        for route in scene.routes() {
+            let line = scene.attempt(route, &role).expect_refused_unasked("setting_invalid");
+            assert!(line.contains(&format!("setting={name}")), "{line}");
+        }
+        let said = format!("pgaad: bad setting, token logins are refused: setting={name}");
+        scene.cluster.wait_for_log(mark, &said, Duration::from_secs(5));
+        let problem = scene.cluster.value("SELECT problem FROM pgaad.status WHERE NOT ready");
+        assert!(problem.contains(name), "{problem}");
+        scene.cluster.set(name, good);
+        for route in scene.routes() {
+            scene.attempt(route, &role).expect_admitted();
+        }
+        // At the start of the server, too, it is no reason to fall back to a default.
+        scene.cluster.append_conf(&format!("{name} = '{bad}'"));
+        scene.cluster.restart();
+        for route in scene.routes() {
+            scene.attempt(route, &role).expect_refused_unasked("setting_invalid");
+        }
+        scene.cluster.set(name, good);
+    }
+}
+
+/// The worker hears of a reload a moment later than the sessions do.
+fn refresh_at_last(scene: &Scene) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while scene.cluster.value("SELECT pgaad.refresh()") != "t" {
+        let log = || scene.cluster.log_since(LogMark::START);
+        assert!(Instant::now() < deadline, "no keys come:\n{}", log());
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn without_keys_every_token_is_refused() {
+    let scene = Scene::on_before_keys(&Installation::pgaad(), |cluster| {
+        // Nobody listens there: port 1 of loopback.
+        cluster.conf("pgaad.authority", "https://127.0.0.1:1")
+    });
+    let role = scene.member();
+    for route in scene.routes() {
+        scene.attempt(route, &role).expect_refused("no_keys");
+        scene.attempt(route, &role).with("hunter2").expect_refused("malformed_token");
+    }
+    scene.cluster.set("pgaad.authority", &scene.tenant.authority());
+    refresh_at_last(&scene);
+    for route in scene.routes() {
+        scene.attempt(route, &role).expect_admitted();
+    }
+}
+
+#[test]
+fn provider_with_a_certificate_of_nobody_we_know_gives_no_keys() {
+    let scene = Scene::on_before_keys(&Installation::pgaad(), |cluster| cluster.conf("pgaad.ca_file", ""));
+    let role = scene.member();
+    assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f");
+    for route in scene.routes() {
+        scene.attempt(route, &role).expect_refused("no_keys");
+    }
+    scene.cluster.set("pgaad.ca_file", &scene.tenant.ca_file().display().to_string());
+    refresh_at_last(&scene);
+    for route in scene.routes() {
+        scene.attempt(route, &role).expect_admitted();
+    }
+}
+
+#[test]
+fn fault_inside_the_decision_ends_one_login_and_not_the_server() {
+    let scene = Scene::on(&Installation::faulty(), |cluster| cluster);
+    let role = scene.member();
+    for route in scene.routes() {
+        let mut bystander = scene.attempt(route, &role).expect_admitted();
+        for fault in ["panic", "error"] {
+            scene.cluster.set("pgaad.fault", fault);
+            let mark = scene.cluster.log_mark();
+            let attempt = scene.attempt(route, &role);
+            let login = attempt.login();
+            assert!(login.challenged, "{login:?}");
+            let answer = attempt.expect_turned_away(login);
+            assert!(["28P01", "28000"].contains(&answer.sqlstate.as_str()), "{answer:?}");
+            assert!(!answer.message.contains("inject"), "{answer:?}");
+            scene.cluster.wait_for_log(mark, "code=internal_error", Duration::from_secs(5));
+            let log = scene.cluster.log_since(mark);
+            assert!(!log.contains("terminated by signal") && !log.contains("terminating"), "{log}");
+        }
+        assert_eq!(bystander.value("SELECT 1").as_deref(), Some("1"));
+        scene.cluster.set("pgaad.fault", "none");
+        scene.attempt(route, &role).expect_admitted();
+    }
+}
+
+#[test]
+fn release_has_no_faults_to_inject() {
+    let library = std::fs::read(Installation::pgaad().library()).expect("the library is read");
+    let has = |needle: &[u8]| library.windows(needle.len()).any(|window| window == needle);
+    assert!(has(b"pgaad.tenant_id"));
+    assert!(!has(b"pgaad.fault"));
+}
+
+#[test]
+fn trust_line_refuses_members_unless_it_is_allowed() {
+    let scene = Scene::start();
+    let role = scene.member();
+    scene.attempt(Route::Trust, &role).expect_admitted();
+    scene.cluster.set("pgaad.allow_trust", "off");
+    scene.attempt(Route::Trust, &role).expect_refused_unasked("trust_not_allowed");
+    if scene.has_pam() {
+        scene.attempt(Route::Pam, &role).expect_admitted();
+    }
+    scene.cluster.append_conf("#pgaad.allow_trust: as after an installation");
+    scene.cluster.set("pgaad.allow_trust", "on");
+    scene.attempt(Route::Trust, &role).expect_admitted();
+}
+
+#[test]
+fn method_that_asks_for_no_token_refuses_members_unless_it_is_allowed() {
+    let scene = Scene::start();
+    let role = scene.member();
+    scene.cluster.sql(&format!("ALTER ROLE {} PASSWORD 'hunter2'", quoted(&role)));
+    let attempt = scene.attempt(Route::Password, &role).with("hunter2");
+    attempt.expect_refused("method_not_allowed");
+    scene.cluster.set("pgaad.allow_other_methods", "on");
+    let login = attempt.login();
+    assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
+}

@@ -1,0 +1,384 @@
+//! Where keys come from, and what a login costs when the identity provider is away, slow, lying or flooded.
+
+use pgaad_tests::wire::{self, Outcome};
+use pgaad_tests::{Route, Scene, run_directory};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use tenant::{Mood, Signer};
+
+/// `pgaad.key_wait`, by default.
+const KEY_WAIT: Duration = Duration::from_secs(3);
+
+/// The median time of some good logins, each of which must succeed.
+fn time_of_logins(scene: &Scene, role: &str) -> Duration {
+    let attempt = scene.attempt(scene.route(), role);
+    let mut times: Vec<Duration> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            let login = attempt.login();
+            assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn refresh(scene: &Scene) -> bool {
+    scene.cluster.value("SELECT pgaad.refresh()") == "t"
+}
+
+/// Logins with known keys are as fast as ever while the worker is stuck with a provider in this mood;
+/// one with an unknown key waits no longer than it may.
+fn logins_go_on_while_the_provider_is(mood: Mood) {
+    let scene = Scene::start();
+    let role = scene.member();
+    let before = time_of_logins(&scene, &role);
+    scene.tenant.set_mood(mood);
+    thread::scope(|threads| {
+        let asked = threads.spawn(|| refresh(&scene));
+        thread::sleep(Duration::from_millis(100));
+        let during = time_of_logins(&scene, &role);
+        assert!(during < before * 3 + Duration::from_millis(30), "{before:?}, then {during:?}");
+
+        let start = Instant::now();
+        let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
+        scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown");
+        assert!(start.elapsed() < KEY_WAIT + Duration::from_secs(2), "{:?}", start.elapsed());
+        // Within the cool-down there is nothing to wait for.
+        let start = Instant::now();
+        scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown");
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+
+        scene.attempt(scene.route(), &role).expect_admitted();
+        assert!(!asked.join().expect("pgaad.refresh() answers"), "a bad answer is not a good one");
+    });
+    scene.tenant.set_mood(Mood::Well);
+    assert!(refresh(&scene));
+}
+
+#[test]
+fn logins_go_on_while_the_provider_stalls() {
+    logins_go_on_while_the_provider_is(Mood::Stalled);
+}
+
+#[test]
+fn logins_go_on_while_the_provider_stalls_before_tls() {
+    logins_go_on_while_the_provider_is(Mood::StalledBeforeTls);
+}
+
+#[test]
+fn logins_go_on_while_the_provider_trickles() {
+    logins_go_on_while_the_provider_is(Mood::Slow(Duration::from_millis(200)));
+}
+
+#[test]
+fn logins_go_on_while_the_provider_never_ends() {
+    logins_go_on_while_the_provider_is(Mood::Endless);
+}
+
+#[test]
+fn bad_answer_never_drops_good_keys() {
+    let scene = Scene::start();
+    let role = scene.member();
+    let keys = scene.tenant.keys();
+    let body = |metadata: Value, jwks: Value| Mood::Body {
+        metadata: Some(metadata.to_string()),
+        jwks: Some(jwks.to_string()),
+    };
+    let changed = |member: &str, value: &str| {
+        let mut metadata = keys.metadata();
+        metadata[member] = json!(value);
+        metadata
+    };
+    let oct = json!({ "keys": [{ "kty": "oct", "kid": "s", "k": "c2VjcmV0" }] });
+    let many: Vec<Value> = (0..65)
+        .map(|number| {
+            let mut key = keys.jwks()["keys"][0].clone();
+            key["kid"] = json!(format!("k{number}"));
+            key
+        })
+        .collect();
+    let authority = scene.tenant.authority();
+    let bad = [
+        ("html", Mood::Html),
+        ("status 500", Mood::Status(500)),
+        ("status 404", Mood::Status(404)),
+        ("redirect", Mood::Redirect(format!("{authority}/elsewhere"))),
+        ("truncated", Mood::Truncated),
+        ("empty set", Mood::EmptySet),
+        ("garbage", Mood::Body { metadata: Some("{".into()), jwks: Some("\u{0}".into()) }),
+        ("garbage keys", Mood::Body { metadata: None, jwks: Some("[1".into()) }),
+        ("foreign issuer", body(changed("issuer", "https://localhost/x/v2.0"), keys.jwks())),
+        ("keys elsewhere", body(changed("jwks_uri", "https://127.0.0.2:1/keys"), keys.jwks())),
+        ("keys in clear", body(changed("jwks_uri", &authority.replace("https", "http")), keys.jwks())),
+        ("symmetric keys", body(keys.metadata(), oct)),
+        ("too many keys", body(keys.metadata(), json!({ "keys": many }))),
+    ];
+    for (what, mood) in bad {
+        let mark = scene.cluster.log_mark();
+        scene.tenant.set_mood(mood);
+        assert!(!refresh(&scene), "{what}: taken for a good answer");
+        scene.cluster.wait_for_log(mark, "pgaad: key refresh failed: code=", Duration::from_secs(5));
+        scene.attempt(scene.route(), &role).expect_admitted();
+    }
+    scene.tenant.stop();
+    assert!(!refresh(&scene), "nobody listens");
+    scene.attempt(scene.route(), &role).expect_admitted();
+    scene.tenant.start_again();
+    scene.tenant.set_mood(Mood::Well);
+    assert!(refresh(&scene));
+    scene.attempt(scene.route(), &role).expect_admitted();
+}
+
+#[test]
+fn restart_and_crash_while_the_provider_is_dead_lock_nobody_out() {
+    let scene = Scene::start();
+    let role = scene.member();
+    scene.attempt(scene.route(), &role).expect_admitted();
+    scene.tenant.stop();
+    let sources = "SELECT string_agg(DISTINCT source, ',') FROM pgaad.keys";
+
+    scene.cluster.restart();
+    wait_for_keys(&scene);
+    scene.attempt(scene.route(), &role).expect_admitted();
+    assert_eq!(scene.cluster.value(sources), "disk");
+
+    scene.cluster.kill_a_backend();
+    wait_for_keys(&scene);
+    scene.attempt(scene.route(), &role).expect_admitted();
+
+    // A token that was refused before is refused from the file as well.
+    let token = scene.token(&role).signed_by(Signer::Consumer).mint();
+    scene.attempt(scene.route(), &role).with(token).expect_refused("key_issuer_mismatch");
+
+    scene.tenant.start_again();
+    assert!(refresh(&scene));
+    assert_eq!(scene.cluster.value(sources), "network");
+    scene.attempt(scene.route(), &role).expect_admitted();
+}
+
+/// The worker reads its file a moment after the server takes connections.
+fn wait_for_keys(scene: &Scene) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while scene.cluster.value("SELECT count(*) FROM pgaad.keys") == "0" {
+        assert!(Instant::now() < deadline, "no keys");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn damaged_or_foreign_key_file_is_not_used() {
+    let scene = Scene::start();
+    let role = scene.member();
+    scene.attempt(scene.route(), &role).expect_admitted();
+    let file = scene.cluster.data_dir().join("pgaad/keys.json");
+    let good = std::fs::read_to_string(&file).expect("the worker keeps its keys");
+    scene.tenant.stop();
+    let other = good.replace(&scene.tenant.tenant_id(), tenant::CONSUMER_TENANT_ID);
+    assert_ne!(other, good);
+    for text in [&good[..good.len() / 2], "", "\u{0}", &other] {
+        scene.cluster.stop();
+        scene.cluster.write_as_server("pgaad/keys.json", text);
+        scene.cluster.start_again().expect("a bad key file stops no server");
+        scene.attempt(scene.route(), &role).expect_refused("no_keys");
+    }
+    scene.cluster.stop();
+    scene.cluster.write_as_server("pgaad/keys.json", &good);
+    scene.cluster.start_again().expect("the server starts");
+    wait_for_keys(&scene);
+    scene.attempt(scene.route(), &role).expect_admitted();
+}
+
+#[test]
+fn new_signing_key_is_accepted_on_its_first_login() {
+    let scene = Scene::start();
+    let role = scene.member();
+    scene.attempt(scene.route(), &role).expect_admitted();
+    let before = scene.tenant.fetches();
+    let kid = scene.tenant.rotate();
+    let mark = scene.cluster.log_mark();
+    let start = Instant::now();
+    scene.attempt(scene.route(), &role).with(scene.token(&role).mint()).expect_admitted();
+    assert!(start.elapsed() < KEY_WAIT, "{:?}", start.elapsed());
+    scene.cluster.wait_for_log(mark, &format!("kid=\"{kid}\""), Duration::from_secs(5));
+    scene.attempt(scene.route(), &role).expect_admitted();
+    assert_eq!(scene.tenant.fetches(), before + 1);
+}
+
+#[test]
+fn logins_that_meet_a_new_key_together_cause_one_fetch_and_all_get_in() {
+    let scene = Scene::start();
+    let role = scene.member();
+    scene.attempt(scene.route(), &role).expect_admitted();
+    let before = scene.tenant.fetches();
+    scene.tenant.rotate();
+    // Slow enough for all of them to come while the fetch is under way.
+    scene.tenant.set_mood(Mood::Slow(Duration::from_micros(50)));
+    thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| scene.attempt(scene.route(), &role).expect_admitted());
+        }
+    });
+    assert_eq!(scene.tenant.fetches(), before + 1);
+}
+
+/// A worker that slept on after a fetch, with another one asked for meanwhile, would let every login
+/// with an unknown key wait in vain until the next regular fetch.
+#[test]
+fn refresh_asked_for_during_a_fetch_is_not_forgotten() {
+    let scene = Scene::start();
+    scene.tenant.set_mood(Mood::Slow(Duration::from_micros(100)));
+    let start = Instant::now();
+    thread::scope(|threads| {
+        let asked: Vec<_> = (0..3)
+            .map(|number| {
+                let scene = &scene;
+                threads.spawn(move || {
+                    thread::sleep(Duration::from_millis(200) * number);
+                    refresh(scene)
+                })
+            })
+            .collect();
+        for thread in asked {
+            assert!(thread.join().expect("pgaad.refresh() answers"), "not served");
+        }
+    });
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn withdrawn_key_dies_with_the_next_good_answer() {
+    let scene = Scene::start();
+    let role = scene.member();
+    let mark = scene.cluster.log_mark();
+    let old = scene.attempt(scene.route(), &role);
+    old.expect_admitted();
+    let line = scene.cluster.wait_for_log(mark, "pgaad: login admitted:", Duration::from_secs(5));
+    let (_, kid) = line.split_once("kid=\"").expect("the line names the key");
+    let (kid, _) = kid.split_once('"').expect("the value ends");
+    scene.tenant.rotate();
+    scene.tenant.retire(kid);
+    // Until the worker hears of it, the key is good.
+    old.expect_admitted();
+    assert!(refresh(&scene));
+    old.expect_refused("key_unknown");
+    scene.attempt(scene.route(), &role).with(scene.token(&role).mint()).expect_admitted();
+}
+
+#[test]
+fn ten_thousand_random_key_ids_cause_at_most_three_fetches_a_minute() {
+    const THREADS: usize = 4;
+    const LOGINS: usize = 10_000;
+    let scene = Scene::start();
+    let role = scene.member();
+    let quiet = time_of_logins(&scene, &role);
+    let fetches = scene.tenant.fetches();
+    let over = AtomicBool::new(false);
+    let start = Instant::now();
+    let times = thread::scope(|threads| {
+        let flood: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (scene, role) = (&scene, &role);
+                threads.spawn(move || {
+                    for number in 0..LOGINS / THREADS {
+                        let token =
+                            scene.token(role).header("kid", format!("random-{thread}-{number}")).mint();
+                        let target = scene.cluster.unix(Route::Trust.database());
+                        let login = wire::login(&target, role, token.as_bytes());
+                        assert!(
+                            login.challenged && matches!(login.outcome, Outcome::Refused(_)),
+                            "{login:?}"
+                        );
+                    }
+                })
+            })
+            .collect();
+        let valid = threads.spawn(|| {
+            let mut times = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                times.push(time_of_logins(&scene, &role));
+                thread::sleep(Duration::from_millis(200));
+            }
+            times
+        });
+        for thread in flood {
+            thread.join().expect("the flood flows");
+        }
+        over.store(true, Ordering::Relaxed);
+        valid.join().expect("valid logins go on")
+    });
+    let elapsed = start.elapsed();
+    let fetched = scene.tenant.fetches() - fetches;
+    let minutes = usize::try_from(elapsed.as_secs() / 60).expect("a short while") + 1;
+    assert!((1..=3 * minutes).contains(&fetched), "{fetched} fetches in {elapsed:?}");
+    // Five busy clients on a small machine: what matters is that nobody waits for a fetch.
+    let slowest = times.iter().max().copied().unwrap_or_default();
+    assert!(slowest < quiet * 5 + Duration::from_millis(200), "{quiet:?}, then {slowest:?}");
+    eprintln!("{LOGINS} logins in {elapsed:?}, {fetched} fetches; a valid login {quiet:?}, then {slowest:?}");
+}
+
+#[test]
+fn keys_are_fetched_and_logins_decided_on_a_standby_too() {
+    let scene = Scene::start();
+    let role = scene.member();
+    scene.attempt(scene.route(), &role).expect_admitted();
+    scene.cluster.stop();
+    std::fs::remove_file(scene.cluster.data_dir().join("pgaad/keys.json"))
+        .expect("the worker keeps its keys");
+    scene.cluster.write_as_server("standby.signal", "");
+    let mark = scene.cluster.log_mark();
+    scene.cluster.start_again().expect("a standby starts");
+    scene.cluster.wait_for_log(mark, "pgaad: keys refreshed", Duration::from_secs(20));
+    let mut session = scene.attempt(scene.route(), &role).expect_admitted();
+    assert_eq!(session.value("SELECT pg_is_in_recovery()").as_deref(), Some("t"));
+    scene.attempt(scene.route(), &role).with("hunter2").expect_refused("malformed_token");
+}
+
+#[test]
+fn static_key_file_serves_without_any_network() {
+    let scene = Scene::start();
+    let role = scene.member();
+    scene.tenant.stop();
+    let file = run_directory::fresh("jwks");
+    std::fs::write(&file, scene.tenant.keys().jwks().to_string()).expect("our own file");
+    scene.cluster.stop();
+    std::fs::remove_file(scene.cluster.data_dir().join("pgaad/keys.json"))
+        .expect("the worker keeps its keys");
+    scene.cluster.append_conf(&format!("pgaad.jwks_file = '{}'", file.display()));
+    scene.cluster.start_again().expect("the server starts");
+    wait_for_keys(&scene);
+    scene.attempt(scene.route(), &role).expect_admitted();
+    assert_eq!(scene.cluster.value("SELECT DISTINCT source FROM pgaad.keys"), "file");
+}
+
+#[test]
+fn keys_older_than_max_stale_are_not_used() {
+    let scene = Scene::with(|cluster| cluster.conf("pgaad.max_stale", "1min"));
+    let role = scene.member();
+    scene.attempt(scene.route(), &role).expect_admitted();
+    let file = scene.cluster.data_dir().join("pgaad/keys.json");
+    let text = std::fs::read_to_string(&file).expect("the worker keeps its keys");
+    let mut snapshot: Value = serde_json::from_str(&text).expect("keys.json is JSON");
+    let fetched_at = snapshot["fetched_at"].as_i64().expect("the file says how old it is");
+    scene.tenant.stop();
+    for (age, admitted) in [(30, true), (90, false), (-3600, false)] {
+        scene.cluster.stop();
+        snapshot["fetched_at"] = json!(fetched_at - age);
+        scene.cluster.write_as_server("pgaad/keys.json", &snapshot.to_string());
+        scene.cluster.start_again().expect("the server starts");
+        if admitted {
+            wait_for_keys(&scene);
+            scene.attempt(scene.route(), &role).expect_admitted();
+        } else {
+            // What is dated in the future has no age, and is as good as none.
+            let code = if age > 0 { "keys_stale" } else { "no_keys" };
+            scene.attempt(scene.route(), &role).expect_refused(code);
+        }
+    }
+    scene.tenant.start_again();
+    assert!(refresh(&scene));
+    scene.attempt(scene.route(), &role).expect_admitted();
+}

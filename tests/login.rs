@@ -1,0 +1,290 @@
+//! Who gets in, and with what password and by what connection nobody does: at the client and in the server's log.
+
+use pgaad_tests::scene::quoted;
+use pgaad_tests::twin::{refuses_password, scene};
+use pgaad_tests::{Cluster, Installation, PamService, Transport, account, run_directory, skipped};
+use serde_json::json;
+use std::time::Duration;
+use tenant::{Signer, Tenant};
+
+// Those who get in.
+
+#[test]
+fn good_token_is_admitted_by_every_way_and_transport() {
+    let scene = scene();
+    for route in scene.routes() {
+        for transport in [Transport::Tls, Transport::Plain, Transport::Unix] {
+            let role = scene.member();
+            scene.attempt(route, &role).over(transport).expect_admitted();
+        }
+    }
+}
+
+#[test]
+fn v2_token_is_admitted_by_every_way_and_transport() {
+    let scene = scene();
+    for route in scene.routes() {
+        for transport in [Transport::Tls, Transport::Plain, Transport::Unix] {
+            let role = scene.member();
+            let token = scene.tenant.token().v2().user(&role).mint();
+            scene.attempt(route, &role).over(transport).with(token).expect_admitted();
+        }
+    }
+}
+
+#[test]
+fn session_sees_its_claims_and_the_log_names_the_human() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        let token = scene.token(&role);
+        let claims = token.claims();
+        let mark = scene.cluster.log_mark();
+        let mut session = scene.attempt(route, &role).with(token.mint()).expect_admitted();
+        let oid = session.value("SELECT pgaad.claims() ->> 'oid'");
+        assert_eq!(oid.as_deref(), claims["oid"].as_str());
+        let line = scene.cluster.wait_for_log(mark, &format!("role=\"{role}\""), Duration::from_secs(5));
+        let oid = format!("oid={}", claims["oid"].as_str().expect("a token has an oid"));
+        for fact in
+            ["kind=user", &format!("upn=\"{role}\""), &oid, "tid=", "kid=\"", "uti=\"", "client=127.0.0.1"]
+        {
+            assert!(line.contains(fact), "{fact} is not in {line}");
+        }
+    }
+}
+
+#[test]
+fn session_is_told_of_itself_and_nothing_else() {
+    let scene = scene();
+    let role = scene.member();
+    let mut session = scene.attempt(scene.route(), &role).expect_admitted();
+    assert!(session.value("SELECT pgaad.claims()").is_some());
+    for sql in ["SELECT * FROM pgaad.status", "SELECT * FROM pgaad.keys", "SELECT pgaad.refresh()"] {
+        let answer = session.query(sql).expect_err("not for everybody");
+        assert_eq!(answer.sqlstate, "42501", "{sql}: {answer}");
+    }
+    // Who came in by other means has no claims.
+    assert_eq!(scene.cluster.sql("SELECT pgaad.claims()"), [[None]]);
+}
+
+#[test]
+fn unmodified_psql_gets_in_with_a_token_as_pgpassword_and_not_without() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        let to = format!(
+            "host=localhost hostaddr=127.0.0.1 sslmode=require user={role} dbname={}",
+            route.database()
+        );
+        let token = scene.token(&role).mint();
+        let said = scene.cluster.psql(&to, Some(&token), "SELECT current_user");
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), role, "{said:?}");
+
+        let said = scene.cluster.psql(&to, Some("hunter2"), "SELECT current_user");
+        assert!(!said.status.success() && said.stdout.is_empty(), "{said:?}");
+        assert!(String::from_utf8_lossy(&said.stderr).contains("FATAL:  "), "{said:?}");
+    }
+}
+
+#[test]
+fn v1_token_by_a_key_whose_issuer_is_the_v2_template_is_admitted() {
+    let scene = scene();
+    let keys = scene.tenant.keys().jwks();
+    let issuers: Vec<&str> =
+        keys["keys"].as_array().expect("a key set").iter().filter_map(|key| key["issuer"].as_str()).collect();
+    assert!(
+        issuers.iter().any(|issuer| issuer.contains("{tenantid}") && issuer.ends_with("/v2.0")),
+        "{issuers:?}"
+    );
+    for route in scene.routes() {
+        for signer in [Signer::Current, Signer::Second] {
+            let role = scene.member();
+            let token = scene.token(&role).v1().user(&role).signed_by(signer).mint();
+            scene.attempt(route, &role).with(token).expect_admitted();
+        }
+    }
+}
+
+#[test]
+fn program_is_admitted_as_the_role_named_by_its_client_id() {
+    let scene = scene();
+    for (route, client_id) in scene
+        .routes()
+        .into_iter()
+        .zip(["0d4f1c2e-51f0-4a3e-9f10-0c6c2b8a7e01", "0d4f1c2e-51f0-4a3e-9f10-0c6c2b8a7e02"])
+    {
+        scene.cluster.sql(&format!("CREATE USER {} IN ROLE azure_ad_user", quoted(client_id)));
+        for token in [scene.tenant.token().app(client_id), scene.tenant.token().v2().app(client_id)] {
+            scene.attempt(route, client_id).with(token.mint()).expect_admitted();
+        }
+        let human = scene.token(client_id).mint();
+        // A user may call himself as he likes; the name match of a user is by his own name only.
+        scene.attempt(route, client_id).with(human).login();
+        let stranger = scene.tenant.token().app("0d4f1c2e-51f0-4a3e-9f10-0c6c2b8a7eff").mint();
+        scene.attempt(route, client_id).with(stranger).expect_refused("role_not_bound");
+    }
+}
+
+#[test]
+fn audience_is_matched_with_and_without_its_trailing_slash_and_inside_an_array() {
+    let scene = scene();
+    let bare = tenant::AUDIENCE.trim_end_matches('/');
+    let forms = [json!(bare), json!(format!("{bare}/")), json!(["https://example.com", bare])];
+    for route in scene.routes() {
+        for aud in &forms {
+            let role = scene.member();
+            let token = scene.token(&role).claim("aud", aud.clone()).mint();
+            scene.attempt(route, &role).with(token).expect_admitted();
+        }
+    }
+}
+
+// Passwords that are no token.
+
+#[test]
+fn client_that_leaves_when_asked_is_not_let_in_and_not_logged_as_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        let mark = scene.cluster.log_mark();
+        drop(scene.attempt(route, &role).until_asked());
+        // The next login's line proves that the server had time to write one for the first.
+        scene.attempt(route, &role).expect_admitted();
+        let log = scene.cluster.log_since(mark);
+        assert!(!log.lines().any(|line| line.contains("login refused") && line.contains(&role)), "{log}");
+
+        let to =
+            format!("host={} user={role} dbname={}", scene.cluster.socket_dir().display(), route.database());
+        let said = scene.cluster.psql(&to, None, "SELECT 1");
+        assert!(String::from_utf8_lossy(&said.stderr).contains("no password supplied"), "{said:?}");
+    }
+}
+
+#[test]
+fn empty_password_is_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        scene.attempt(route, &role).expect_admitted();
+        let attempt = scene.attempt(route, &role).with("");
+        let mark = scene.cluster.log_mark();
+        let login = attempt.login();
+        assert!(login.challenged);
+        let answer = attempt.expect_turned_away(login);
+        assert_eq!(answer.sqlstate, "28P01", "{answer:?}");
+        // Core refuses an empty password itself where it is the one to read it (`recv_password_packet`).
+        let log = scene.cluster.log_since(mark);
+        assert!(log.contains("code=no_token") || log.contains("empty password returned by client"), "{log}");
+    }
+}
+
+#[test]
+fn garbage_password_is_refused() {
+    for garbage in ["hunter2", "a.b.c", "..", "eyJhbGciOiJSUzI1NiJ9", " ", "\u{fffd}\u{202e}"] {
+        refuses_password("malformed_token", garbage.as_bytes());
+    }
+}
+
+#[test]
+fn password_that_is_no_utf8_is_refused() {
+    refuses_password("malformed_token", b"\xff\xfe\xc0.\x80.\xf5");
+}
+
+#[test]
+fn password_of_65530_bytes_is_refused() {
+    refuses_password("token_too_large", &[b'a'; 65_530]);
+}
+
+#[test]
+fn token_with_an_embedded_nul_is_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        let token = scene.token(&role).mint();
+        scene.attempt(route, &role).with(&token).expect_admitted();
+        for password in [format!("{token}\0"), format!("{token}\0x"), format!("\0{token}")] {
+            let attempt = scene.attempt(route, &role).with(password);
+            let login = attempt.login();
+            assert!(login.challenged);
+            let answer = attempt.expect_turned_away(login);
+            // 08P01 is core's own word for it, which it says before any method sees the password.
+            assert!(["28P01", "28000", "08P01"].contains(&answer.sqlstate.as_str()), "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn token_with_a_character_added_or_taken_is_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        let token = scene.token(&role).mint();
+        scene.attempt(route, &role).with(&token).expect_admitted();
+        for changed in [
+            format!("{token}="),
+            format!("{token} "),
+            format!(" {token}"),
+            format!("{token}\n"),
+            format!("Bearer {token}"),
+            format!("{token}."),
+        ] {
+            scene.attempt(route, &role).with(changed).expect_refused("malformed_token");
+        }
+        // The 256 bytes of the signature less one: still good base64url.
+        let cut = &token[..token.len() - 2];
+        scene.attempt(route, &role).with(cut).expect_refused("bad_signature");
+    }
+}
+
+// The connection.
+
+/// A server that is reached at an address other than loopback, with keys from a file: it has no way out.
+#[test]
+fn plain_tcp_from_another_address_is_refused_before_the_token_is_asked_for() {
+    if !account::is_root() {
+        return skipped("needs root: a network namespace");
+    }
+    let directory = run_directory::fresh("keys");
+    let tenant = Tenant::start(&directory);
+    let keys = directory.join("jwks.json");
+    std::fs::write(&keys, tenant.keys().jwks().to_string()).expect("our own file");
+    let service = PamService::new(&Installation::pgaad());
+    let cluster = Cluster::new(&Installation::pgaad())
+        .with_another_address()
+        .conf("shared_preload_libraries", "pgaad")
+        .conf("pgaad.tenant_id", tenant.tenant_id())
+        .conf("pgaad.authority", tenant.authority())
+        .conf("pgaad.jwks_file", keys.display().to_string())
+        .conf("pgaad.allow_trust", "on")
+        .hba("host trust_db all 10.99.0.1/32 trust")
+        .hba(format!("host all all 10.99.0.1/32 pam pamservice={}", service.name()))
+        .start();
+    cluster.sql("CREATE EXTENSION pgaad");
+    cluster.sql("CREATE DATABASE trust_db");
+    cluster.sql("CREATE USER \"alice@example.com\" IN ROLE azure_ad_user");
+    cluster.sql("CREATE USER bob");
+    let token = tenant.token().user("alice@example.com").mint();
+    for database in ["postgres", "trust_db"] {
+        let to =
+            |mode: &str| format!("host=10.99.0.1 dbname={database} user=alice@example.com sslmode={mode}");
+        let said = cluster.psql_nearby(&to("require"), Some(&token), "SELECT current_user");
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "alice@example.com", "{said:?}");
+
+        let mark = cluster.log_mark();
+        // Without a password, psql would complain as soon as it is asked for one.
+        let said = cluster.psql_nearby(&to("disable"), None, "SELECT current_user");
+        let stderr = String::from_utf8_lossy(&said.stderr);
+        assert!(!said.status.success() && stderr.contains("FATAL:  "), "{said:?}");
+        assert!(!stderr.contains("no password supplied"), "{said:?}");
+        cluster.wait_for_log(mark, "code=tls_required", Duration::from_secs(5));
+        let said = cluster.psql_nearby(&to("disable"), Some(&token), "SELECT current_user");
+        assert!(!said.status.success() && said.stdout.is_empty(), "{said:?}");
+    }
+
+    // Who is no member is not let in from another machine either, although the line says `trust`.
+    let mark = cluster.log_mark();
+    let to = "host=10.99.0.1 dbname=trust_db user=bob sslmode=require";
+    let said = cluster.psql_nearby(to, Some(&token), "SELECT current_user");
+    assert!(!said.status.success() && said.stdout.is_empty(), "{said:?}");
+    cluster.wait_for_log(mark, "code=trust_line_guard", Duration::from_secs(5));
+}

@@ -1,0 +1,221 @@
+//! Roles that a good token does not open, and those that are none of our business.
+
+use pgaad_tests::Route;
+use pgaad_tests::scene::quoted;
+use pgaad_tests::twin::scene;
+use pgaad_tests::wire::{self, Outcome};
+use std::time::Duration;
+
+#[test]
+fn token_of_another_user_is_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let (role, other) = (scene.member(), scene.member());
+        scene.attempt(route, &role).expect_admitted();
+        scene.attempt(route, &role).with(scene.token(&other).mint()).expect_refused("role_not_bound");
+    }
+}
+
+#[test]
+fn role_that_is_no_member_is_refused_on_our_line_and_left_alone_elsewhere() {
+    let scene = scene();
+    let role = scene.fresh_name();
+    scene.cluster.sql(&format!("CREATE USER {} PASSWORD 'hunter2'", quoted(&role)));
+    if scene.has_pam() {
+        scene.attempt(Route::Pam, &role).expect_refused("role_not_member");
+    }
+    let login = scene.attempt(Route::Password, &role).with("hunter2").login();
+    assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
+    let login = scene.attempt(Route::Trust, &role).login();
+    assert!(!login.challenged && matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
+
+    scene.cluster.sql(&format!("GRANT azure_ad_user TO {}", quoted(&role)));
+    for route in scene.routes() {
+        scene.attempt(route, &role).expect_admitted();
+    }
+    scene.attempt(Route::Password, &role).with("hunter2").expect_refused("method_not_allowed");
+}
+
+#[test]
+fn role_that_is_a_member_only_through_another_role_is_refused() {
+    let scene = scene();
+    if !scene.has_pam() {
+        return;
+    }
+    let (role, between) = (scene.fresh_name(), scene.fresh_name());
+    scene.cluster.sql(&format!("CREATE ROLE {} IN ROLE azure_ad_user", quoted(&between)));
+    scene.cluster.sql(&format!("CREATE USER {} IN ROLE {}", quoted(&role), quoted(&between)));
+    scene.attempt(Route::Pam, &role).expect_refused("role_not_member");
+    scene.cluster.sql(&format!("GRANT azure_ad_user TO {}", quoted(&role)));
+    scene.attempt(Route::Pam, &role).expect_admitted();
+}
+
+#[test]
+fn membership_revoked_while_the_prompt_waits_counts() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        let attempt = scene.attempt(route, &role);
+        let token = scene.token(&role).mint();
+
+        let waiting = attempt.until_asked();
+        let login = wire::finish(waiting, token.as_bytes());
+        assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
+
+        let waiting = attempt.until_asked();
+        scene.cluster.sql(&format!("REVOKE azure_ad_user FROM {}", quoted(&role)));
+        let mark = scene.cluster.log_mark();
+        let login = wire::finish(waiting, token.as_bytes());
+        attempt.expect_refusal(login, mark, "role_not_member");
+    }
+}
+
+#[test]
+fn membership_granted_while_the_prompt_waits_counts() {
+    let scene = scene();
+    if !scene.has_pam() {
+        return;
+    }
+    let role = scene.fresh_name();
+    scene.cluster.sql(&format!("CREATE USER {}", quoted(&role)));
+    let waiting = scene.attempt(Route::Pam, &role).until_asked();
+    scene.cluster.sql(&format!("GRANT azure_ad_user TO {}", quoted(&role)));
+    let login = wire::finish(waiting, scene.token(&role).mint().as_bytes());
+    assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
+}
+
+#[test]
+fn role_that_does_not_exist_is_refused_as_any_other() {
+    let scene = scene();
+    let role = scene.fresh_name();
+    if scene.has_pam() {
+        let attempt = scene.attempt(Route::Pam, &role);
+        let missing = attempt.expect_turned_away(attempt.login());
+        attempt.expect_refused("role_missing");
+        // The answer must not tell who exists: it differs in the name only.
+        let present = scene.member();
+        let attempt = scene.attempt(Route::Pam, &present).with("hunter2");
+        let refused = attempt.expect_turned_away(attempt.login());
+        assert_eq!(missing.message.replace(&role, "X"), refused.message.replace(&present, "X"));
+        assert_eq!(missing.sqlstate, refused.sqlstate);
+    }
+    // On a trust line it is core that says so.
+    let attempt = scene.attempt(Route::Trust, &role);
+    let answer = attempt.expect_turned_away(attempt.login());
+    assert_eq!(answer.sqlstate, "28000", "{answer:?}");
+}
+
+#[test]
+fn name_in_another_case_is_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        scene.attempt(route, &role).expect_admitted();
+        let token = scene.token(&role.to_uppercase()).mint();
+        scene.attempt(route, &role).with(token).expect_refused("role_not_bound");
+        let token = scene.token(&role.replacen('u', "U", 1)).mint();
+        scene.attempt(route, &role).with(token).expect_refused("role_not_bound");
+    }
+}
+
+#[test]
+fn name_of_63_bytes_is_never_matched_by_name() {
+    let scene = scene();
+    for route in scene.routes() {
+        let stem = scene.fresh_name();
+        let name = |bytes: usize| format!("{}{stem}", "x".repeat(bytes - stem.len()));
+        for bytes in [62, 63] {
+            scene.cluster.sql(&format!("CREATE USER {} IN ROLE azure_ad_user", quoted(&name(bytes))));
+        }
+        scene.attempt(route, &name(62)).expect_admitted();
+        scene.attempt(route, &name(63)).expect_refused("name_too_long");
+
+        // Core cuts the longer name to the role of 63 bytes; the token is that of the longer name, or of the cut one.
+        let long = format!("{}y", name(63));
+        for token in [scene.token(&long).mint(), scene.token(&name(63)).mint()] {
+            let mark = scene.cluster.log_mark();
+            let attempt = scene.attempt(route, &long).with(token);
+            let answer = attempt.expect_turned_away(attempt.login());
+            assert!(["28P01", "28000"].contains(&answer.sqlstate.as_str()), "{answer:?}");
+            scene.cluster.wait_for_log(mark, "code=name_too_long", Duration::from_secs(5));
+        }
+    }
+}
+
+#[test]
+fn role_past_its_valid_until_is_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        scene.cluster.sql(&format!("ALTER ROLE {} VALID UNTIL '2100-01-01'", quoted(&role)));
+        scene.attempt(route, &role).expect_admitted();
+        scene.cluster.sql(&format!("ALTER ROLE {} VALID UNTIL 'infinity'", quoted(&role)));
+        scene.attempt(route, &role).expect_admitted();
+        for past in ["2020-01-01", "-infinity"] {
+            scene.cluster.sql(&format!("ALTER ROLE {} VALID UNTIL '{past}'", quoted(&role)));
+            scene.attempt(route, &role).expect_refused("role_expired");
+        }
+    }
+}
+
+#[test]
+fn superuser_is_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        scene.attempt(route, &role).expect_admitted();
+        scene.cluster.sql(&format!("ALTER ROLE {} SUPERUSER", quoted(&role)));
+        scene.attempt(route, &role).expect_refused("role_superuser");
+    }
+}
+
+#[test]
+fn superuser_that_is_no_member_is_not_taken_for_one() {
+    let scene = scene();
+    let role = scene.fresh_name();
+    scene.cluster.sql(&format!("CREATE USER {} SUPERUSER PASSWORD 'hunter2'", quoted(&role)));
+    let login = scene.attempt(Route::Password, &role).with("hunter2").login();
+    assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
+    if scene.has_pam() {
+        scene.attempt(Route::Pam, &role).expect_refused("role_not_member");
+    }
+}
+
+#[test]
+fn role_that_may_not_log_in_is_refused() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        scene.attempt(route, &role).expect_admitted();
+        scene.cluster.sql(&format!("ALTER ROLE {} NOLOGIN", quoted(&role)));
+        scene.attempt(route, &role).expect_refused("role_nologin");
+    }
+}
+
+#[test]
+fn group_name_does_not_admit_by_default() {
+    let scene = scene();
+    for route in scene.routes() {
+        let role = scene.member();
+        scene.attempt(route, &role).expect_admitted();
+        let other = scene.fresh_name();
+        let token = scene.token(&other).groups(&[role.as_str()]).mint();
+        scene.attempt(route, &role).with(token).expect_refused("role_not_bound");
+    }
+}
+
+#[test]
+fn role_name_cannot_forge_a_log_line() {
+    let scene = scene();
+    if !scene.has_pam() {
+        return;
+    }
+    let mark = scene.cluster.log_mark();
+    let forged = "x\" code=none\n[1] LOG:  pgaad: login admitted: route=pam role=\"forged@example.com\" ";
+    let attempt = scene.attempt(Route::Pam, forged);
+    attempt.expect_turned_away(attempt.login());
+    scene.cluster.wait_for_log(mark, "pgaad: login refused:", Duration::from_secs(5));
+    let log = scene.cluster.log_since(mark);
+    let ours = |line: &&str| line.contains("LOG:  pgaad: ") && line.contains("forged@");
+    assert!(!log.lines().filter(ours).any(|line| line.contains("pgaad: login admitted: ")), "{log}");
+}

@@ -1,0 +1,126 @@
+//! No backend ever opens an internet socket of its own: only the worker talks to the identity provider.
+
+use pgaad_tests::process::{internet_sockets, signal, title};
+use pgaad_tests::{Scene, Transport, process, run_directory, skipped};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use tenant::{Mood, Signer};
+
+/// `pgaad.key_wait`, by default.
+const KEY_WAIT: Duration = Duration::from_secs(3);
+
+/// The background worker, found by its title: the views are for the server's own word.
+fn worker(scene: &Scene) -> u32 {
+    let workers = scene.cluster.processes("pgaad key worker");
+    assert_eq!(workers.len(), 1, "{:?}", workers.iter().map(|pid| title(*pid)).collect::<Vec<_>>());
+    workers[0]
+}
+
+/// Children of the postmaster that have a connection to the tenant, now.
+fn connected_to_the_tenant(scene: &Scene) -> Vec<u32> {
+    let authority = scene.tenant.authority();
+    let port: u16 = authority.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let to_tenant = |pid: &u32| internet_sockets(*pid).iter().any(|socket| socket.remote_port == port);
+    process::children(scene.cluster.postmaster_pid()).into_iter().filter(to_tenant).collect()
+}
+
+#[test]
+fn only_the_worker_ever_talks_to_the_provider() {
+    let scene = Scene::start();
+    let role = scene.member();
+    let worker = worker(&scene);
+    let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
+    // The provider is slow enough for the connection to be seen while the login waits for it.
+    scene.tenant.set_mood(Mood::Stalled);
+    let mut seen = Vec::new();
+    thread::scope(|threads| {
+        let login =
+            threads.spawn(|| scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown"));
+        while !login.is_finished() {
+            seen.extend(connected_to_the_tenant(&scene));
+            thread::sleep(Duration::from_millis(10));
+        }
+        login.join().expect("the login is refused");
+    });
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, [worker], "worker {worker}");
+}
+
+#[test]
+fn without_the_worker_nobody_asks_the_provider() {
+    let scene = Scene::start();
+    let role = scene.member();
+    let worker = worker(&scene);
+    let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
+    let fetches = scene.tenant.fetches();
+    signal(worker, "STOP");
+    let start = Instant::now();
+    scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown");
+    let waited = start.elapsed();
+    scene.attempt(scene.route(), &role).expect_admitted();
+    assert_eq!(scene.tenant.fetches(), fetches);
+    assert!(connected_to_the_tenant(&scene).is_empty());
+    signal(worker, "CONT");
+    assert!(waited < KEY_WAIT + Duration::from_secs(2), "{waited:?}");
+    // The worker finds the request that waited for it.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while scene.tenant.fetches() == fetches {
+        assert!(Instant::now() < deadline, "the worker does not go on");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn no_backend_opens_an_internet_socket_of_its_own() {
+    let Ok(version) = Command::new("strace").arg("-V").stdout(Stdio::null()).status() else {
+        return skipped("needs strace");
+    };
+    assert!(version.success());
+    let scene = Scene::start();
+    let role = scene.member();
+    let trace = run_directory::fresh("trace");
+    // Follows every process that the postmaster starts from now on; the worker is there already.
+    let postmaster = scene.cluster.postmaster_pid();
+    let mut strace = Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=socket,connect", "-o"])
+        .arg(&trace)
+        .args(["-p", &postmaster.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("strace starts");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let attached = || {
+        let status = std::fs::read_to_string(format!("/proc/{postmaster}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+    };
+    while !attached() {
+        if strace.try_wait().is_ok_and(|end| end.is_some()) || Instant::now() > deadline {
+            let _ = strace.kill();
+            return skipped("strace may not attach here");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    for route in scene.routes() {
+        scene.attempt(route, &role).expect_admitted();
+        scene.attempt(route, &role).over(Transport::Unix).expect_admitted();
+        scene.attempt(route, &role).with("hunter2").expect_refused("malformed_token");
+    }
+    let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
+    scene.attempt(scene.route(), &role).with(token).expect_refused("key_unknown");
+    scene.cluster.sql("SELECT pgaad.refresh(), (SELECT count(*) FROM pgaad.keys), pgaad.claims()");
+    let opened = |trace: &str| trace.lines().any(|line| line.contains("AF_INET"));
+    let before = std::fs::read_to_string(&trace).expect("strace writes");
+    // The trace proves itself: a connection made on a backend's behalf is seen.
+    let port = scene.cluster.port();
+    let program = format!(r#"COPY (SELECT 1) TO PROGRAM 'bash -c "exec 3<>/dev/tcp/127.0.0.1/{port}"'"#);
+    scene.cluster.sql(&program);
+    let after = std::fs::read_to_string(&trace).expect("strace writes");
+    signal(strace.id(), "TERM");
+    let _ = strace.wait();
+    assert!(opened(&after), "the trace sees nothing:\n{after}");
+    assert!(!opened(&before), "{before}");
+}

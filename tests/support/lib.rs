@@ -1,0 +1,33 @@
+//! Throw-away PostgreSQL clusters, a raw wire client, and the scene that the login tests play in.
+//!
+//! Everything that a test run makes lies in one directory and dies with the process: see [`run_directory`].
+
+pub mod account;
+pub mod attempt;
+pub mod client;
+pub mod cluster;
+pub mod installation;
+pub mod log;
+pub mod pam;
+pub mod process;
+pub mod run_directory;
+pub mod scene;
+pub mod tls;
+pub mod token_pieces;
+pub mod twin;
+pub mod wire;
+
+pub use attempt::{Attempt, Route, Transport};
+pub use cluster::Cluster;
+pub use installation::Installation;
+pub use pam::PamService;
+pub use scene::Scene;
+pub use token_pieces::TokenPieces;
+
+/// Says that a test proved nothing here, and why, where it is seen in a long log.
+pub fn skipped(why: &str) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    // Not `eprintln!`: the harness hides what a passing test prints by the macros.
+    let _ = writeln!(std::io::stderr(), "SKIPPED ({why}): {}", thread.name().unwrap_or("?"));
+}
