@@ -1,8 +1,22 @@
-//! What a role is bound to.
+//! What a role is bound to, as its security label says it.
+//!
+//! ```text
+//! label  = "aadauth" *( "," part )                        -- provider "pgaadauth"
+//! part   = "oid=" guid / "type=" kind / "admin" / "mfa"   -- each at most once; oid and type together
+//! kind   = "user" / "group" / "service"
+//!
+//! int    = "type=" kind ",oid=" guid ",tenant_id=" guid [ ",admin" ]   -- provider "pgaadauth-int"
+//! ```
+//!
+//! Both as Azure Database for PostgreSQL writes them: no white space, lower-case words
+//! (<https://learn.microsoft.com/azure/postgresql/security/security-manage-entra-users>).
 
-use crate::guid::{ClientId, ObjectId};
+use std::fmt;
+use std::str::FromStr;
 
-/// The Entra identity that a role belongs to, as the role's security label says it.
+use crate::guid::{ClientId, ObjectId, TenantId};
+
+/// The Entra identity that a role belongs to.
 ///
 /// Bound by object id wherever there is one; a bound role never falls back to its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,4 +34,240 @@ pub enum Binding {
     },
     /// Every member of one group.
     Group(ObjectId),
+}
+
+/// A label of provider `pgaadauth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Whom the role belongs to.
+    pub binding: Binding,
+    /// Whether the role is the Entra administrator's.
+    pub admin: bool,
+    /// Whether a login must have used multi-factor authentication.
+    pub mfa: bool,
+}
+
+/// A label of provider `pgaadauth-int`, as roles dumped on Azure carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InternalLabel {
+    /// The same as in a [`Label`] of the other provider; `mfa` is never set.
+    pub label: Label,
+    /// The tenant that the object id is of.
+    pub tenant: TenantId,
+}
+
+/// Which part of a label is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelFault {
+    /// The label does not begin with `aadauth`.
+    NotAadauth,
+    /// A part that is none of the grammar's, white space included.
+    UnknownPart(String),
+    /// A part that stands there twice.
+    Repeated(&'static str),
+    /// A part that must be there and is not.
+    Missing(&'static str),
+    /// A value that is not a GUID.
+    NotAGuid {
+        /// The part.
+        part: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A `type` that is none.
+    UnknownType(String),
+}
+
+impl fmt::Display for LabelFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAadauth => f.write_str("the label must begin with \"aadauth\""),
+            Self::UnknownPart(part) => write!(
+                f,
+                "\"{part}\" is none of oid=…, type=…, tenant_id=…, admin, mfa (parts are separated by commas without spaces)"
+            ),
+            Self::Repeated(part) => write!(f, "\"{part}\" is there twice"),
+            Self::Missing(part) => write!(f, "\"{part}\" is missing"),
+            Self::NotAGuid { part, value } => {
+                write!(f, "{part}: \"{value}\" is not of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
+            }
+            Self::UnknownType(kind) => write!(f, "type: \"{kind}\" is none of user, group, service"),
+        }
+    }
+}
+
+impl std::error::Error for LabelFault {}
+
+#[derive(Clone, Copy)]
+enum Type {
+    User,
+    Group,
+    Service,
+}
+
+/// The parts of a label, each at most once.
+#[derive(Default)]
+struct Parts<'a> {
+    oid: Option<&'a str>,
+    kind: Option<Type>,
+    tenant: Option<&'a str>,
+    admin: Option<()>,
+    mfa: Option<()>,
+}
+
+impl<'a> Parts<'a> {
+    fn read(parts: impl Iterator<Item = &'a str>) -> Result<Self, LabelFault> {
+        let mut read = Self::default();
+        for part in parts {
+            match part.split_once('=') {
+                Some(("oid", value)) => put(&mut read.oid, "oid", value)?,
+                Some(("type", value)) => put(&mut read.kind, "type", kind(value)?)?,
+                Some(("tenant_id", value)) => put(&mut read.tenant, "tenant_id", value)?,
+                None if part == "admin" => put(&mut read.admin, "admin", ())?,
+                None if part == "mfa" => put(&mut read.mfa, "mfa", ())?,
+                _ => return Err(LabelFault::UnknownPart(part.to_owned())),
+            }
+        }
+        Ok(read)
+    }
+
+    fn binding(&self) -> Result<Binding, LabelFault> {
+        match (self.oid, self.kind) {
+            (None, None) => Ok(Binding::Name),
+            (None, Some(_)) => Err(LabelFault::Missing("oid")),
+            (Some(_), None) => Err(LabelFault::Missing("type")),
+            (Some(oid), Some(Type::User)) => Ok(Binding::User(id("oid", oid)?)),
+            (Some(oid), Some(Type::Group)) => Ok(Binding::Group(id("oid", oid)?)),
+            (Some(oid), Some(Type::Service)) => {
+                Ok(Binding::Service { object_id: id("oid", oid)?, client_id: id("oid", oid)? })
+            }
+        }
+    }
+}
+
+fn put<T>(place: &mut Option<T>, part: &'static str, value: T) -> Result<(), LabelFault> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(LabelFault::Repeated(part)),
+    }
+}
+
+fn kind(value: &str) -> Result<Type, LabelFault> {
+    match value {
+        "user" => Ok(Type::User),
+        "group" => Ok(Type::Group),
+        "service" => Ok(Type::Service),
+        _ => Err(LabelFault::UnknownType(value.to_owned())),
+    }
+}
+
+fn id<T: FromStr>(part: &'static str, value: &str) -> Result<T, LabelFault> {
+    value.parse().map_err(|_| LabelFault::NotAGuid { part, value: value.to_owned() })
+}
+
+impl FromStr for Label {
+    type Err = LabelFault;
+
+    fn from_str(text: &str) -> Result<Self, LabelFault> {
+        let mut parts = text.split(',');
+        if parts.next() != Some("aadauth") {
+            return Err(LabelFault::NotAadauth);
+        }
+        let parts = Parts::read(parts)?;
+        if parts.tenant.is_some() {
+            return Err(LabelFault::UnknownPart("tenant_id".to_owned()));
+        }
+        Ok(Self { binding: parts.binding()?, admin: parts.admin.is_some(), mfa: parts.mfa.is_some() })
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("aadauth")?;
+        match self.binding {
+            Binding::Name => {}
+            Binding::User(oid) => write!(f, ",oid={oid},type=user")?,
+            Binding::Group(oid) => write!(f, ",oid={oid},type=group")?,
+            Binding::Service { object_id, .. } => write!(f, ",oid={object_id},type=service")?,
+        }
+        if self.admin {
+            f.write_str(",admin")?;
+        }
+        if self.mfa {
+            f.write_str(",mfa")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for InternalLabel {
+    type Err = LabelFault;
+
+    fn from_str(text: &str) -> Result<Self, LabelFault> {
+        let parts = Parts::read(text.split(','))?;
+        if parts.mfa.is_some() {
+            return Err(LabelFault::UnknownPart("mfa".to_owned()));
+        }
+        let binding = match parts.binding()? {
+            Binding::Name => return Err(LabelFault::Missing("oid")),
+            binding => binding,
+        };
+        let tenant = parts.tenant.ok_or(LabelFault::Missing("tenant_id"))?;
+        Ok(Self {
+            label: Label { binding, admin: parts.admin.is_some(), mfa: false },
+            tenant: id("tenant_id", tenant)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OID: &str = "123cd850-d9df-40bd-94d5-c9f07b7fa203";
+
+    #[test]
+    fn what_azure_writes_is_read_and_printed_back() {
+        for text in [
+            "aadauth".to_owned(),
+            "aadauth,admin".to_owned(),
+            "aadauth,mfa".to_owned(),
+            format!("aadauth,oid={OID},type=user"),
+            format!("aadauth,oid={OID},type=group,admin"),
+            format!("aadauth,oid={OID},type=service,admin,mfa"),
+        ] {
+            assert_eq!(text.parse::<Label>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_internal_label_names_its_tenant() {
+        let label: InternalLabel = format!("type=user,oid={OID},tenant_id={OID},admin").parse().unwrap();
+        assert_eq!(label.label.to_string(), format!("aadauth,oid={OID},type=user,admin"));
+        assert_eq!(label.tenant.to_string(), OID);
+        let fault = format!("type=user,oid={OID}").parse::<InternalLabel>().unwrap_err();
+        assert_eq!(fault, LabelFault::Missing("tenant_id"));
+        let fault = format!("tenant_id={OID}").parse::<InternalLabel>().unwrap_err();
+        assert_eq!(fault, LabelFault::Missing("oid"));
+    }
+
+    #[test]
+    fn a_malformed_label_says_which_part_is_wrong() {
+        for (text, says) in [
+            ("", "begin with \"aadauth\""),
+            ("AADAUTH", "begin with \"aadauth\""),
+            ("aadauth,", "\"\" is none of"),
+            ("aadauth, admin", "\" admin\" is none of"),
+            ("aadauth,Admin", "\"Admin\" is none of"),
+            ("aadauth,admin,admin", "\"admin\" is there twice"),
+            ("aadauth,type=user", "\"oid\" is missing"),
+            ("aadauth,oid=123cd850-d9df-40bd-94d5-c9f07b7fa203", "\"type\" is missing"),
+            ("aadauth,oid=alice,type=user", "oid: \"alice\" is not of the form"),
+            ("aadauth,oid=123cd850-d9df-40bd-94d5-c9f07b7fa203,type=robot", "\"robot\" is none of user"),
+            ("aadauth,tenant_id=123cd850-d9df-40bd-94d5-c9f07b7fa203", "tenant_id"),
+        ] {
+            let fault = text.parse::<Label>().unwrap_err().to_string();
+            assert!(fault.contains(says), "{text}: {fault}");
+        }
+    }
 }

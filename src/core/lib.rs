@@ -18,6 +18,7 @@ pub mod guid;
 pub mod inline;
 pub mod keys;
 pub mod label;
+pub mod packet;
 pub mod principal;
 pub mod refresh;
 pub mod refusal;

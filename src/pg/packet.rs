@@ -1,5 +1,6 @@
 //! Asking the client for its token, as core asks for a password.
 
+use pgaad_core::packet;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use zeroize::Zeroize;
@@ -65,11 +66,8 @@ pub(crate) fn ask_for_password(port: Port) -> Reply {
             usize::try_from(buffer.len).unwrap_or_default(),
         )
     };
-    //   if (strlen(buf.data) + 1 != buf.len) ereport(ERROR, "invalid password packet size");
-    let reply = match received.split_last() {
-        Some((0, password)) if !password.contains(&0) => Reply::Password(password.to_vec()),
-        _ => Reply::Broken,
-    };
+    let reply =
+        packet::password(received).map_or(Reply::Broken, |password| Reply::Password(password.to_vec()));
     received.zeroize();
     reply
 }

@@ -24,6 +24,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgaad_core::guid::Guid;
 use pgaad_core::keys::{KeySet, MAX_KEYS, SigningKey};
+use pgaad_core::label::{Binding, Label};
 use pgaad_core::token::{RawToken, UnverifiedToken};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -249,4 +250,34 @@ fn key_value() -> impl Strategy<Value = Value> {
             .prop_map(Value::from),
         1 => "[ -~]{120,300}".prop_map(Value::from),
     ]
+}
+
+proptest! {
+    #![proptest_config(config(512, 100))]
+
+    #[test]
+    fn a_label_is_read_back_as_it_was_printed(
+        oid in "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        kind in 0..4,
+        admin: bool,
+        mfa: bool,
+    ) {
+        let binding = match kind {
+            0 => Binding::Name,
+            1 => Binding::User(oid.parse().unwrap()),
+            2 => Binding::Group(oid.parse().unwrap()),
+            _ => Binding::Service { object_id: oid.parse().unwrap(), client_id: oid.parse().unwrap() },
+        };
+        let label = Label { binding, admin, mfa };
+        prop_assert_eq!(label.to_string().parse::<Label>(), Ok(label));
+    }
+
+    #[test]
+    fn a_label_that_is_read_is_printed_as_one_that_reads_the_same(
+        text in "aadauth(,(admin|mfa|oid=123cd850-d9df-40bd-94d5-c9f07b7fa203|type=(user|group|service)|.{0,3})){0,5}",
+    ) {
+        if let Ok(label) = text.parse::<Label>() {
+            prop_assert_eq!(label.to_string().parse::<Label>(), Ok(label));
+        }
+    }
 }
