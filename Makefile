@@ -39,7 +39,7 @@ check: provision
 	$(CARGO) clippy -p pgaad --features fault_injection -- -D warnings
 
 test-core:
-	$(call say,the decision, without PostgreSQL)
+	$(call say,the decision without PostgreSQL)
 	$(CARGO) test -p pgaad-core -p tenant
 
 test-server: provision

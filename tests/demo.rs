@@ -33,8 +33,10 @@ struct Demo {
 
 fn main() {
     std::panic::set_hook(Box::new(|panic| {
-        let message = panic.payload_as_str().unwrap_or("something broke");
-        eprintln!("\nThe demo failed: {message}");
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| payload.downcast_ref::<&str>().copied());
+        eprintln!("\nThe demo failed: {}", message.unwrap_or("something broke"));
     }));
     if std::panic::catch_unwind(run).is_err() {
         exit(1);
