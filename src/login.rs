@@ -193,7 +193,7 @@ fn guard_trust(port: Port) -> Result<Pass, Refusal> {
         let line = event::LogLine::new("pgaad: replication over a trust line for anybody:")
             .quoted("role", &port.role_name().to_string_lossy())
             .fact("client", port.client());
-        report::warn(&line.into_text());
+        report::log(&line.into_text());
         return Ok(Pass::NotOurs);
     }
     if settings.allow_trust && settings.token.is_some() {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use zeroize::Zeroizing;
 
@@ -59,7 +60,7 @@ pub struct UnverifiedToken<'a> {
     header: Header,
     /// `BASE64URL(header) || '.' || BASE64URL(payload)` (RFC 7515 §5.1).
     signing_input: &'a [u8],
-    signature: &'a str,
+    signature: Zeroizing<Vec<u8>>,
     payload: Zeroizing<Vec<u8>>,
 }
 
@@ -92,7 +93,7 @@ impl<'a> UnverifiedToken<'a> {
             Header::read(&header)?;
             return Err(Refusal::Malformed);
         }
-        base64url(signature)?;
+        let signature = Zeroizing::new(base64url(signature)?);
         Ok(Self {
             header: Header::read(&header)?,
             signing_input: signing_input.as_bytes(),
@@ -115,10 +116,11 @@ impl<'a> UnverifiedToken<'a> {
     /// [`Refusal::BadSignature`] unless `key` made the signature over these very bytes (RFC 7515 §5.2 step 8).
     pub fn verify_signature(self, key: &SigningKey) -> Result<SignedPayload, Refusal> {
         let key = DecodingKey::from_rsa_raw_components(key.modulus(), key.exponent());
-        match jsonwebtoken::crypto::verify(self.signature, self.signing_input, &key, Algorithm::RS256) {
-            Ok(true) => Ok(SignedPayload { bytes: self.payload, typed: self.header.typed }),
-            Ok(false) | Err(_) => Err(Refusal::BadSignature),
-        }
+        // Its verifier and not its `verify`, which would decode the signature once more and leave it in memory.
+        let verifier = (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&Algorithm::RS256, &key)
+            .map_err(|_| Refusal::BadSignature)?;
+        verifier.verify(self.signing_input, &self.signature).map_err(|_| Refusal::BadSignature)?;
+        Ok(SignedPayload { bytes: self.payload, typed: self.header.typed })
     }
 }
 

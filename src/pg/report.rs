@@ -13,12 +13,12 @@ use pgrx::prelude::*;
 /// Writes one line to the server's log and to no client: before the login is over, a LOG could
 /// reach a client that asked for it in its start-up packet (`client_min_messages`).
 pub(crate) fn log(line: &str) {
-    report(PgLogLevel::LOG_SERVER_ONLY, line);
+    report(PgLogLevel::LOG_SERVER_ONLY, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line);
 }
 
 /// As [`log`], as a WARNING where the operator should act. Only for processes without a client.
 pub(crate) fn warn(line: &str) {
-    report(PgLogLevel::WARNING, line);
+    report(PgLogLevel::WARNING, PgSqlErrorCode::ERRCODE_WARNING, line);
 }
 
 /// Runs `work` and turns whatever it raises, a panic or an ERROR of PostgreSQL's, into a refusal:
@@ -30,8 +30,8 @@ pub(crate) fn contain<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T,
     })
 }
 
-fn report(level: PgLogLevel, line: &str) {
-    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line.to_owned(), "pgaad").report(level);
+fn report(level: PgLogLevel, code: PgSqlErrorCode, line: &str) {
+    ErrorReport::new(code, line.to_owned(), "pgaad").report(level);
 }
 
 /// Ends the process with the answer a stranger may have. `role` is the name that the client itself sent.
