@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 
 mod fetch;
 mod key_cache;
+mod labels;
 mod login;
 mod pg;
 mod settings;
@@ -32,6 +33,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     pg::shmem::request();
     worker::register();
+    pg::seclabel::register(labels::judge);
     pg::pam::arm(login::decide_for_pam);
     pg::hook::install(login::gate);
 }

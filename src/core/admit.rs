@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::guid::ObjectId;
+use crate::guid::{ObjectId, TenantId};
 use crate::label::Binding;
 use crate::principal::{Kind, Principal};
 use crate::refusal::Refusal;
@@ -20,9 +20,11 @@ pub struct RoleFacts {
     pub name: String,
     /// The role's security label.
     pub binding: Binding,
+    /// The tenant that the label names, where it names one (`pgaadauth-int`).
+    pub label_tenant: Option<TenantId>,
     /// Whether it is a *direct* member of `azure_ad_user`.
     pub is_member: bool,
-    /// Whether it is a direct member of `azure_ad_admin`.
+    /// Whether it is a direct member of `azure_ad_admin`, or its label says so.
     pub is_admin: bool,
     /// Whether its label or `azure_ad_mfa` demands multi-factor authentication.
     pub needs_mfa: bool,
@@ -128,7 +130,11 @@ pub fn admit(
 
 /// The binding table: by object id wherever there is one, by name only where there is none.
 fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
+    if role.label_tenant.is_some_and(|tenant| tenant != principal.tenant()) {
+        return Err(Refusal::LabelUnusable);
+    }
     match role.binding {
+        Binding::Nobody => Err(Refusal::LabelUnusable),
         Binding::User(object_id) => {
             expect_kind(principal, Kind::User)?;
             if principal.object_id() != object_id {

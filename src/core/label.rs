@@ -34,6 +34,8 @@ pub enum Binding {
     },
     /// Every member of one group.
     Group(ObjectId),
+    /// Nobody: the catalog holds a label that cannot be read.
+    Nobody,
 }
 
 /// A label of provider `pgaadauth`.
@@ -185,7 +187,7 @@ impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("aadauth")?;
         match self.binding {
-            Binding::Name => {}
+            Binding::Name | Binding::Nobody => {}
             Binding::User(oid) => write!(f, ",oid={oid},type=user")?,
             Binding::Group(oid) => write!(f, ",oid={oid},type=group")?,
             Binding::Service { object_id, .. } => write!(f, ",oid={object_id},type=service")?,

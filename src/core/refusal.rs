@@ -156,6 +156,8 @@ refusals! {
     RoleExpired => "role_expired";
     /// the role is a superuser and `pgaad.allow_superuser` is off
     RoleSuperuser => "role_superuser";
+    /// the role's security label cannot be read, or names another tenant
+    LabelUnusable => "label_unusable";
     /// the role is bound to another object id
     PrincipalMismatch {
         /// The token's.

@@ -7,12 +7,22 @@
 use std::ffi::CStr;
 
 use pgaad_core::admit::RoleFacts;
-use pgaad_core::label::Binding;
+use pgaad_core::guid::TenantId;
+use pgaad_core::label::{Binding, InternalLabel, Label};
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
 
 use super::libpq;
+use super::seclabel::{Provider, label_of};
+
+/// Whoever is a direct member logs in with a token.
+const MEMBERS: &CStr = c"azure_ad_user";
+/// Whoever is a direct member administers those.
+const ADMINS: &CStr = c"azure_ad_admin";
+
+/// `SECURITY_LOCAL_USERID_CHANGE` (miscadmin.h).
+const LOCAL_USERID_CHANGE: i32 = 1;
 
 /// Seconds from 1970 to 2000, where PostgreSQL's timestamps begin (timestamp.h, `POSTGRES_EPOCH_JDATE`).
 const POSTGRES_EPOCH: i64 = 946_684_800;
@@ -26,19 +36,109 @@ pub(crate) fn role_facts(name: &CStr) -> Option<RoleFacts> {
     unsafe { pg_sys::AcceptInvalidationMessages() };
 
     let role = AuthId::find(name)?;
-    let is_member_of =
-        |marker: &CStr| AuthId::find(marker).is_some_and(|marker| is_direct_member(role.oid, marker.oid));
+    let is_member_of = |marker: &CStr| is_member_of(role.oid, marker);
+    let label = Labelling::of(role.oid);
     Some(RoleFacts {
         oid: role.oid.to_u32(),
         name: name.to_str().unwrap_or_default().to_owned(),
-        binding: Binding::Name,
-        is_member: is_member_of(c"azure_ad_user"),
-        is_admin: is_member_of(c"azure_ad_admin"),
-        needs_mfa: is_member_of(c"azure_ad_mfa"),
+        binding: label.binding,
+        label_tenant: label.tenant,
+        is_member: is_member_of(MEMBERS),
+        is_admin: is_member_of(ADMINS) || label.admin,
+        needs_mfa: is_member_of(c"azure_ad_mfa") || label.mfa,
         can_login: role.can_login,
         is_superuser: role.is_superuser,
         valid_until: role.valid_until,
     })
+}
+
+/// What the labels of a role add up to.
+struct Labelling {
+    binding: Binding,
+    tenant: Option<TenantId>,
+    admin: bool,
+    mfa: bool,
+}
+
+impl Labelling {
+    /// The label that people write counts; Azure's own only where there is no other. One that cannot
+    /// be read, or an object id in each that differ, bind the role to nobody.
+    fn of(role: pg_sys::Oid) -> Self {
+        let nobody = Self { binding: Binding::Nobody, tenant: None, admin: true, mfa: true };
+        let read = |provider| label_of(role, provider);
+        let public = match read(Provider::Public).map(|text| text.parse::<Label>()) {
+            Some(Err(_)) => return nobody,
+            Some(Ok(label)) => Some(label),
+            None => None,
+        };
+        let internal = match read(Provider::Internal).map(|text| text.parse::<InternalLabel>()) {
+            Some(Err(_)) => return nobody,
+            Some(Ok(label)) => Some(label),
+            None => None,
+        };
+        match (public, internal) {
+            (None, None) => Self { binding: Binding::Name, tenant: None, admin: false, mfa: false },
+            (Some(label), None) => {
+                Self { binding: label.binding, tenant: None, admin: label.admin, mfa: label.mfa }
+            }
+            (None, Some(InternalLabel { label, tenant })) => {
+                Self { binding: label.binding, tenant: Some(tenant), admin: label.admin, mfa: label.mfa }
+            }
+            (Some(label), Some(internal)) if label.binding == internal.label.binding => Self {
+                binding: label.binding,
+                tenant: Some(internal.tenant),
+                admin: label.admin || internal.label.admin,
+                mfa: label.mfa,
+            },
+            (Some(_), Some(_)) => nobody,
+        }
+    }
+}
+
+/// Who runs the SQL.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    /// A superuser.
+    pub(crate) is_superuser: bool,
+    /// A direct member of `azure_ad_admin`.
+    pub(crate) is_entra_admin: bool,
+}
+
+/// Who runs the SQL, `SET ROLE` and SECURITY DEFINER considered.
+pub(crate) fn caller() -> Caller {
+    // SAFETY: in a transaction of a session that has logged in.
+    let (user, is_superuser) = unsafe { (pg_sys::GetUserId(), pg_sys::superuser()) };
+    Caller { is_superuser, is_entra_admin: is_member_of(user, ADMINS) }
+}
+
+/// Makes a role a member of `azure_ad_user`, unless it is one. `false` when there is no such role.
+///
+/// The membership is recorded with the bootstrap superuser as grantor, so that revoking an
+/// administrator never takes away the users he enabled.
+pub(crate) fn make_member(role: pg_sys::Oid) -> bool {
+    let Some(members) = AuthId::find(MEMBERS) else { return false };
+    if is_direct_member(role, members.oid) {
+        return true;
+    }
+    // SAFETY: GetUserNameFromId raises an error for a role that is gone; the name is palloc'd. The
+    // user is set back below, and by core should the statement fail (xact.c, AbortSubTransaction).
+    unsafe {
+        let role = CStr::from_ptr(pg_sys::quote_identifier(pg_sys::GetUserNameFromId(role, false)));
+        let grant = format!("GRANT azure_ad_user TO {}", role.to_string_lossy());
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
+        pg_sys::SetUserIdAndSecContext(
+            pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID),
+            context | LOCAL_USERID_CHANGE,
+        );
+        let granted = Spi::run(&grant);
+        pg_sys::SetUserIdAndSecContext(user, context);
+        granted.is_ok()
+    }
+}
+
+fn is_member_of(member: pg_sys::Oid, marker: &CStr) -> bool {
+    AuthId::find(marker).is_some_and(|marker| is_direct_member(member, marker.oid))
 }
 
 /// A row of `pg_authid`, as far as it matters here.

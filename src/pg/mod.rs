@@ -15,6 +15,7 @@ pub(crate) mod packet;
 pub(crate) mod pam;
 pub(crate) mod port;
 pub(crate) mod report;
+pub(crate) mod seclabel;
 pub(crate) mod setting;
 pub(crate) mod shmem;
 pub(crate) mod worker;

@@ -61,3 +61,33 @@ fn cause(payload: &(dyn Any + Send)) -> String {
         _ => "panic".to_owned(),
     }
 }
+
+/// An error for somebody who runs SQL.
+#[derive(Debug)]
+pub(crate) struct SqlError {
+    /// The SQLSTATE.
+    pub(crate) code: PgSqlErrorCode,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) hint: &'static str,
+}
+
+impl SqlError {
+    /// Raises it as an ERROR.
+    pub(crate) fn raise(self) -> ! {
+        ErrorReport::new(self.code, self.message, "pgaad").set_hint(self.hint).report(PgLogLevel::ERROR);
+        unreachable_after_error()
+    }
+}
+
+/// Tells somebody who runs SQL something that is no error.
+pub(crate) fn notice(message: String) {
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, "pgaad")
+        .report(PgLogLevel::NOTICE);
+}
+
+/// An ERROR never comes back; should it, the process must not go on as if nothing had been wrong.
+fn unreachable_after_error() -> ! {
+    std::process::abort()
+}

@@ -149,6 +149,7 @@ impl Login {
                 oid: ROLE_OID,
                 name: ALICE.to_owned(),
                 binding: Binding::Name,
+                label_tenant: None,
                 is_member: true,
                 is_admin: false,
                 needs_mfa: false,
