@@ -16,8 +16,8 @@ use pgrx::GucSetting;
 use crate::pg::setting::{self, TextSetting};
 
 macro_rules! settings {
-    ($( $item:ident $name:literal $default:literal $description:literal; )+) => {
-        $( static $item: TextSetting = TextSetting::new($name, $default); )+
+    ($( $item:ident $name:literal $default:literal $description:literal $($hidden:ident)?; )+) => {
+        $( static $item: TextSetting = TextSetting::new($name, $default)$(.$hidden())?; )+
 
         /// Registers all settings. Call once, from `_PG_init`.
         pub(crate) fn define() {
@@ -50,7 +50,7 @@ settings! {
     CA_FILE c"pgaad.ca_file" c""
         c"PEM file of certificate authorities to trust for the provider besides the system's.";
     HTTPS_PROXY c"pgaad.https_proxy" c""
-        c"Proxy for reaching the provider, http://host:port. Environment variables are ignored.";
+        c"Proxy for reaching the provider, http://host:port. Environment variables are ignored." hidden;
     JWKS_FILE c"pgaad.jwks_file" c""
         c"File with the tenant's JWK set, for machines that cannot reach the provider; read again on reload.";
     REFRESH_INTERVAL c"pgaad.refresh_interval" c"1h"

@@ -13,13 +13,20 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 /// the operator wrote. As text the value arrives here as written, and who reads it can refuse.
 pub(crate) struct TextSetting {
     name: &'static CStr,
+    flags: GucFlags,
     value: GucSetting<Option<CString>>,
 }
 
 impl TextSetting {
     /// A setting with its default.
     pub(crate) const fn new(name: &'static CStr, default: &'static CStr) -> Self {
-        Self { name, value: GucSetting::<Option<CString>>::new(Some(default)) }
+        Self { name, flags: GucFlags::empty(), value: GucSetting::<Option<CString>>::new(Some(default)) }
+    }
+
+    /// Shown to superusers and `pg_read_all_settings` only.
+    pub(crate) const fn hidden(mut self) -> Self {
+        self.flags = GucFlags::SUPERUSER_ONLY;
+        self
     }
 
     /// Registers the setting with PostgreSQL. Call once, from `_PG_init`.
@@ -30,7 +37,7 @@ impl TextSetting {
             c"",
             &self.value,
             GucContext::Sighup,
-            GucFlags::SUPERUSER_ONLY,
+            self.flags,
         );
     }
 
