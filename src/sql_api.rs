@@ -17,6 +17,7 @@ use crate::worker::source_name;
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!("../sql/views.sql", name = "views", requires = [status_row, key_rows]);
 extension_sql_file!("../sql/principals.sql", name = "principals");
+extension_sql_file!("../sql/guard.sql", name = "guard");
 extension_sql_file!("../sql/privileges.sql", finalize);
 
 /// Longest time that `pgaad.refresh()` waits: the worker's own limit for a fetch, and some.
