@@ -13,10 +13,11 @@
 //! | yes | not a member | `trust`, on a line for anybody, from elsewhere | refused (`pgaad.guard_trust`) |
 //! | yes | not a member | any other | left to core |
 
+use std::ffi::{CStr, CString};
 use std::sync::{Mutex, OnceLock};
 
 use pgaad_core::Refusal;
-use pgaad_core::admit::{Admission, admit};
+use pgaad_core::admit::{Admission, MAX_NAME_BYTES, RoleFacts, admit};
 use pgaad_core::event::{self, Knock, Route};
 use pgaad_core::principal::Principal;
 use pgaad_core::token::{RawToken, UnverifiedToken};
@@ -40,6 +41,7 @@ enum Decision {
 /// An admission with what the session keeps of it.
 struct Admitted {
     admission: Admission,
+    role: String,
     claims: String,
 }
 
@@ -77,9 +79,27 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Re
     let key =
         key_cache::find_or_refresh(token.key_name(), &policy.tenant, &settings.refresh, settings.key_wait)?;
     let verified = verify(token, &key, policy, clock::now())?;
-    let role = catalog::role_facts(&port.role_name());
-    let admission = admit(Principal::from(&verified), role.as_ref(), settings.admit, clock::now())?;
-    Ok(Decision::Admitted(Box::new(Admitted { admission, claims: verified.json().to_owned() })))
+    let role = role_asked_for(port).ok_or(Refusal::RoleMissing)?;
+    let admission = admit(Principal::from(&verified), Some(&role), settings.admit, clock::now())?;
+    Ok(Decision::Admitted(Box::new(Admitted {
+        admission,
+        role: role.name,
+        claims: verified.json().to_owned(),
+    })))
+}
+
+/// The role that the client named, as the catalog has it now. A name that no role has may end with
+/// `@` and `pgaad.server_name`, as Azure Single Server asked for.
+fn role_asked_for(port: Port) -> Option<RoleFacts> {
+    let name = port.role_name();
+    catalog::role_facts(&name).or_else(|| catalog::role_facts(&without_server(&name)?))
+}
+
+/// The name without its last `@SERVER`. A name that PostgreSQL may have cut is not cut any further.
+fn without_server(name: &CStr) -> Option<CString> {
+    let server = Settings::read().ok()?.server_name?;
+    let bytes = name.to_bytes().strip_suffix(format!("@{server}").as_bytes())?;
+    (name.count_bytes() < MAX_NAME_BYTES && !bytes.is_empty()).then(|| CString::new(bytes).ok())?
 }
 
 /// Called by our PAM module: decides, and keeps the decision for the gate.
@@ -122,6 +142,7 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
             if logs(LogLogins::All) {
                 report::log(&event::admitted(&knock, &admitted.admission));
             }
+            port.cut_role_name(&admitted.role);
             port.overwrite_identity(&admitted.admission.principal().identity());
             // The first value stays: a process has one login.
             let _ = CLAIMS.set(admitted.claims);
@@ -144,7 +165,7 @@ enum Pass {
 }
 
 fn pass(port: Port, method: &Method) -> Result<Pass, Refusal> {
-    let role = catalog::role_facts(&port.role_name()).filter(|role| role.is_member);
+    let role = role_asked_for(port).filter(|role| role.is_member);
     match (role, method) {
         (Some(role), method) if is_token_line(method) => match take() {
             Some(Decision::Admitted(admitted)) if admitted.admission.role_oid() == role.oid => {

@@ -80,7 +80,7 @@ settings! {
     GUARD_TRUST c"pgaad.guard_trust" c"remote"
         c"Which logins of other roles over trust lines for anybody to refuse: remote, all or off.";
     SERVER_NAME c"pgaad.server_name" c""
-        c"Server name that user names may end with, as user@tenant@server. Not in effect in this version.";
+        c"Server name that user names may end with, as user@tenant@server; the role is the one without it.";
     LOG_LOGINS c"pgaad.log_logins" c"all"
         c"Which decisions to log: all, refused or none.";
     SESSION_END c"pgaad.session_end" c"never"
@@ -125,6 +125,7 @@ pub(crate) struct Settings {
     pub(crate) allow_other_methods: bool,
     pub(crate) guard_trust: GuardTrust,
     pub(crate) log_logins: LogLogins,
+    pub(crate) server_name: Option<String>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) https_proxy: Option<String>,
     pub(crate) jwks_file: Option<PathBuf>,
@@ -172,6 +173,7 @@ impl Settings {
                 ("refused", LogLogins::Refused),
                 ("none", LogLogins::None),
             ])?,
+            server_name: SERVER_NAME.optional(|text| Some(text.to_owned()))?,
             ca_file: CA_FILE.optional(absolute_path)?,
             https_proxy: HTTPS_PROXY.optional(|text| ureq::Proxy::new(text).ok().map(|_| text.to_owned()))?,
             jwks_file: JWKS_FILE.optional(absolute_path)?,

@@ -1,9 +1,9 @@
 //! Roles that a good token does not open, and those that are none of our business.
 
-use pgaad_tests::Route;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::twin::scene;
 use pgaad_tests::wire::{self, Outcome};
+use pgaad_tests::{Route, Scene};
 use std::time::Duration;
 
 #[test]
@@ -218,4 +218,35 @@ fn role_name_cannot_forge_a_log_line() {
     let log = scene.cluster.log_since(mark);
     let ours = |line: &&str| line.contains("LOG:  pgaad: ") && line.contains("forged@");
     assert!(!log.lines().filter(ours).any(|line| line.contains("pgaad: login admitted: ")), "{log}");
+}
+
+#[test]
+fn name_with_the_servers_suffix_means_the_role_without_it() {
+    let scene = Scene::with(|cluster| cluster.conf("pgaad.server_name", "myserver"));
+    let role = scene.member();
+    let token = scene.token(&role).mint();
+    for route in scene.routes() {
+        let attempt = scene.attempt(route, &format!("{role}@myserver")).with(&token);
+        let Outcome::Accepted(mut session) = attempt.login().outcome else { panic!("refused") };
+        let users = "SELECT current_user || ' ' || session_user";
+        assert_eq!(session.value(users), Some(format!("{role} {role}")));
+
+        scene.attempt(route, &role).with(&token).expect_admitted();
+        // A role that has the whole name is meant before any other.
+        let whole = scene.fresh_name();
+        scene.cluster.sql(&format!("CREATE USER {} IN ROLE azure_ad_user", quoted(&whole)));
+        scene
+            .cluster
+            .sql(&format!("CREATE USER {} IN ROLE azure_ad_user", quoted(&format!("{whole}@myserver"))));
+        let attempt = scene.attempt(route, &format!("{whole}@myserver")).with(scene.token(&whole).mint());
+        attempt.expect_refused("role_not_bound");
+    }
+    if scene.has_pam() {
+        let other = scene.attempt(Route::Pam, &format!("{role}@otherserver")).with(&token);
+        other.expect_refused("role_missing");
+    }
+    // A method that knows nothing of tokens knows nothing of suffixes.
+    scene.cluster.sql("CREATE ROLE suffixed LOGIN PASSWORD 'hunter2'");
+    let attempt = scene.attempt(Route::Password, "suffixed@myserver").with("hunter2");
+    assert!(matches!(attempt.login().outcome, Outcome::Refused(_)));
 }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::time::UnixTime;
 
 /// Length at which PostgreSQL cuts names: `NAMEDATALEN - 1`.
-const MAX_NAME_BYTES: usize = 63;
+pub const MAX_NAME_BYTES: usize = 63;
 
 /// What the catalog says of a role, read at this very login.
 #[derive(Clone, Debug)]

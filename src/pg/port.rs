@@ -182,6 +182,18 @@ impl Port {
         unsafe { pg_sys::am_walsender && !pg_sys::am_db_walsender }
     }
 
+    /// Cuts the name the client sent down to the role it means, a beginning of it.
+    ///
+    /// In place, since core holds a pointer to the very bytes since before the login (postmaster.c,
+    /// `BackendRun`), and takes the session's role from there.
+    pub(crate) fn cut_role_name(&self, role: &str) {
+        let sent = self.role_name();
+        if sent.count_bytes() > role.len() && sent.to_bytes().starts_with(role.as_bytes()) {
+            // SAFETY: within the string's own bytes, before its NUL.
+            unsafe { *(*self.0).user_name.add(role.len()) = 0 };
+        }
+    }
+
     /// Replaces the identity that core recorded, the role's name, by the one the token proved.
     ///
     /// A second `set_authn_id` is FATAL, so the stored value is overwritten in place. `identity`
