@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// The account that the servers run under, when that is not the account of the tests.
@@ -20,6 +20,25 @@ pub struct Account {
 pub fn is_root() -> bool {
     static ROOT: OnceLock<bool> = OnceLock::new();
     *ROOT.get_or_init(|| std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0))
+}
+
+/// Whether the tests can become root without being asked for a password.
+pub fn may_sudo() -> bool {
+    static SUDO: OnceLock<bool> = OnceLock::new();
+    *SUDO.get_or_init(|| {
+        let tried = Command::new("sudo").args(["-n", "true"]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    })
+}
+
+/// A command that runs as root: by sudo, unless the tests do.
+pub fn as_root(program: &str) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
 }
 
 impl Account {

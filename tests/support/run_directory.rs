@@ -30,7 +30,8 @@ for entry in "$run"/processes/*; do
     while ours "$process" && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
 done
 for entry in "$run"/files/*; do
-    [ -e "$entry" ] && rm -f -- "$(cat "$entry")"
+    [ -e "$entry" ] || continue
+    rm -f -- "$(cat "$entry")" 2>/dev/null || sudo -n rm -f -- "$(cat "$entry")"
 done
 # A program that was making a data directory may go on for a moment.
 tries=0
