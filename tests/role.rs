@@ -2,7 +2,7 @@
 
 use pgaad_tests::scene::quoted;
 use pgaad_tests::twin::scene;
-use pgaad_tests::wire::{self, Outcome};
+use pgaad_tests::wire::{self, Connection, Outcome, Progress};
 use pgaad_tests::{Route, Scene};
 use std::time::Duration;
 
@@ -249,4 +249,44 @@ fn name_with_the_servers_suffix_means_the_role_without_it() {
     scene.cluster.sql("CREATE ROLE suffixed LOGIN PASSWORD 'hunter2'");
     let attempt = scene.attempt(Route::Password, "suffixed@myserver").with("hunter2");
     assert!(matches!(attempt.login().outcome, Outcome::Refused(_)));
+}
+
+#[test]
+fn role_whose_name_is_no_utf8_is_a_member_all_the_same_and_opens_by_its_id_only() {
+    const NAME: &[u8] = b"j\xfcrgen";
+    let scene = Scene::start();
+    scene.cluster.sql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0");
+    let socket = scene.cluster.socket_dir();
+    let connection = format!("host={} dbname=latin user=postgres client_encoding=UTF8", socket.display());
+    let bound = format!("'aadauth,oid={},type=user'", tenant::object_id("ann@example.com"));
+    let make = |sql: &str| {
+        let output = scene.cluster.psql(&connection, None, sql);
+        assert!(output.status.success(), "{output:?}");
+    };
+    make("CREATE USER \"j\u{fc}rgen\" PASSWORD 'hunter2' IN ROLE azure_ad_user");
+
+    let login = |route: Route, password: &str| {
+        let target = scene.cluster.tls(route.database());
+        let mut connection = Connection::connect(&target).expect("the server listens");
+        let database = route.database().as_bytes();
+        let body = [&[0, 3, 0, 0], &b"user\0"[..], NAME, b"\0database\0", database, b"\0\0"].concat();
+        let length = u32::try_from(body.len() + 4).expect("short").to_be_bytes();
+        connection.send_raw(&[&length[..], &body].concat()).expect("the server reads");
+        let Progress::Challenged(connection) = connection.read_login() else { panic!("not asked") };
+        matches!(wire::finish(connection, password.as_bytes()).outcome, Outcome::Accepted(_))
+    };
+    let mark = scene.cluster.log_mark();
+    assert!(!login(Route::Password, "hunter2"), "a member must not get in by a password");
+    scene.cluster.wait_for_log(mark, "code=method_not_allowed", Duration::from_secs(10));
+
+    let token = scene.token("ann@example.com").mint();
+    for route in scene.routes() {
+        assert!(!login(route, &token));
+        // Not even a token with the very name that the bytes are shown as.
+        assert!(!login(route, &scene.token("j\u{fffd}rgen").mint()));
+    }
+    make(&format!("SECURITY LABEL FOR pgaadauth ON ROLE \"j\u{fc}rgen\" IS {bound}"));
+    for route in scene.routes() {
+        assert!(login(route, &token));
+    }
 }

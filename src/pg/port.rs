@@ -188,7 +188,9 @@ impl Port {
     /// `BackendRun`), and takes the session's role from there.
     pub(crate) fn cut_role_name(&self, role: &str) {
         let sent = self.role_name();
-        if sent.count_bytes() > role.len() && sent.to_bytes().starts_with(role.as_bytes()) {
+        // Empty stands for a name that is not UTF-8, which was found whole.
+        let is_shorter = !role.is_empty() && role.len() < sent.count_bytes();
+        if is_shorter && sent.to_bytes().starts_with(role.as_bytes()) {
             // SAFETY: within the string's own bytes, before its NUL.
             unsafe { *(*self.0).user_name.add(role.len()) = 0 };
         }
