@@ -117,7 +117,22 @@ pub fn refused(knock: &Knock, refusal: &Refusal) -> String {
         .fact("route", knock.route)
         .quoted("role", &knock.role)
         .fact("client", &knock.client);
-    refusal.facts(line).into_text()
+    let line = refusal.facts(line);
+    match hint(knock, refusal) {
+        Some(hint) => line.quoted("hint", &hint).into_text(),
+        None => line.into_text(),
+    }
+}
+
+/// The statement that would bind the role to the token's holder, for an operator who knows that it should be.
+fn hint(knock: &Knock, refusal: &Refusal) -> Option<String> {
+    let Refusal::RoleNotBound { oid, kind, .. } = refusal else { return None };
+    let kind = match kind {
+        Kind::User => "user",
+        Kind::App => "service",
+    };
+    let role = knock.role.replace('"', "\"\"");
+    Some(format!("SECURITY LABEL FOR pgaadauth ON ROLE \"{role}\" IS 'aadauth,oid={oid},type={kind}'"))
 }
 
 #[cfg(test)]
@@ -129,6 +144,20 @@ mod tests {
         let line =
             LogLine::new("pgaad:").quoted("role", "a\" code=ok\nLOG: \u{202e}x\u{200b}\\é").into_text();
         assert_eq!(line, r#"pgaad: role="a\" code=ok\u{a}LOG: \u{202e}x\u{200b}\\é""#);
+    }
+
+    #[test]
+    fn a_role_that_nothing_binds_is_logged_with_the_statement_that_would() {
+        let id = "123cd850-d9df-40bd-94d5-c9f07b7fa203";
+        let knock = Knock { role: "a\"b".into(), client: "[local]".into(), route: Route::Pam };
+        let refusal = Refusal::RoleNotBound {
+            oid: id.parse().unwrap(),
+            client_id: id.parse().unwrap(),
+            kind: Kind::App,
+        };
+        let line = refused(&knock, &refusal);
+        let hint = r#" hint="SECURITY LABEL FOR pgaadauth ON ROLE \"a\"\"b\" IS 'aadauth,oid=123cd850-"#;
+        assert!(line.contains(hint) && line.ends_with(",type=service'\""), "{line}");
     }
 
     #[test]
