@@ -2,7 +2,7 @@
 
 use pgaad_tests::scene::quoted;
 use pgaad_tests::twin::{refuses_password, scene};
-use pgaad_tests::{Cluster, Installation, PamService, Transport, account, run_directory, skipped};
+use pgaad_tests::{Cluster, Installation, PamService, Scene, Transport, account, run_directory, skipped};
 use serde_json::json;
 use std::time::Duration;
 use tenant::{Signer, Tenant};
@@ -287,4 +287,16 @@ fn plain_tcp_from_another_address_is_refused_before_the_token_is_asked_for() {
     let said = cluster.psql_nearby(to, Some(&token), "SELECT current_user");
     assert!(!said.status.success() && said.stdout.is_empty(), "{said:?}");
     cluster.wait_for_log(mark, "code=trust_line_guard", Duration::from_secs(5));
+}
+
+#[test]
+fn client_is_told_by_its_address_and_not_by_its_name() {
+    let scene = Scene::with(|cluster| cluster.conf("log_hostname", "on"));
+    let role = scene.member();
+    for route in scene.routes() {
+        let mark = scene.cluster.log_mark();
+        // On loopback without encryption: what counts is where the client is, not what it is called.
+        scene.attempt(route, &role).over(Transport::Plain).expect_admitted();
+        scene.cluster.wait_for_log(mark, " client=127.0.0.1", Duration::from_secs(10));
+    }
 }
