@@ -1,0 +1,79 @@
+//! A stranger learns nothing: among logins that meet the same line, all refusals are alike, byte for byte.
+
+use pgaad_tests::Scene;
+use pgaad_tests::scene::quoted;
+use pgaad_tests::wire::Outcome;
+use tenant::Signer;
+
+#[test]
+fn all_refusals_on_one_line_are_alike() {
+    // On trust lines, roles that are no members are refused for local clients too.
+    let scene = Scene::with(|cluster| cluster.conf("pgaad.guard_trust", "all"));
+    let make = |sql: &str| {
+        let name = scene.fresh_name();
+        scene.cluster.sql(&sql.replace("ROLE_NAME", &quoted(&name)));
+        name
+    };
+    let member = scene.member();
+    let no_login = make("CREATE ROLE ROLE_NAME NOLOGIN IN ROLE azure_ad_user");
+    let no_member = make("CREATE ROLE ROLE_NAME LOGIN");
+    let expired = make("CREATE ROLE ROLE_NAME LOGIN VALID UNTIL '2001-01-01' IN ROLE azure_ad_user");
+    let superuser = make("CREATE ROLE ROLE_NAME LOGIN SUPERUSER IN ROLE azure_ad_user");
+    let unknown = scene.fresh_name();
+
+    for route in scene.routes() {
+        let good = |name: &str| scene.token(name).mint();
+        let logins = [
+            ("a bad signature", &member, scene.token(&member).signed_by(Signer::Broken).mint()),
+            ("an expired token", &member, scene.token(&member).expires_in(-3600).mint()),
+            ("another's token", &member, good("somebody@example.com")),
+            ("garbage", &member, "hunter2".to_owned()),
+            ("an unknown role", &unknown, good(&unknown)),
+            ("an unknown role, and garbage", &unknown, "hunter2".to_owned()),
+            ("a role that may not log in", &no_login, good(&no_login)),
+            ("a role that is no member", &no_member, good(&no_member)),
+            ("a role that is no member, and garbage", &no_member, "hunter2".to_owned()),
+            ("a role whose time is over", &expired, good(&expired)),
+            ("a superuser", &superuser, good(&superuser)),
+        ];
+        for (case, role, password) in logins {
+            let login = scene.attempt(route, role).with(&password).login();
+            assert!(login.challenged, "{route}, {case}: not asked for a token");
+            let Outcome::Refused(answers) = login.outcome else { panic!("{route}, {case}: let in") };
+            let said: Vec<_> = answers
+                .iter()
+                .map(|answer| {
+                    let message = answer.message.replace(role.as_str(), "ROLE_NAME");
+                    (
+                        answer.severity.clone(),
+                        answer.sqlstate.clone(),
+                        message,
+                        answer.detail.clone(),
+                        answer.hint.clone(),
+                    )
+                })
+                .collect();
+            let failed = "token authentication failed for user \"ROLE_NAME\"";
+            let text = |text: &str| text.to_owned();
+            let alike = vec![(text("FATAL"), text("28P01"), text(failed), text(""), text(""))];
+            assert_eq!(said, alike, "{route}, {case}");
+        }
+        // The same line, and the one thing that is told apart: a good login.
+        scene.attempt(route, &member).expect_admitted();
+    }
+}
+
+#[test]
+fn all_are_refused_unasked_on_a_trust_line_where_members_are() {
+    let scene =
+        Scene::with(|cluster| cluster.conf("pgaad.guard_trust", "all").conf("pgaad.allow_trust", "off"));
+    let (member, stranger) = (scene.member(), scene.fresh_name());
+    for role in [&member, &stranger] {
+        let login = scene.attempt(pgaad_tests::Route::Trust, role).login();
+        assert!(!login.challenged, "{role}");
+        let Outcome::Refused(answers) = login.outcome else { panic!("{role}: let in") };
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0].sqlstate, "28P01", "{answers:?}");
+        assert_eq!(answers[0].message, format!("token authentication failed for user \"{role}\""));
+    }
+}
