@@ -18,12 +18,13 @@ PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 
 say = @printf '\n== %s\n' "$(1)"
 
-.PHONY: help demo test check install package faulty-package provision test-core test-server test-logins clean
+.PHONY: help demo test check install package faulty-package provision test-core test-server test-logins torture clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
 	@echo 'make test                     everything that must pass'
 	@echo 'make check                    formatting and lints'
+	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL'
 
 demo: package
@@ -51,6 +52,10 @@ test-server: provision
 test-logins: package faulty-package
 	$(call say,real logins to throw-away clusters)
 	$(CARGO) test -p pgaad-tests
+
+torture:
+	$(call say,ten million mutations of a valid token)
+	PGAAD_TORTURE_CASES=10000000 $(CARGO) test --release -p pgaad-core --test properties
 
 package: provision
 	$(call say,building a release for PostgreSQL $(PG))
