@@ -18,12 +18,13 @@ PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 
 say = @printf '\n== %s\n' "$(1)"
 
-.PHONY: help demo test check install package faulty-package provision test-core test-server test-logins torture clean
+.PHONY: help demo test check install package faulty-package provision test-core test-server test-logins torture fuzz clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
 	@echo 'make test                     everything that must pass'
 	@echo 'make check                    formatting and lints'
+	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL'
 
@@ -56,6 +57,19 @@ test-logins: package faulty-package
 torture:
 	$(call say,ten million mutations of a valid token)
 	PGAAD_TORTURE_CASES=10000000 $(CARGO) test --release -p pgaad-core --test properties
+
+# Each target for SECONDS; what is found grows under target/fuzz, a crash ends the run.
+SECONDS_EACH = $(or $(SECONDS),60)
+FUZZ_TARGETS = token claims jwks label packet
+fuzz:
+	@cargo fuzz --version 2>/dev/null || $(CARGO) install cargo-fuzz --version 0.13.2 --locked --quiet
+	@for target in $(FUZZ_TARGETS); do \
+	    printf '\n== fuzzing %s for %s s\n' $$target $(SECONDS_EACH); \
+	    mkdir -p target/fuzz/corpus/$$target target/fuzz/artifacts/$$target; \
+	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir src/core/fuzz --target-dir target/fuzz/build $$target \
+	        target/fuzz/corpus/$$target src/core/fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) \
+	        -artifact_prefix=target/fuzz/artifacts/$$target/ -print_final_stats=1 -verbosity=0 || exit 1; \
+	done
 
 package: provision
 	$(call say,building a release for PostgreSQL $(PG))
