@@ -59,7 +59,7 @@ pub(crate) enum FetchFault {
     Status(u16),
     /// More than a document of this kind can have.
     TooLarge,
-    /// Not HTTP.
+    /// Not HTTP, or more header lines than HTTP of this kind has.
     NotHttp,
     /// The metadata is not what it should be.
     MetadataMalformed,

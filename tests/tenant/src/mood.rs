@@ -37,6 +37,14 @@ pub enum Mood {
         /// In place of the key set, v1 and v2.
         jwks: Option<String>,
     },
+    /// These bytes in place of a response, head and all, then others again and again without end
+    /// (none: the end).
+    Raw {
+        /// The beginning.
+        first: Vec<u8>,
+        /// What is repeated.
+        then: Vec<u8>,
+    },
 }
 
 /// What is done with a connection once its request was read.
@@ -49,6 +57,8 @@ pub(crate) enum Answer {
     Bytewise(Response, Duration),
     /// A body without end.
     Endless,
+    /// These bytes, then the second ones until the client goes; not at all when there are none.
+    Raw(Vec<u8>, Vec<u8>),
     /// Nothing, until the client goes.
     Silence,
 }
@@ -74,6 +84,7 @@ impl Mood {
             Self::EmptySet => Answer::Whole(right),
             Self::Slow(pause) => Answer::Bytewise(right, *pause),
             Self::Endless => Answer::Endless,
+            Self::Raw { first, then } => Answer::Raw(first.clone(), then.clone()),
             Self::Body { metadata, jwks } => {
                 let body = if page.is_key_set() { jwks } else { metadata };
                 Answer::Whole(body.clone().map_or(right, |body| Response::json(200, body)))

@@ -185,6 +185,14 @@ fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, desk: &Desk, run: &Ru
             }
         }
         Answer::Endless => send_without_end(&mut stream)?,
+        Answer::Raw(first, then) => {
+            stream.write_all(&first)?;
+            if !then.is_empty() {
+                loop {
+                    stream.write_all(&then)?;
+                }
+            }
+        }
         Answer::Silence => return wait_for_end(&mut stream),
     }
     stream.conn.send_close_notify();

@@ -1,0 +1,243 @@
+//! An identity provider that is hostile: good keys stay, time and memory stay bounded, and the code in
+//! `pgaad.status` names the cause.
+
+use pgaad_tests::{Scene, run_directory};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tenant::Mood;
+
+/// The worker's own limit for a fetch is ten seconds.
+const LONGEST: Duration = Duration::from_secs(13);
+/// By how many kilobytes the worker may grow through all of it.
+const GROWTH: u64 = 16 * 1024;
+
+fn raw(head: &str, body: &[u8]) -> Mood {
+    Mood::Raw { first: [head.as_bytes(), b"\r\n", body].concat(), then: Vec::new() }
+}
+
+fn without_end(first: &str, then: &[u8]) -> Mood {
+    Mood::Raw { first: first.as_bytes().to_vec(), then: then.to_vec() }
+}
+
+/// Resident memory of the worker, kB.
+fn worker_memory(scene: &Scene) -> u64 {
+    let pid = scene.cluster.value("SELECT worker_pid FROM pgaad.status");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the worker lives");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse().ok()).expect("a number")
+}
+
+/// The provider answers like this: a refresh fails in time, with this code, and logins go on.
+fn expect_failure(scene: &Scene, role: &str, case: &str, mood: Mood, code: &str) {
+    scene.tenant.set_mood(mood);
+    let began = Instant::now();
+    assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f", "{case}: taken for a good answer");
+    assert!(began.elapsed() < LONGEST, "{case}: took {:?}", began.elapsed());
+    assert_eq!(scene.cluster.value("SELECT last_error FROM pgaad.status"), code, "{case}");
+    assert_eq!(scene.cluster.value("SELECT ready FROM pgaad.status"), "t", "{case}");
+    scene.attempt(scene.route(), role).expect_admitted();
+}
+
+#[test]
+fn hostile_answers_cost_little_and_take_no_key_away() {
+    let scene = Scene::start();
+    let role = scene.member();
+    let authority = scene.tenant.authority();
+    let keys = scene.tenant.keys();
+    let metadata = |member: &str, value: &str| {
+        let mut metadata = keys.metadata();
+        metadata[member] = json!(value);
+        Mood::Body { metadata: Some(metadata.to_string()), jwks: None }
+    };
+    let set = |jwks: Value| Mood::Body { metadata: None, jwks: Some(jwks.to_string()) };
+    let key = keys.jwks()["keys"][0].clone();
+    let with = |member: &str, value: Value| {
+        let mut key = key.clone();
+        key[member] = value;
+        key
+    };
+    let twins = vec![with("n", keys.jwks()["keys"][1]["n"].clone()), key.clone()];
+    let many: Vec<Value> =
+        (0..10_000).map(|number| json!({ "kty": "RSA", "kid": number.to_string() })).collect();
+    let truncated = keys.jwks().to_string();
+    let cases = [
+        ("plain http", Mood::Redirect(authority.replace("https", "http")), "redirected"),
+        ("another host", Mood::Redirect("https://127.0.0.1:1/keys".into()), "redirected"),
+        ("a file", Mood::Redirect("file:///etc/passwd".into()), "redirected"),
+        ("html", Mood::Html, "metadata_malformed"),
+        ("204", raw("HTTP/1.1 204 No Content\r\n", b""), "http_status_204"),
+        (
+            "429",
+            raw("HTTP/1.1 429 Slow Down\r\nRetry-After: 86400\r\nContent-Length: 0\r\n", b""),
+            "http_status_429",
+        ),
+        ("500", Mood::Status(500), "http_status_500"),
+        ("not http", raw("SSH-2.0-OpenSSH_9.2\r\n", b""), "not_http"),
+        (
+            "1 GB promised",
+            without_end("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]),
+            "too_large",
+        ),
+        ("chunked for ever", Mood::Endless, "too_large"),
+        (
+            "headers for ever",
+            without_end("HTTP/1.1 200 OK\r\n", &b"X-Filler: 0123456789abcdef\r\n".repeat(64)),
+            "not_http",
+        ),
+        (
+            "one header line for ever",
+            without_end("HTTP/1.1 200 OK\r\nX-Filler: ", &[b'x'; 4096]),
+            "too_large",
+        ),
+        (
+            "gzip",
+            raw(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n",
+                b"\x1f\x8b\x08\0\0\0\0\0\0\x03AA",
+            ),
+            "metadata_malformed",
+        ),
+        (
+            "truncated json",
+            Mood::Body { metadata: None, jwks: Some(truncated[..truncated.len() / 2].into()) },
+            "keys_malformed",
+        ),
+        ("10,000 keys", set(json!({ "keys": many })), "keys_too_many"),
+        ("two keys of one id", set(json!({ "keys": twins })), "keys_unusable"),
+        ("a private key", set(json!({ "keys": [with("d", json!("AQAB"))] })), "keys_unusable"),
+        (
+            "a symmetric key",
+            set(json!({ "keys": [{ "kty": "oct", "kid": "s", "k": "c2VjcmV0" }] })),
+            "keys_unusable",
+        ),
+        (
+            "a member twice",
+            Mood::Body { metadata: None, jwks: Some("{\"keys\":[],\"keys\":[]}".into()) },
+            "keys_malformed",
+        ),
+        ("keys elsewhere", metadata("jwks_uri", "https://127.0.0.2:1/keys"), "metadata_foreign_keys_url"),
+        (
+            "another tenant",
+            metadata("issuer", &format!("{authority}/11111111-2222-3333-4444-555555555555/v2.0")),
+            "metadata_wrong_issuer",
+        ),
+    ];
+    let before = worker_memory(&scene);
+    for (case, mood, code) in cases {
+        expect_failure(&scene, &role, case, mood, code);
+    }
+    let after = worker_memory(&scene);
+    assert!(after < before + GROWTH, "the worker grew from {before} to {after} kB");
+
+    // What a cache may do with the answer is nothing to us.
+    let body = keys.metadata().to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=99999999999999999999\r\nAge: -1\r\nExpires: 0\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    scene.tenant.set_mood(raw(&head, body.as_bytes()));
+    scene.cluster.sql("SELECT pgaad.refresh()");
+    scene.tenant.set_mood(Mood::Well);
+    assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "t");
+    scene.attempt(scene.route(), &role).expect_admitted();
+}
+
+#[test]
+fn provider_that_drips_or_stalls_is_left_after_ten_seconds() {
+    let scene = Scene::start();
+    let role = scene.member();
+    for (case, mood) in [("a byte a second", Mood::Slow(Duration::from_secs(1))), ("silence", Mood::Stalled)]
+    {
+        expect_failure(&scene, &role, case, mood, "timed_out");
+    }
+}
+
+/// A TLS server with this certificate that never gets as far as an answer; gives its port.
+fn serve_tls(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> u16 {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).expect("our own")];
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).expect("our own");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map(Arc::new)
+        .expect("our own certificate");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let config = Arc::clone(&config);
+            thread::spawn(move || {
+                let mut tls = rustls::ServerConnection::new(config).expect("a connection");
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut stream)?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    port
+}
+
+/// Copies bytes between a port of another loopback address and the tenant's; gives the URL.
+fn forward_from_another_address(authority: &str) -> String {
+    let target = authority.replace("https://localhost", "127.0.0.1");
+    let listener = TcpListener::bind("127.0.0.2:0").expect("another loopback address");
+    let url = format!("https://{}", listener.local_addr().expect("bound"));
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(&target).expect("the tenant listens");
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (mut from, mut to) =
+                    (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                thread::spawn(move || {
+                    let mut buffer = [0; 4096];
+                    while let Ok(length @ 1..) = from.read(&mut buffer) {
+                        to.write_all(&buffer[..length])?;
+                    }
+                    std::io::Result::Ok(())
+                });
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn provider_whose_certificate_is_not_good_for_it_is_not_talked_to() {
+    let scene = Scene::start();
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let names = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let self_signed =
+        rcgen::CertificateParams::new(names()).and_then(|params| params.self_signed(&key)).expect("made");
+    let mut params = rcgen::CertificateParams::new(names()).expect("names");
+    params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+    let expired = params.self_signed(&key).expect("made");
+    // The expired one is trusted, but for its age.
+    let trusted = run_directory::fresh("expired");
+    std::fs::write(&trusted, expired.pem()).expect("our own file");
+
+    let good = scene.tenant.ca_file();
+    for (case, authority, ca_file) in [
+        ("self-signed", format!("https://localhost:{}", serve_tls(&self_signed, &key)), &good),
+        ("expired", format!("https://localhost:{}", serve_tls(&expired, &key)), &trusted),
+        ("another name", forward_from_another_address(&scene.tenant.authority()), &good),
+    ] {
+        scene.cluster.append_conf(&format!(
+            "pgaad.authority = '{authority}'\npgaad.ca_file = '{}'",
+            ca_file.display()
+        ));
+        scene.cluster.reload();
+        assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f", "{case}");
+        assert_eq!(scene.cluster.value("SELECT last_error FROM pgaad.status"), "tls_failed", "{case}");
+    }
+}
