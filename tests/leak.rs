@@ -1,9 +1,11 @@
 //! The token is never written down: no piece of it in a log at any level, in a view, or in a file.
 
+use pgaad_tests::scene::quoted;
 use pgaad_tests::token_pieces::{PIECE, TokenPieces, files_below};
 use pgaad_tests::wire::Session;
-use pgaad_tests::{Scene, Transport};
+use pgaad_tests::{Installation, Route, Scene, Transport, skipped};
 use serde_json::json;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use tenant::Signer;
 
@@ -90,7 +92,7 @@ fn no_piece_of_a_token_is_written_down_anywhere() {
             // Core's own refusal of a member, and a token sent where a password is asked for.
             let token = scene.token(&role).mint();
             used.add(token.as_bytes());
-            let attempt = scene.attempt(pgaad_tests::Route::Password, &role).with(&token);
+            let attempt = scene.attempt(Route::Password, &role).with(&token);
             attempt.expect_turned_away(attempt.login());
         }
     }
@@ -125,4 +127,118 @@ fn no_piece_of_a_token_is_written_down_anywhere() {
     session.query(&format!("SET application_name = '{piece}'")).expect("anybody may");
     let visible = everything_visible(&scene, session);
     assert!(used.place_in(visible.as_bytes()).is_some());
+}
+
+#[test]
+fn no_piece_of_a_token_is_in_csv_or_json_logs_and_names_cannot_forge_their_lines() {
+    // The collector takes the server's stderr over, so nothing is waited for in it here.
+    let scene = Scene::on_before_keys(&Installation::pgaad(), |cluster| {
+        cluster
+            .conf("logging_collector", "on")
+            .conf("log_destination", "stderr,csvlog,jsonlog")
+            .conf("log_filename", "server.log")
+            .conf("log_min_messages", "debug5")
+            .conf("log_error_verbosity", "verbose")
+            .conf("backtrace_functions", "errfinish,pgaad,ClientAuthentication")
+    });
+    while scene.cluster.value("SELECT ready FROM pgaad.status") != "t" {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut used = TokenPieces::new();
+    let evil = "evil\" code=none\nLOG:  pgaad: login admitted: role=\"postgres\",\\";
+    scene.cluster.sql(&format!("CREATE USER {} IN ROLE azure_ad_user", quoted(evil)));
+    let role = scene.member();
+    for route in scene.routes() {
+        for (role, token) in [
+            (role.as_str(), scene.token(&role)),
+            (role.as_str(), scene.token(&role).expires_in(-4000)),
+            (role.as_str(), scene.token(evil)),
+            (role.as_str(), scene.token(&role).header("kid", evil)),
+            (evil, scene.token(evil)),
+            (evil, scene.token(&role)),
+        ] {
+            let token = token.mint();
+            used.add(token.as_bytes());
+            drop(scene.attempt(route, role).with(&token).login());
+        }
+    }
+    scene.cluster.stop();
+
+    let logs = scene.cluster.data_dir().join("log");
+    for (name, decision) in [
+        ("server.log", "] LOG:  00000: pgaad: login "),
+        ("server.csv", ",\"pgaad: login "),
+        ("server.json", "\"message\":\"pgaad: login "),
+    ] {
+        let text = std::fs::read(logs.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(used.place_in(&text), None, "{name}");
+        let text = String::from_utf8_lossy(&text);
+        // One record for each decision, and none that a name has made.
+        let records = text.lines().filter(|line| line.contains(decision)).count();
+        assert_eq!(records, scene.routes().len() * 6, "{name}");
+        // Core writes the role's name into its own column, where CSV lets a line end inside the quotes.
+        let forged = |line: &&str| name != "server.csv" && line.starts_with("LOG:  pgaad: login admitted");
+        assert_eq!(text.lines().filter(forged).count(), 0, "{name}");
+        assert!(
+            text.contains("pgaad: login admitted: ") && text.contains("pgaad: login refused: code="),
+            "{name}"
+        );
+    }
+    // The scan proves itself.
+    let token = scene.token(&role).mint();
+    used.add(token.as_bytes());
+    std::fs::write(logs.join("planted"), &token[60..60 + PIECE]).expect("root, or the server's own account");
+    assert_eq!(used.files_with_pieces(&logs), [logs.join("planted")]);
+}
+
+/// What a process has in memory that can be read and written, piece by piece of its map.
+fn memory_of(pid: u32) -> Option<Vec<(String, Vec<u8>)>> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;
+    let mut regions = Vec::new();
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (Some((from, to)), true) = (fields[0].split_once('-'), fields[1].starts_with("rw")) else {
+            continue;
+        };
+        let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
+        let mut bytes = vec![0; usize::try_from(to - from).ok()?];
+        if memory.read_exact_at(&mut bytes, from).is_ok() {
+            regions.push((line.to_owned(), bytes));
+        }
+    }
+    Some(regions)
+}
+
+#[test]
+fn memory_of_a_backend_holds_no_piece_once_core_has_used_its_receive_buffer_again() {
+    let scene = Scene::start();
+    let role = scene.member();
+    for transport in [Transport::Plain, Transport::Unix] {
+        // Over trust the token passes no palloc'd copy of core's.
+        let token = scene.token(&role).mint();
+        let mut session = scene.attempt(Route::Trust, &role).over(transport).with(&token).expect_admitted();
+        let pid = session.value("SELECT pg_backend_pid()").and_then(|pid| pid.parse().ok()).expect("a pid");
+        let pieces = TokenPieces::of(token.as_bytes());
+        let found = |pieces: &TokenPieces| -> Option<Vec<String>> {
+            let regions = memory_of(pid)?;
+            Some(
+                regions
+                    .into_iter()
+                    .filter(|(_, bytes)| pieces.place_in(bytes).is_some())
+                    .map(|(map, _)| map)
+                    .collect(),
+            )
+        };
+        // Longer than the receive buffer (pqcomm.c, PQ_RECV_BUFFER_SIZE).
+        session.query(&format!("SELECT length('{}')", " ".repeat(20_000))).expect("a query");
+        let Some(left) = found(&pieces) else { return skipped("needs to read another process's memory") };
+        assert_eq!(left, Vec::<String>::new(), "{transport:?}");
+
+        // The scan proves itself.
+        let planted = "the-very-long-text-that-is-planted-in-the-session";
+        session.query(&format!("SET application_name = '{planted}'")).expect("anybody may");
+        let planted = TokenPieces::of(planted.as_bytes());
+        assert!(!found(&planted).expect("it was read before").is_empty());
+    }
 }

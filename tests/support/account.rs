@@ -69,6 +69,8 @@ impl Account {
 pub fn server_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     clean_environment(&mut command);
+    // As a careless operator might have it: a backtrace must tell a stranger nothing, either.
+    command.env("RUST_BACKTRACE", "1");
     if let Some(account) = Account::of_servers() {
         command.uid(account.uid).gid(account.gid).current_dir("/");
     }
