@@ -54,9 +54,11 @@ test-logins: package faulty-package
 	$(call say,real logins to throw-away clusters)
 	$(CARGO) test -p pgaad-tests
 
-torture:
+torture: package
 	$(call say,ten million mutations of a valid token)
 	PGAAD_TORTURE_CASES=10000000 $(CARGO) test --release -p pgaad-core --test properties
+	$(call say,how long each refusal takes)
+	$(CARGO) test -p pgaad-tests --test stranger -- --ignored --nocapture
 
 # Each target for SECONDS; what is found grows under target/fuzz, a crash ends the run.
 SECONDS_EACH = $(or $(SECONDS),60)

@@ -2,7 +2,8 @@
 
 use pgaad_tests::Scene;
 use pgaad_tests::scene::quoted;
-use pgaad_tests::wire::Outcome;
+use pgaad_tests::wire::{self, Outcome};
+use std::time::Instant;
 use tenant::Signer;
 
 #[test]
@@ -75,5 +76,46 @@ fn all_are_refused_unasked_on_a_trust_line_where_members_are() {
         assert_eq!(answers.len(), 1);
         assert_eq!(answers[0].sqlstate, "28P01", "{answers:?}");
         assert_eq!(answers[0].message, format!("token authentication failed for user \"{role}\""));
+    }
+}
+
+/// Timing is measured and shown, never asserted: `make torture`.
+#[test]
+#[ignore = "a measurement"]
+fn how_long_each_refusal_takes() {
+    let scene = Scene::with(|cluster| cluster.conf("pgaad.guard_trust", "all"));
+    let member = scene.member();
+    let unknown = scene.fresh_name();
+    let (no_login, no_member) = (scene.fresh_name(), scene.fresh_name());
+    scene.cluster.sql(&format!("CREATE ROLE {} NOLOGIN IN ROLE azure_ad_user", quoted(&no_login)));
+    scene.cluster.sql(&format!("CREATE ROLE {} LOGIN", quoted(&no_member)));
+    let good = |name: &str| scene.token(name).mint();
+    let cases = [
+        ("garbage", &member, "hunter2".to_owned()),
+        ("bad signature", &member, scene.token(&member).signed_by(Signer::Broken).mint()),
+        ("another's token", &member, good("somebody@example.com")),
+        ("unknown role", &unknown, good(&unknown)),
+        ("NOLOGIN role", &no_login, good(&no_login)),
+        ("no member", &no_member, good(&no_member)),
+    ];
+    println!("{:<6} {:<16} {:>10} {:>10} {:>10}", "route", "refusal", "p5 us", "median us", "p95 us");
+    for route in scene.routes() {
+        let mut times = vec![Vec::new(); cases.len()];
+        // In turn, so that what drifts drifts for all.
+        for _ in 0..200 {
+            for ((_, role, password), times) in cases.iter().zip(&mut times) {
+                let attempt = scene.attempt(route, role).with(password);
+                let connection = attempt.until_asked();
+                let began = Instant::now();
+                let login = wire::finish(connection, password.as_bytes());
+                times.push(began.elapsed().as_micros());
+                assert!(matches!(login.outcome, Outcome::Refused(_)));
+            }
+        }
+        for ((case, ..), times) in cases.iter().zip(&mut times) {
+            times.sort_unstable();
+            let at = |percent: usize| times[times.len() * percent / 100];
+            println!("{route:<6} {case:<16} {:>10} {:>10} {:>10}", at(5), at(50), at(95));
+        }
     }
 }
