@@ -12,7 +12,7 @@ use crate::time::UnixTime;
 pub const MAX_NAME_BYTES: usize = 63;
 
 /// What the catalog says of a role, read at this very login.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleFacts {
     /// `pg_authid.oid`.
     pub oid: u32,
@@ -37,7 +37,7 @@ pub struct RoleFacts {
 }
 
 /// The settings that decide which roles are admitted how.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmitPolicy {
     /// `pgaad.name_match`.
     pub name_match: bool,

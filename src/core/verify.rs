@@ -15,7 +15,7 @@ use crate::token::{SignedPayload, UnverifiedToken};
 const MAX_LIFETIME: i64 = 32 * 60 * 60;
 
 /// What a token is measured against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPolicy {
     /// The tenant whose tokens are accepted.
     pub tenant: Tenant,

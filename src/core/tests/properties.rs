@@ -226,7 +226,7 @@ fn json_value() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
-        (login::NOW - 200_000..login::NOW + 200_000).prop_map(Value::from),
+        (*login::NOW - 200_000..*login::NOW + 200_000).prop_map(Value::from),
         any::<String>().prop_map(Value::from),
         word.clone().prop_map(Value::from),
     ];

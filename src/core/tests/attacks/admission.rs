@@ -57,9 +57,9 @@ fn a_role_that_may_not_log_in_is_refused_whoever_asks() {
         ),
         Attack::new("a superuser", superuser.clone(), allowed, "role_superuser"),
         Attack::new("a superuser, where others may", superuser, good.clone(), "role_superuser"),
-        Attack::new("VALID UNTIL now", with(NOW), with(NOW + 1), "role_expired"),
-        Attack::new("VALID UNTIL a second ago", with(NOW - 1), with(NOW + 1), "role_expired"),
-        Attack::new("VALID UNTIL the epoch", with(0), with(NOW + 1), "role_expired"),
+        Attack::new("VALID UNTIL now", with(*NOW), with(*NOW + 1), "role_expired"),
+        Attack::new("VALID UNTIL a second ago", with(*NOW - 1), with(*NOW + 1), "role_expired"),
+        Attack::new("VALID UNTIL the epoch", with(0), with(*NOW + 1), "role_expired"),
         Attack::new("VALID UNTIL -infinity", with(i64::MIN), with(i64::MAX), "role_expired"),
     ];
     // What the role is weighs before who asks.

@@ -304,48 +304,53 @@ fn a_token_is_good_from_nbf_less_the_skew_until_exp_and_the_skew_to_the_second()
     const LONGEST: i64 = 32 * 3600;
 
     let mut attacks = vec![
-        Attack::new("at exp + skew", at(EXP + SKEW), at(EXP + SKEW - 1), "expired"),
-        Attack::new("one second past exp + skew", at(EXP + SKEW + 1), at(EXP + SKEW - 1), "expired"),
-        Attack::new("long after", at(i64::MAX), at(NOW), "expired"),
-        Attack::new("at exp, no skew", strict.clone().at(EXP), strict.clone().at(EXP - 1), "expired"),
-        Attack::new("one second before nbf − skew", at(NBF - SKEW - 1), at(NBF - SKEW), "not_yet_valid"),
+        Attack::new("at exp + skew", at(*EXP + SKEW), at(*EXP + SKEW - 1), "expired"),
+        Attack::new("one second past exp + skew", at(*EXP + SKEW + 1), at(*EXP + SKEW - 1), "expired"),
+        Attack::new("long after", at(i64::MAX), at(*NOW), "expired"),
+        Attack::new("at exp, no skew", strict.clone().at(*EXP), strict.clone().at(*EXP - 1), "expired"),
+        Attack::new("one second before nbf − skew", at(*NBF - SKEW - 1), at(*NBF - SKEW), "not_yet_valid"),
         Attack::new(
             "one second before nbf, no skew",
-            strict.clone().at(NBF - 1),
-            strict.at(NBF),
+            strict.clone().at(*NBF - 1),
+            strict.at(*NBF),
             "not_yet_valid",
         ),
-        Attack::new("at the epoch", at(0), at(NOW), "not_yet_valid"),
-        Attack::new("before the epoch", at(-1), at(NOW), "not_yet_valid"),
-        Attack::new("at the beginning of time", at(i64::MIN), at(NOW), "not_yet_valid"),
-        Attack::new("exp equals nbf", span(NOW, NOW), span(NOW, NOW + 1), "lifetime_invalid"),
-        Attack::new("exp before nbf", span(NOW, NOW - 1), span(NOW, NOW + 1), "lifetime_invalid"),
+        Attack::new("at the epoch", at(0), at(*NOW), "not_yet_valid"),
+        Attack::new("before the epoch", at(-1), at(*NOW), "not_yet_valid"),
+        Attack::new("at the beginning of time", at(i64::MIN), at(*NOW), "not_yet_valid"),
+        Attack::new("exp equals nbf", span(*NOW, *NOW), span(*NOW, *NOW + 1), "lifetime_invalid"),
+        Attack::new("exp before nbf", span(*NOW, *NOW - 1), span(*NOW, *NOW + 1), "lifetime_invalid"),
         Attack::new(
             "32 hours and a second",
-            span(NOW, NOW + LONGEST + 1),
-            span(NOW, NOW + LONGEST),
+            span(*NOW, *NOW + LONGEST + 1),
+            span(*NOW, *NOW + LONGEST),
             "lifetime_invalid",
         ),
-        Attack::new("nbf at the epoch", span(0, EXP), span(NBF, EXP), "lifetime_invalid"),
-        Attack::new("exp at the end of time", span(NBF, i64::MAX), span(NBF, EXP), "lifetime_invalid"),
+        Attack::new("nbf at the epoch", span(0, *EXP), span(*NBF, *EXP), "lifetime_invalid"),
+        Attack::new("exp at the end of time", span(*NBF, i64::MAX), span(*NBF, *EXP), "lifetime_invalid"),
         Attack::new(
             "from the epoch to the end of time",
             span(0, i64::MAX),
-            span(NBF, EXP),
+            span(*NBF, *EXP),
             "lifetime_invalid",
         ),
-        Attack::new("at the end of time only", span(i64::MAX - 1, i64::MAX), span(NBF, EXP), "not_yet_valid"),
-        Attack::new("at the epoch only", span(0, 1), span(NBF, EXP), "expired"),
+        Attack::new(
+            "at the end of time only",
+            span(i64::MAX - 1, i64::MAX),
+            span(*NBF, *EXP),
+            "not_yet_valid",
+        ),
+        Attack::new("at the epoch only", span(0, 1), span(*NBF, *EXP), "expired"),
     ];
     let endless = |login: Login| login.policy(|policy| policy.clock_skew = std::time::Duration::MAX);
     attacks.push(Attack::new(
         "a lifetime that no skew excuses",
-        endless(span(NOW, NOW)),
-        endless(span(NOW, NOW + 1)),
+        endless(span(*NOW, *NOW)),
+        endless(span(*NOW, *NOW + 1)),
         "lifetime_invalid",
     ));
     assert_refused("C time", &attacks);
-    assert!(span(NOW, NOW + 28 * 3600 + 300).decide().is_ok(), "a continuous-access token");
+    assert!(span(*NOW, *NOW + 28 * 3600 + 300).decide().is_ok(), "a continuous-access token");
 }
 
 #[test]

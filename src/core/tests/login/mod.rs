@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -23,10 +23,12 @@ use pgaad_core::verify::{TokenPolicy, verify};
 use serde_json::{Value, json};
 use tenant::{AUDIENCE, AUDIENCE_APP_ID, Keys, TENANT_ID, Token};
 
-/// The time of every login that does not say otherwise.
-pub(crate) const NOW: i64 = 1_800_000_000;
-pub(crate) const NBF: i64 = NOW - 300;
-pub(crate) const EXP: i64 = NOW + 4500;
+/// The time of every login that does not say otherwise: that of the first, so that a server, which
+/// has its own clock, can be asked the same.
+pub(crate) static NOW: LazyLock<i64> =
+    LazyLock::new(|| i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap());
+pub(crate) static NBF: LazyLock<i64> = LazyLock::new(|| *NOW - 300);
+pub(crate) static EXP: LazyLock<i64> = LazyLock::new(|| *NOW + 4500);
 pub(crate) const SKEW: i64 = 300;
 pub(crate) const ALICE: &str = "alice@example.com";
 pub(crate) const ROLE_OID: u32 = 16_384;
@@ -60,7 +62,7 @@ pub(crate) fn keys() -> Keys {
 /// A valid v1 access token of alice@example.com, the same at every call.
 pub(crate) fn token() -> Token {
     static TOKEN: LazyLock<Token> =
-        LazyLock::new(|| keys().token().claim("iat", NBF).claim("nbf", NBF).claim("exp", EXP));
+        LazyLock::new(|| keys().token().claim("iat", *NBF).claim("nbf", *NBF).claim("exp", *EXP));
     TOKEN.clone()
 }
 
@@ -144,7 +146,7 @@ impl Login {
                 audiences: vec![AUDIENCE.to_owned(), AUDIENCE_APP_ID.to_owned()],
                 clock_skew: Duration::from_secs(SKEW.unsigned_abs()),
             },
-            now: NOW,
+            now: *NOW,
             role: Some(RoleFacts {
                 oid: ROLE_OID,
                 name: ALICE.to_owned(),
@@ -209,6 +211,22 @@ impl Login {
         self
     }
 
+    /// The token and the role's name, when nothing else is out of the ordinary: what a server can be sent.
+    pub(crate) fn sent(&self) -> Option<(&[u8], &str)> {
+        let ordinary = Self::with([]);
+        let role = self.role.as_ref()?;
+        let named = ordinary.role.map(|alice| RoleFacts { name: role.name.clone(), ..alice });
+        let is_below_cap = self.max_bytes == usize::MAX
+            || (self.max_bytes == MAX_TOKEN_BYTES && self.token.len() <= MAX_TOKEN_BYTES);
+        let is_ordinary = is_below_cap
+            && Arc::ptr_eq(&self.keys, &ordinary.keys)
+            && self.policy == ordinary.policy
+            && self.now == ordinary.now
+            && self.admit == ordinary.admit
+            && self.role == named;
+        is_ordinary.then_some((&self.token, &role.name))
+    }
+
     pub(crate) fn decide(&self) -> Result<Admission, Refusal> {
         decide(
             self.token.clone(),
@@ -224,10 +242,10 @@ impl Login {
 
 /// One row: a hostile login, its twin that differs in the one thing the name says, and the code of the refusal.
 pub(crate) struct Attack {
-    name: String,
-    hostile: Login,
-    twin: Login,
-    code: &'static str,
+    pub(crate) name: String,
+    pub(crate) hostile: Login,
+    pub(crate) twin: Login,
+    pub(crate) code: &'static str,
 }
 
 impl Attack {

@@ -1,0 +1,106 @@
+//! Every token of the core's table of attacks, sent to a live server by every way in: the core's own
+//! tests, with another `assert_refused`. What is hostile on the server's side, keys and roles, stays there.
+
+#![allow(clippy::as_conversions)]
+
+#[path = "../src/core/tests/attacks/algorithm.rs"]
+mod algorithm;
+#[path = "../src/core/tests/attacks/claims.rs"]
+mod claims;
+#[path = "../src/core/tests/login/mod.rs"]
+mod core_login;
+#[path = "../src/core/tests/attacks/encoding.rs"]
+mod encoding;
+#[path = "../src/core/tests/attacks/header.rs"]
+mod header;
+#[path = "../src/core/tests/attacks/kinds.rs"]
+mod kinds;
+#[path = "../src/core/tests/attacks/names.rs"]
+mod names;
+#[path = "../src/core/tests/attacks/payload.rs"]
+mod payload;
+
+/// The core's login, tried on a server.
+mod login {
+    use std::collections::BTreeSet;
+    use std::sync::{Mutex, OnceLock, PoisonError};
+    use std::time::Duration;
+
+    use pgaad_tests::scene::quoted;
+    use pgaad_tests::wire::Outcome;
+    use pgaad_tests::{Installation, Route, Scene, run_directory};
+
+    pub(crate) use crate::core_login::*;
+
+    /// Longest message that core reads before a login is over, its length and closing NUL included
+    /// (`PG_MAX_AUTH_TOKEN_LENGTH`).
+    const LONGEST_MESSAGE: usize = 65_535;
+
+    /// The log line is written before the client's answer; this is for a loaded machine only.
+    const LOG_PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A server with the core tests' keys, from a file, and nobody to fetch others from.
+    fn scene() -> &'static Scene {
+        static SCENE: OnceLock<Scene> = OnceLock::new();
+        SCENE.get_or_init(|| {
+            let file = run_directory::fresh("jwks");
+            std::fs::write(&file, jwks().to_string()).expect("the run's directory is writable");
+            Scene::on(&Installation::pgaad(), |cluster| {
+                cluster
+                    .conf("pgaad.authority", keys().authority())
+                    .conf("pgaad.jwks_file", file.display().to_string())
+                    .conf("pgaad.max_token_bytes", "65535")
+            })
+        })
+    }
+
+    /// Whether core hands a password of these bytes to anybody: it answers an empty one on `pam` itself,
+    /// and one that does not fit into a message, or ends early, everywhere.
+    fn arrives(token: &[u8], route: Route) -> bool {
+        let fits = token.len() + 5 <= LONGEST_MESSAGE && !token.contains(&0);
+        fits && !(token.is_empty() && route == Route::Pam)
+    }
+
+    fn refuse(scene: &Scene, route: Route, attack: &Attack, token: &[u8], role: &str) {
+        let mark = scene.cluster.log_mark();
+        let outcome = scene.attempt(route, role).with(token).login().outcome;
+        let Outcome::Refused(answers) = outcome else { panic!("{}: let in by {route}", attack.name) };
+        if arrives(token, route) {
+            let codes: Vec<_> = answers.iter().map(|answer| answer.sqlstate.as_str()).collect();
+            assert_eq!(codes, ["28P01"], "{}: {answers:?}", attack.name);
+            let line = format!("pgaad: login refused: code={} route={route} ", attack.code);
+            let found = scene.cluster.log().wait_for_line(mark, &[&line], LOG_PATIENCE);
+            found.unwrap_or_else(|log| panic!("{}: no line with {line} in\n{log}", attack.name));
+        }
+    }
+
+    /// Sees that a server admits each twin and refuses each hostile token with its code, by every way in.
+    pub(crate) fn assert_refused(class: &str, attacks: &[Attack]) {
+        // One class at a time, so that the log's next line is the answer to the last token.
+        static MADE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let scene = scene();
+        let (mut sent, mut twins) = (0, BTreeSet::new());
+        for attack in attacks {
+            let (Some(hostile), Some(twin)) = (attack.hostile.sent(), attack.twin.sent()) else { continue };
+            for role in [hostile.1, twin.1] {
+                if made.insert(role.to_owned()) {
+                    scene.cluster.sql(&format!("CREATE USER {} IN ROLE azure_ad_user", quoted(role)));
+                }
+            }
+            for route in scene.routes() {
+                if arrives(twin.0, route) && twins.insert((route.database(), twin)) {
+                    let outcome = scene.attempt(route, twin.1).with(twin.0).login().outcome;
+                    assert!(matches!(outcome, Outcome::Accepted(_)), "{}: {outcome:?}", attack.name);
+                }
+                refuse(scene, route, attack, hostile.0, hostile.1);
+                sent += 1;
+            }
+        }
+        println!(
+            "{class}: {sent} tokens of {} rows refused on the wire, {} admitted",
+            attacks.len(),
+            twins.len()
+        );
+    }
+}
