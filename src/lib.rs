@@ -11,6 +11,7 @@ mod fetch;
 mod key_cache;
 mod labels;
 mod login;
+mod markers;
 mod pg;
 mod settings;
 mod sql_api;
@@ -34,6 +35,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shmem::request();
     worker::register();
     pg::seclabel::register(labels::judge);
+    pg::utility::install(markers::GUARD);
     pg::pam::arm(login::decide_for_pam);
     pg::hook::install(login::gate);
 }

@@ -16,10 +16,32 @@ use pgrx::{FromDatum, IntoDatum};
 use super::libpq;
 use super::seclabel::{Provider, label_of};
 
-/// Whoever is a direct member logs in with a token.
-const MEMBERS: &CStr = c"azure_ad_user";
-/// Whoever is a direct member administers those.
-const ADMINS: &CStr = c"azure_ad_admin";
+/// The roles whose direct members are special.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Marker {
+    /// `azure_ad_user`: whoever logs in with a token.
+    User,
+    /// `azure_ad_admin`: who administers those.
+    Admin,
+    /// `azure_ad_mfa`: those whose token must say `mfa`.
+    Mfa,
+}
+
+impl Marker {
+    /// The marker role of this name.
+    pub(crate) fn named(name: &CStr) -> Option<Self> {
+        [Self::User, Self::Admin, Self::Mfa].into_iter().find(|marker| marker.name() == name)
+    }
+
+    /// The role's name.
+    pub(crate) const fn name(self) -> &'static CStr {
+        match self {
+            Self::User => c"azure_ad_user",
+            Self::Admin => c"azure_ad_admin",
+            Self::Mfa => c"azure_ad_mfa",
+        }
+    }
+}
 
 /// `SECURITY_LOCAL_USERID_CHANGE` (miscadmin.h).
 const LOCAL_USERID_CHANGE: i32 = 1;
@@ -36,16 +58,16 @@ pub(crate) fn role_facts(name: &CStr) -> Option<RoleFacts> {
     unsafe { pg_sys::AcceptInvalidationMessages() };
 
     let role = AuthId::find(name)?;
-    let is_member_of = |marker: &CStr| is_member_of(role.oid, marker);
+    let is_member_of = |marker| is_member_of(role.oid, marker);
     let label = Labelling::of(role.oid);
     Some(RoleFacts {
         oid: role.oid.to_u32(),
         name: name.to_str().unwrap_or_default().to_owned(),
         binding: label.binding,
         label_tenant: label.tenant,
-        is_member: is_member_of(MEMBERS),
-        is_admin: is_member_of(ADMINS) || label.admin,
-        needs_mfa: is_member_of(c"azure_ad_mfa") || label.mfa,
+        is_member: is_member_of(Marker::User),
+        is_admin: is_member_of(Marker::Admin) || label.admin,
+        needs_mfa: is_member_of(Marker::Mfa) || label.mfa,
         can_login: role.can_login,
         is_superuser: role.is_superuser,
         valid_until: role.valid_until,
@@ -108,37 +130,64 @@ pub(crate) struct Caller {
 pub(crate) fn caller() -> Caller {
     // SAFETY: in a transaction of a session that has logged in.
     let (user, is_superuser) = unsafe { (pg_sys::GetUserId(), pg_sys::superuser()) };
-    Caller { is_superuser, is_entra_admin: is_member_of(user, ADMINS) }
+    Caller { is_superuser, is_entra_admin: is_member_of(user, Marker::Admin) }
 }
 
 /// Makes a role a member of `azure_ad_user`, unless it is one. `false` when there is no such role.
 ///
-/// The membership is recorded with the bootstrap superuser as grantor, so that revoking an
-/// administrator never takes away the users he enabled.
+/// # Errors
+/// Whatever PostgreSQL says against it is raised.
 pub(crate) fn make_member(role: pg_sys::Oid) -> bool {
-    let Some(members) = AuthId::find(MEMBERS) else { return false };
+    let Some(members) = AuthId::find(Marker::User.name()) else { return false };
     if is_direct_member(role, members.oid) {
         return true;
     }
-    // SAFETY: GetUserNameFromId raises an error for a role that is gone; the name is palloc'd. The
-    // user is set back below, and by core should the statement fail (xact.c, AbortSubTransaction).
-    unsafe {
-        let role = CStr::from_ptr(pg_sys::quote_identifier(pg_sys::GetUserNameFromId(role, false)));
-        let grant = format!("GRANT azure_ad_user TO {}", role.to_string_lossy());
-        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-        pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
-        pg_sys::SetUserIdAndSecContext(
-            pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID),
-            context | LOCAL_USERID_CHANGE,
-        );
-        let granted = Spi::run(&grant);
-        pg_sys::SetUserIdAndSecContext(user, context);
-        granted.is_ok()
-    }
+    // SAFETY: GetUserNameFromId raises an error for a role that is gone; the name is palloc'd.
+    let role = unsafe { CStr::from_ptr(pg_sys::quote_identifier(pg_sys::GetUserNameFromId(role, false))) };
+    let grant = format!("GRANT azure_ad_user TO {}", role.to_string_lossy());
+    as_bootstrap_superuser(|| Spi::run(&grant)).is_ok()
 }
 
-fn is_member_of(member: pg_sys::Oid, marker: &CStr) -> bool {
-    AuthId::find(marker).is_some_and(|marker| is_direct_member(member, marker.oid))
+/// Does `work` with the rights and in the name of the superuser that initdb made. What may be done so
+/// has been judged before.
+pub(super) fn as_bootstrap_superuser<T>(work: impl FnOnce() -> T) -> T {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: in a transaction; set back below, and by core should the work fail (xact.c,
+    // AbortTransaction and AbortSubTransaction).
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
+        let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
+        pg_sys::SetUserIdAndSecContext(superuser, context | LOCAL_USERID_CHANGE);
+    }
+    let done = work();
+    // SAFETY: as above.
+    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+    done
+}
+
+/// What makes a role one that tokens should not open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    /// A direct member of `azure_ad_user`.
+    pub(crate) is_member: bool,
+    /// A superuser.
+    pub(crate) is_superuser: bool,
+    /// Has REPLICATION.
+    pub(crate) can_replicate: bool,
+}
+
+/// How a role stands; `None` when there is no such role.
+pub(crate) fn standing(name: &CStr) -> Option<Standing> {
+    let role = AuthId::find(name)?;
+    Some(Standing {
+        is_member: is_member_of(role.oid, Marker::User),
+        is_superuser: role.is_superuser,
+        can_replicate: role.can_replicate,
+    })
+}
+
+fn is_member_of(member: pg_sys::Oid, marker: Marker) -> bool {
+    AuthId::find(marker.name()).is_some_and(|marker| is_direct_member(member, marker.oid))
 }
 
 /// A row of `pg_authid`, as far as it matters here.
@@ -146,6 +195,7 @@ struct AuthId {
     oid: pg_sys::Oid,
     can_login: bool,
     is_superuser: bool,
+    can_replicate: bool,
     valid_until: Option<UnixTime>,
 }
 
@@ -171,6 +221,7 @@ impl AuthId {
                 oid: (*row).oid,
                 can_login: (*row).rolcanlogin,
                 is_superuser: (*row).rolsuper,
+                can_replicate: (*row).rolreplication,
                 valid_until: i64::from_datum(until, is_null).and_then(unix_time),
             };
             pg_sys::ReleaseSysCache(tuple);

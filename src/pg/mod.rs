@@ -15,9 +15,11 @@ pub(crate) mod packet;
 pub(crate) mod pam;
 pub(crate) mod port;
 pub(crate) mod report;
+pub(crate) mod role_statement;
 pub(crate) mod seclabel;
 pub(crate) mod setting;
 pub(crate) mod shmem;
+pub(crate) mod utility;
 pub(crate) mod worker;
 
 /// `Port`, `HbaLine` and the functions of libpq's backend side, as bindgen read them from the server's headers.

@@ -81,6 +81,13 @@ impl SqlError {
     }
 }
 
+/// Warns somebody who runs SQL, and says what to do.
+pub(crate) fn caution(message: String, hint: &'static str) {
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "pgaad")
+        .set_hint(hint)
+        .report(PgLogLevel::WARNING);
+}
+
 /// Tells somebody who runs SQL something that is no error.
 pub(crate) fn notice(message: String) {
     ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, "pgaad")

@@ -96,6 +96,7 @@ impl<T: Read + Write + Send> Stream for T {}
 /// A connection to a server, message by message.
 pub struct Connection {
     stream: Box<dyn Stream>,
+    notices: Vec<Answer>,
 }
 
 impl Connection {
@@ -130,7 +131,7 @@ impl Connection {
                 Box::new(tls::handshake(stream)?)
             }
         };
-        Ok(Connection { stream })
+        Ok(Connection { stream, notices: Vec::new() })
     }
 
     /// Sends the startup message with `user`, `database` and further parameters.
@@ -209,6 +210,7 @@ impl Connection {
             match message {
                 Ok(Message { tag: b'D', body }) => rows.push(parse_row(&body)),
                 Ok(Message { tag: b'E', body }) => failure = Some(Answer::parse(&body)),
+                Ok(Message { tag: b'N', body }) => self.notices.push(Answer::parse(&body)),
                 Ok(Message { tag: b'Z', .. }) => return failure.map_or(Ok(rows), Err),
                 Ok(_) => {}
                 Err(error) => return Err(failure.unwrap_or_else(|| broken(error))),
@@ -287,6 +289,11 @@ impl Session {
     /// The server's ErrorResponse.
     pub fn query(&mut self, sql: &str) -> Result<Vec<Row>, Answer> {
         self.connection.query(sql)
+    }
+
+    /// What came beside the rows since the last time: warnings and notices.
+    pub fn take_notices(&mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.connection.notices)
     }
 
     /// The only value of SQL that gives one.

@@ -1,0 +1,156 @@
+//! `ProcessUtility_hook` (utility.c): every statement that changes roles or who is in them, wherever it
+//! is run, in a function and in a DO block too.
+//!
+//! Memberships in the marker roles are recorded with the bootstrap superuser as grantor, so that
+//! revoking an administrator never takes away the users he enabled. A statement that mixes them with
+//! other memberships is therefore carried out in two parts.
+
+use std::ffi::c_char;
+use std::sync::OnceLock;
+
+use pgrx::pg_sys::NodeTag;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+
+use super::catalog::as_bootstrap_superuser;
+use super::report::SqlError;
+use super::role_statement::{self, Change};
+
+/// Who is asked before and after a statement.
+#[derive(Clone, Copy)]
+pub(crate) struct Guard {
+    /// May refuse what is about to be done.
+    pub(crate) judge: fn(&[Change]) -> Result<(), SqlError>,
+    /// Sees what was done, for warnings.
+    pub(crate) advise: fn(&[Change]),
+}
+
+static GUARD: OnceLock<Guard> = OnceLock::new();
+static PREVIOUS: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
+
+/// Puts the guard before every statement. Call once, from `_PG_init`.
+pub(crate) fn install(guard: Guard) {
+    // SAFETY: libraries are loaded by the postmaster's only thread, before any statement.
+    let previous = unsafe { pg_sys::ProcessUtility_hook };
+    if GUARD.set(guard).is_ok() && PREVIOUS.set(previous).is_ok() {
+        // SAFETY: as above.
+        unsafe { pg_sys::ProcessUtility_hook = Some(process_utility) };
+    }
+}
+
+/// The arguments of the hook besides the statement.
+struct Call {
+    query: *const c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    dest: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+}
+
+impl Call {
+    /// Has the statement carried out by whoever was in the hook before, or by core.
+    ///
+    /// # Safety
+    /// The statement is core's own, or a copy of it.
+    unsafe fn run(&self, statement: *mut pg_sys::PlannedStmt, read_only: bool) {
+        let Self { query, context, params, environment, dest, completion } = *self;
+        // SAFETY: the arguments are core's own, passed on as they came.
+        unsafe {
+            match PREVIOUS.get() {
+                Some(Some(previous)) => pg_guard_ffi_boundary(|| {
+                    previous(statement, query, read_only, context, params, environment, dest, completion);
+                }),
+                _ => pg_sys::standard_ProcessUtility(
+                    statement,
+                    query,
+                    read_only,
+                    context,
+                    params,
+                    environment,
+                    dest,
+                    completion,
+                ),
+            }
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "core's own signature")]
+#[pg_guard]
+unsafe extern "C-unwind" fn process_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const c_char,
+    read_only: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    dest: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    let call = Call { query, context, params, environment, dest, completion };
+    // SAFETY: a statement of core's, in the transaction that role statements need anyway.
+    let changes = unsafe { role_statement::changes_of((*statement).utilityStmt) };
+    let Some(guard) = GUARD.get().filter(|_| !changes.is_empty()) else {
+        // SAFETY: as above.
+        return unsafe { call.run(statement, read_only) };
+    };
+    if let Err(error) = (guard.judge)(&changes) {
+        drop(changes);
+        error.raise();
+    }
+    if changes.iter().any(|change| change.membership_of().is_some()) {
+        // SAFETY: as above.
+        unsafe { run_in_two(&call, statement) };
+    } else {
+        // SAFETY: as above.
+        unsafe { call.run(statement, read_only) };
+    }
+    (guard.advise)(&changes);
+}
+
+/// Carries out what concerns the marker roles as the bootstrap superuser, and the rest as who asks.
+///
+/// # Safety
+/// As [`Call::run`]; the statement changes memberships in a marker role.
+unsafe fn run_in_two(call: &Call, statement: *mut pg_sys::PlannedStmt) {
+    // SAFETY: core's tree may belong to a cached plan, so only copies are changed; a node is cast to
+    // the type that its tag names.
+    unsafe {
+        let (rest, ours) = (copy(statement), copy(statement));
+        match (*(*statement).utilityStmt).type_ {
+            NodeTag::T_GrantRoleStmt => {
+                let (theirs, grant): (*mut pg_sys::GrantRoleStmt, *mut pg_sys::GrantRoleStmt) =
+                    ((*rest).utilityStmt.cast(), (*ours).utilityStmt.cast());
+                let (markers, others) = role_statement::split((*theirs).granted_roles);
+                (*grant).granted_roles = markers;
+                // Whoever is named as the grantor: it is the one who runs this.
+                (*grant).grantor = std::ptr::null_mut();
+                if !others.is_null() {
+                    (*theirs).granted_roles = others;
+                    call.run(rest, false);
+                    pg_sys::CommandCounterIncrement();
+                }
+            }
+            NodeTag::T_CreateRoleStmt => {
+                let grant = role_statement::take_markers((*rest).utilityStmt.cast());
+                call.run(rest, false);
+                let Some(grant) = grant else { return };
+                pg_sys::CommandCounterIncrement();
+                (*ours).utilityStmt = grant.cast();
+            }
+            // ALTER GROUP, of a marker: nothing is left for who asks.
+            _ => {}
+        }
+        as_bootstrap_superuser(|| call.run(ours, false));
+    }
+}
+
+/// A copy in the current memory context.
+///
+/// # Safety
+/// The statement is core's own.
+unsafe fn copy(statement: *mut pg_sys::PlannedStmt) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: copyfuncs.c copies any node, and everything below it.
+    unsafe { pg_sys::copyObjectImpl(statement.cast()).cast() }
+}
