@@ -192,6 +192,10 @@ fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) ->
         oid: principal.object_id(),
         client_id: principal.client_id(),
         kind: principal.kind(),
+        group: match principal.groups() {
+            [group] => group.parse().ok(),
+            _ => None,
+        },
     })
 }
 

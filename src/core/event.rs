@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use crate::admit::Admission;
+use crate::guid::ObjectId;
 use crate::principal::Kind;
 use crate::refusal::Refusal;
 
@@ -118,21 +119,24 @@ pub fn refused(knock: &Knock, refusal: &Refusal) -> String {
         .quoted("role", &knock.role)
         .fact("client", &knock.client);
     let line = refusal.facts(line);
-    match hint(knock, refusal) {
-        Some(hint) => line.quoted("hint", &hint).into_text(),
-        None => line.into_text(),
-    }
-}
-
-/// The statement that would bind the role to the token's holder, for an operator who knows that it should be.
-fn hint(knock: &Knock, refusal: &Refusal) -> Option<String> {
-    let Refusal::RoleNotBound { oid, kind, .. } = refusal else { return None };
+    let Refusal::RoleNotBound { oid, kind, group, .. } = refusal else { return line.into_text() };
     let kind = match kind {
         Kind::User => "user",
         Kind::App => "service",
     };
-    let role = knock.role.replace('"', "\"\"");
-    Some(format!("SECURITY LABEL FOR pgaadauth ON ROLE \"{role}\" IS 'aadauth,oid={oid},type={kind}'"))
+    let line = line.quoted("hint", &binding_statement(&knock.role, *oid, kind));
+    match group {
+        Some(group) => {
+            line.quoted("group_hint", &binding_statement(&knock.role, *group, "group")).into_text()
+        }
+        None => line.into_text(),
+    }
+}
+
+/// The statement that would bind the role, for an operator who knows that it should be.
+fn binding_statement(role: &str, id: ObjectId, kind: &str) -> String {
+    let role = role.replace('"', "\"\"");
+    format!("SECURITY LABEL FOR pgaadauth ON ROLE \"{role}\" IS 'aadauth,oid={id},type={kind}'")
 }
 
 #[cfg(test)]
@@ -154,10 +158,12 @@ mod tests {
             oid: id.parse().unwrap(),
             client_id: id.parse().unwrap(),
             kind: Kind::App,
+            group: Some(id.parse().unwrap()),
         };
         let line = refused(&knock, &refusal);
         let hint = r#" hint="SECURITY LABEL FOR pgaadauth ON ROLE \"a\"\"b\" IS 'aadauth,oid=123cd850-"#;
-        assert!(line.contains(hint) && line.ends_with(",type=service'\""), "{line}");
+        assert!(line.contains(hint) && line.contains(",type=service'\" group_hint="), "{line}");
+        assert!(line.ends_with(",type=group'\""), "{line}");
     }
 
     #[test]

@@ -183,6 +183,8 @@ refusals! {
         client_id: ClientId,
         /// The token's.
         kind: Kind,
+        /// The token's group, when it names one and no more.
+        group: Option<ObjectId>,
     } => "role_not_bound";
     /// the role demands multi-factor authentication and the token's `amr` does not say `mfa`
     MfaMissing => "mfa_missing";
@@ -230,7 +232,7 @@ impl Refusal {
             Self::PrincipalMismatch { oid } => line.fact("oid", oid),
             Self::KindMismatch { kind } => line.fact("kind", kind),
             Self::NotInGroup { group } => line.fact("group", group),
-            Self::RoleNotBound { oid, client_id, kind } => {
+            Self::RoleNotBound { oid, client_id, kind, .. } => {
                 line.fact("kind", kind).fact("oid", oid).fact("appid", client_id)
             }
             _ => line,

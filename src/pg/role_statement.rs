@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 
+use pgaad_core::guid::ObjectId;
 use pgrx::PgList;
 use pgrx::pg_sys::{NodeTag, RoleSpecType};
 use pgrx::prelude::*;
@@ -171,6 +172,23 @@ pub(super) unsafe fn take_markers(
         (*grant).grantee_roles = list(vec![member]);
         (*grant).is_grant = true;
         Some(grant)
+    }
+}
+
+/// Takes a password that is a GUID out of a `CREATE ROLE`. With `IN ROLE azure_ad_user` that is how Azure
+/// Single Server is told a program's client id.
+///
+/// # Safety
+/// `statement` is a copy that nobody else reads.
+pub(super) unsafe fn take_client_id(statement: *mut pg_sys::CreateRoleStmt) -> Option<ObjectId> {
+    // SAFETY: as above; the parser gives a password as a string node, or none for PASSWORD NULL.
+    unsafe {
+        let (passwords, others): (Vec<_>, Vec<_>) = items::<pg_sys::DefElem>((*statement).options)
+            .partition(|&option| option_name(option) == c"password" && !(*option).arg.is_null());
+        let password: *mut pg_sys::String = (**passwords.first()?).arg.cast();
+        let client_id = CStr::from_ptr((*password).sval).to_str().ok()?.parse().ok()?;
+        (*statement).options = list(others);
+        Some(client_id)
     }
 }
 

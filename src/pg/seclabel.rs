@@ -1,8 +1,9 @@
 //! Security labels on roles: the providers, and reading what the catalog holds.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::sync::OnceLock;
 
+use pgaad_core::guid::ObjectId;
 use pgrx::prelude::*;
 
 use super::report;
@@ -70,6 +71,25 @@ fn relabel(provider: Provider, object: *const pg_sys::ObjectAddress, label: *con
     if let Err(error) = judged {
         error.raise();
     }
+}
+
+/// Binds a role to a program and tells who runs the SQL. What [`Judge`] asks was asked before.
+pub(super) fn bind_to_service(role: &CStr, id: ObjectId) {
+    let label = format!("aadauth,oid={id},type=service");
+    // SAFETY: both names are NUL-terminated; a role that is gone is an ERROR; seclabel.c copies the label.
+    unsafe {
+        let object = pg_sys::ObjectAddress {
+            classId: pg_sys::AuthIdRelationId,
+            objectId: pg_sys::get_role_oid(role.as_ptr(), false),
+            objectSubId: 0,
+        };
+        let Ok(label) = CString::new(label) else { return };
+        pg_sys::SetSecurityLabel(&raw const object, Provider::Public.name().as_ptr(), label.as_ptr());
+    }
+    report::notice(format!(
+        "role \"{}\" is bound to the program with client id {id}, and has no password",
+        role.to_string_lossy()
+    ));
 }
 
 /// The label of a role in the shared catalog, where there is one. Readable before there is a database.

@@ -5,16 +5,17 @@
 //! revoking an administrator never takes away the users he enabled. A statement that mixes them with
 //! other memberships is therefore carried out in two parts.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 
 use pgrx::pg_sys::NodeTag;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use super::catalog::as_bootstrap_superuser;
+use super::catalog::{Marker, as_bootstrap_superuser};
 use super::report::SqlError;
 use super::role_statement::{self, Change};
+use super::seclabel;
 
 /// Who is asked before and after a statement.
 #[derive(Clone, Copy)]
@@ -101,7 +102,7 @@ unsafe extern "C-unwind" fn process_utility(
     }
     if changes.iter().any(|change| change.membership_of().is_some()) {
         // SAFETY: as above.
-        unsafe { run_in_two(&call, statement) };
+        unsafe { run_in_two(&call, statement, &changes) };
     } else {
         // SAFETY: as above.
         unsafe { call.run(statement, read_only) };
@@ -113,7 +114,7 @@ unsafe extern "C-unwind" fn process_utility(
 ///
 /// # Safety
 /// As [`Call::run`]; the statement changes memberships in a marker role.
-unsafe fn run_in_two(call: &Call, statement: *mut pg_sys::PlannedStmt) {
+unsafe fn run_in_two(call: &Call, statement: *mut pg_sys::PlannedStmt, changes: &[Change]) {
     // SAFETY: core's tree may belong to a cached plan, so only copies are changed; a node is cast to
     // the type that its tag names.
     unsafe {
@@ -133,10 +134,18 @@ unsafe fn run_in_two(call: &Call, statement: *mut pg_sys::PlannedStmt) {
                 }
             }
             NodeTag::T_CreateRoleStmt => {
-                let grant = role_statement::take_markers((*rest).utilityStmt.cast());
+                let create: *mut pg_sys::CreateRoleStmt = (*rest).utilityStmt.cast();
+                let Some(grant) = role_statement::take_markers(create) else {
+                    // A marker role is made with members: by a superuser, who may as well be the grantor.
+                    return call.run(rest, false);
+                };
+                let is_for_tokens = changes.iter().any(|change| change.membership_of() == Some(Marker::User));
+                let client_id = is_for_tokens.then(|| role_statement::take_client_id(create)).flatten();
                 call.run(rest, false);
-                let Some(grant) = grant else { return };
                 pg_sys::CommandCounterIncrement();
+                if let Some(client_id) = client_id {
+                    seclabel::bind_to_service(CStr::from_ptr((*create).role), client_id);
+                }
                 (*ours).utilityStmt = grant.cast();
             }
             // ALTER GROUP, of a marker: nothing is left for who asks.
