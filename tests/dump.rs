@@ -2,18 +2,14 @@
 
 use pgaad_tests::Scene;
 use pgaad_tests::scene::quoted;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tenant::object_id;
 
 const GROUP: &str = "0c7c1f3e-52a1-4e0b-8f5e-1a2b3c4d5e6f";
 
-/// `pg_dumpall --roles-only`, of the system's PostgreSQL.
+/// What `pg_dumpall --roles-only` says.
 fn dump_roles(scene: &Scene) -> String {
-    let pg_config = std::env::var_os("PG_CONFIG").unwrap_or("/usr/lib/postgresql/15/bin/pg_config".into());
-    let answer = Command::new(pg_config).arg("--bindir").output().expect("pg_config");
-    let program = PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim()).join("pg_dumpall");
-    let output = Command::new(program)
+    let output = Command::new(scene.cluster.installation().program("pg_dumpall"))
         .args(["--roles-only", "-U", "postgres", "-p", &scene.cluster.port().to_string(), "-h"])
         .arg(scene.cluster.socket_dir())
         .stderr(Stdio::inherit())

@@ -11,8 +11,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-/// The programs that the tests use.
-const PROGRAMS: [&str; 3] = ["postgres", "initdb", "psql"];
+/// The programs that the tests use, and those that pg_upgrade uses.
+const PROGRAMS: [&str; 12] = [
+    "postgres",
+    "initdb",
+    "psql",
+    "pg_upgrade",
+    "pg_ctl",
+    "pg_controldata",
+    "pg_config",
+    "pg_dump",
+    "pg_dumpall",
+    "pg_resetwal",
+    "pg_restore",
+    "vacuumdb",
+];
 
 /// A PostgreSQL tree of our own, shared by whoever holds a clone.
 #[derive(Clone, Debug)]
