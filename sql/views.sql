@@ -7,3 +7,15 @@ CREATE VIEW pgaad.keys AS
     SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source
     FROM pgaad.key_rows();
 COMMENT ON VIEW pgaad.keys IS 'the signing keys that tokens are verified with';
+
+CREATE VIEW pgaad.events AS
+    SELECT id, at AS "time", role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, kid, uti,
+           CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, rule, facts
+    FROM pgaad.event_rows();
+COMMENT ON VIEW pgaad.events IS 'the last 256 decisions, since the server started; client is null for a Unix socket';
+COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the token''s signature was good';
+COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal';
+
+CREATE VIEW pgaad.stat_logins AS
+    SELECT code, count, last_at, since FROM pgaad.login_counts();
+COMMENT ON VIEW pgaad.stat_logins IS 'how often each decision was taken since the server started, or crashed last';

@@ -7,6 +7,7 @@
 
 use pgrx::prelude::*;
 
+mod events;
 mod fetch;
 mod key_cache;
 mod labels;
@@ -33,6 +34,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::entry::require_preload();
     settings::define();
     pg::shmem::request();
+    pg::ring::request();
     worker::register();
     pg::seclabel::register(labels::judge);
     pg::utility::install(markers::GUARD);

@@ -18,22 +18,23 @@ use std::sync::{Mutex, OnceLock};
 
 use pgaad_core::Refusal;
 use pgaad_core::admit::{Admission, MAX_NAME_BYTES, RoleFacts, admit};
-use pgaad_core::event::{self, Knock, Route};
-use pgaad_core::principal::Principal;
+use pgaad_core::event::{Event, Knock, LogLine, Route};
+use pgaad_core::principal::{Bearer, Principal};
+use pgaad_core::refusal::PublicAnswer;
 use pgaad_core::token::{RawToken, UnverifiedToken};
-use pgaad_core::verify::verify;
+use pgaad_core::verify::{Rejection, verify};
 
-use crate::key_cache;
 use crate::pg::hook::{Status, Verdict};
 use crate::pg::packet::{self, Reply};
 use crate::pg::port::{Method, Port};
 use crate::pg::{catalog, clock, pam, report};
-use crate::settings::{GuardTrust, LogLogins, Settings};
+use crate::settings::{GuardTrust, Settings};
+use crate::{events, key_cache};
 
 /// How a decision came out.
 enum Decision {
     Admitted(Box<Admitted>),
-    Refused(Refusal),
+    Refused(Refused),
     /// The client hung up before it sent anything; there is nothing to decide.
     Gone,
 }
@@ -43,6 +44,24 @@ struct Admitted {
     admission: Admission,
     role: String,
     claims: String,
+}
+
+/// A refusal, and whose token it was where its signature was good.
+struct Refused {
+    refusal: Refusal,
+    bearer: Option<Box<Bearer>>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, bearer: None }
+    }
+}
+
+impl From<Rejection> for Refused {
+    fn from(Rejection { refusal, bearer }: Rejection) -> Self {
+        Self { refusal, bearer }
+    }
 }
 
 /// What our PAM module decided, until the gate takes it: a process has one login.
@@ -61,15 +80,15 @@ fn decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Decision {
     report::contain(|| try_decide(port, ask)).unwrap_or_else(Decision::Refused)
 }
 
-fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Refusal> {
+fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Refused> {
     let settings = Settings::read()?;
     let policy = settings.token.as_ref().ok_or(Refusal::NotConfigured)?;
     if settings.require_tls && !port.is_private() {
-        return Err(Refusal::EncryptionRequired);
+        return Err(Refusal::EncryptionRequired.into());
     }
     let raw = match ask() {
         Reply::Password(bytes) => RawToken::new(bytes, settings.max_token_bytes)?,
-        Reply::Broken => return Err(Refusal::Malformed),
+        Reply::Broken => return Err(Refusal::Malformed.into()),
         Reply::Gone => return Ok(Decision::Gone),
     };
     #[cfg(feature = "fault_injection")]
@@ -79,11 +98,14 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Re
     let key =
         key_cache::find_or_refresh(token.key_name(), &policy.tenant, &settings.refresh, settings.key_wait)?;
     let verified = verify(token, &key, policy, clock::now())?;
-    let role = role_asked_for(port).ok_or(Refusal::RoleMissing)?;
-    let admission = admit(Principal::from(&verified), Some(&role), settings.admit, clock::now())?;
+    let principal = Principal::from(&verified);
+    let bearer = Bearer::from(&principal);
+    let role = role_asked_for(port);
+    let admission = admit(principal, role.as_ref(), settings.admit, clock::now())
+        .map_err(|refusal| Refused { refusal, bearer: Some(Box::new(bearer)) })?;
     Ok(Decision::Admitted(Box::new(Admitted {
         admission,
-        role: role.name,
+        role: role.map(|role| role.name).unwrap_or_default(),
         claims: verified.json().to_owned(),
     })))
 }
@@ -108,7 +130,7 @@ pub(crate) fn decide_for_pam(port: Port, ask: &mut dyn FnMut() -> Reply) -> pam:
         return pam::Answer::Unavailable;
     }
     // What cannot be finished is a refusal.
-    keep(Decision::Refused(Refusal::InternalError));
+    keep(Decision::Refused(Refusal::InternalError.into()));
     let decision = decide(port, ask);
     let answer = match &decision {
         Decision::Admitted(_) => pam::Answer::Yes,
@@ -130,7 +152,7 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
     let passed = match status {
         Status::Gone => return Verdict::LeaveToCore,
         Status::Failed => match take() {
-            Some(Decision::Refused(refusal)) => Err(refusal),
+            Some(Decision::Refused(refused)) => Err(refused),
             _ => return Verdict::LeaveToCore,
         },
         Status::Ok => pass(port, &method),
@@ -139,19 +161,15 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
         Ok(Pass::NotOurs) => Verdict::LeaveToCore,
         Ok(Pass::Gone) => Verdict::HangUp,
         Ok(Pass::Admitted(admitted)) => {
-            if logs(LogLogins::All) {
-                report::log(&event::admitted(&knock, &admitted.admission));
-            }
+            events::note(&Event::admitted(&knock, &admitted.admission, clock::now()));
             port.cut_role_name(&admitted.role);
             port.overwrite_identity(&admitted.admission.principal().identity());
             // The first value stays: a process has one login.
             let _ = CLAIMS.set(admitted.claims);
             Verdict::LeaveToCore
         }
-        Err(refusal) => {
-            if logs(LogLogins::Refused) {
-                report::log(&event::refused(&knock, &refusal));
-            }
+        Err(Refused { refusal, bearer }) => {
+            events::note(&Event::refused(&knock, &refusal, bearer.map(|bearer| *bearer), clock::now()));
             Verdict::Refuse(refusal.public_answer())
         }
     }
@@ -164,21 +182,21 @@ enum Pass {
     Admitted(Box<Admitted>),
 }
 
-fn pass(port: Port, method: &Method) -> Result<Pass, Refusal> {
+fn pass(port: Port, method: &Method) -> Result<Pass, Refused> {
     let role = role_asked_for(port).filter(|role| role.is_member);
     match (role, method) {
         (Some(role), method) if is_token_line(method) => match take() {
             Some(Decision::Admitted(admitted)) if admitted.admission.role_oid() == role.oid => {
                 Ok(Pass::Admitted(admitted))
             }
-            Some(Decision::Refused(refusal)) => Err(refusal),
+            Some(Decision::Refused(refused)) => Err(refused),
             // The service file lets people in without asking us, or the role was replaced meanwhile.
-            _ => Err(Refusal::NotDecided),
+            _ => Err(Refusal::NotDecided.into()),
         },
-        (None, method) if is_token_line(method) => Err(Refusal::RoleNotMember),
+        (None, method) if is_token_line(method) => Err(Refusal::RoleNotMember.into()),
         (Some(_), Method::Trust) => pass_trust(port),
         (Some(_), _) if Settings::read()?.allow_other_methods => Ok(Pass::NotOurs),
-        (Some(_), _) => Err(Refusal::MethodNotAllowed),
+        (Some(_), _) => Err(Refusal::MethodNotAllowed.into()),
         (None, Method::Trust) if port.line_is_for_anybody() && !port.has_verified_certificate() => {
             guard_trust(port)
         }
@@ -187,20 +205,20 @@ fn pass(port: Port, method: &Method) -> Result<Pass, Refusal> {
 }
 
 /// A member on a `trust` line: asked for the token here.
-fn pass_trust(port: Port) -> Result<Pass, Refusal> {
+fn pass_trust(port: Port) -> Result<Pass, Refused> {
     if !Settings::read()?.allow_trust {
-        return Err(Refusal::TrustNotAllowed);
+        return Err(Refusal::TrustNotAllowed.into());
     }
     match decide(port, &mut || packet::ask_for_password(port)) {
         Decision::Admitted(admitted) => Ok(Pass::Admitted(admitted)),
-        Decision::Refused(refusal) => Err(refusal),
+        Decision::Refused(refused) => Err(refused),
         Decision::Gone => Ok(Pass::Gone),
     }
 }
 
 /// Another role on a `trust` line for anybody. It is asked exactly when a member would be, so that
 /// a stranger cannot tell the two apart, and then refused.
-fn guard_trust(port: Port) -> Result<Pass, Refusal> {
+fn guard_trust(port: Port) -> Result<Pass, Refused> {
     let settings = Settings::read()?;
     let guarded = match settings.guard_trust {
         GuardTrust::Off => false,
@@ -211,21 +229,23 @@ fn guard_trust(port: Port) -> Result<Pass, Refusal> {
         return Ok(Pass::NotOurs);
     }
     if port.is_physical_replication() {
-        let line = event::LogLine::new("pgaad: replication over a trust line for anybody:")
+        let line = LogLine::new("pgaad: replication over a trust line for anybody:")
             .quoted("role", &port.role_name().to_string_lossy())
             .fact("client", port.client());
         report::log(&line.into_text());
         return Ok(Pass::NotOurs);
     }
     if settings.allow_trust && settings.token.is_some() {
-        if settings.require_tls && !port.is_private() {
-            return Err(Refusal::EncryptionRequired);
-        }
-        if matches!(packet::ask_for_password(port), Reply::Gone) {
-            return Ok(Pass::Gone);
+        match decide(port, &mut || packet::ask_for_password(port)) {
+            Decision::Gone => return Ok(Pass::Gone),
+            // What is told before a role counts is told to everybody alike.
+            Decision::Refused(refused) if refused.refusal.public_answer() != PublicAnswer::Failed => {
+                return Err(refused);
+            }
+            Decision::Admitted(_) | Decision::Refused(_) => {}
         }
     }
-    Err(Refusal::TrustLineGuard)
+    Err(Refusal::TrustLineGuard.into())
 }
 
 fn is_token_line(method: &Method) -> bool {
@@ -237,15 +257,6 @@ fn route(method: &Method) -> Route {
         method if is_token_line(method) => Route::Pam,
         Method::Trust => Route::Trust,
         _ => Route::Other,
-    }
-}
-
-/// Whether decisions of this weight are logged. While the settings cannot be read, everything is.
-fn logs(weight: LogLogins) -> bool {
-    match Settings::read().map(|settings| settings.log_logins) {
-        Ok(LogLogins::None) => false,
-        Ok(LogLogins::Refused) => weight == LogLogins::Refused,
-        Ok(LogLogins::All) | Err(_) => true,
     }
 }
 

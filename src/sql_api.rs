@@ -9,13 +9,18 @@ use pgaad_core::time::UnixTime;
 use pgrx::JsonB;
 use pgrx::prelude::*;
 
+use crate::events;
 use crate::pg::shmem::{self, KeyEntry, Refresh};
-use crate::pg::{clock, worker};
+use crate::pg::{clock, ring, worker};
 use crate::settings::Settings;
 use crate::worker::source_name;
 
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
-extension_sql_file!("../sql/views.sql", name = "views", requires = [status_row, key_rows]);
+extension_sql_file!(
+    "../sql/views.sql",
+    name = "views",
+    requires = [status_row, key_rows, event_rows, login_counts]
+);
 extension_sql_file!("../sql/principals.sql", name = "principals");
 extension_sql_file!("../sql/guard.sql", name = "guard");
 extension_sql_file!("../sql/privileges.sql", finalize);
@@ -121,6 +126,68 @@ fn key_rows() -> TableIterator<
             timestamp(entry.last_seen),
             source_name(source),
         )
+    }))
+}
+
+/// The rows of `pgaad.events`.
+#[pg_extern(volatile, parallel_restricted)]
+#[allow(clippy::type_complexity, reason = "the columns of the view")]
+fn event_rows() -> TableIterator<
+    'static,
+    (
+        name!(id, i64),
+        name!(at, TimestampWithTimeZone),
+        name!(code, String),
+        name!(route, String),
+        name!(role, String),
+        name!(client, String),
+        name!(rule, Option<String>),
+        name!(kind, Option<String>),
+        name!(tid, Option<String>),
+        name!(oid, Option<String>),
+        name!(upn, Option<String>),
+        name!(appid, Option<String>),
+        name!(kid, Option<String>),
+        name!(uti, Option<String>),
+        name!(facts, Option<String>),
+    ),
+> {
+    TableIterator::new(events::last().into_iter().map(|(id, event)| {
+        let bearer = event.bearer.as_ref();
+        (
+            i64::try_from(id).unwrap_or(i64::MAX),
+            timestamp(UnixTime::new(event.at)),
+            event.code.clone(),
+            event.route.clone(),
+            event.role.clone(),
+            event.client.clone(),
+            event.rule.clone(),
+            bearer.and_then(|bearer| bearer.kind.clone()),
+            bearer.map(|bearer| bearer.tid.clone()),
+            bearer.and_then(|bearer| bearer.oid.clone()),
+            bearer.and_then(|bearer| bearer.upn.clone()),
+            bearer.and_then(|bearer| bearer.appid.clone()),
+            bearer.map(|bearer| bearer.kid.clone()),
+            bearer.and_then(|bearer| bearer.uti.clone()),
+            Some(event.facts.trim().to_owned()).filter(|facts| !facts.is_empty()),
+        )
+    }))
+}
+
+/// The rows of `pgaad.stat_logins`.
+#[pg_extern(volatile, parallel_restricted)]
+fn login_counts() -> TableIterator<
+    'static,
+    (
+        name!(code, &'static str),
+        name!(count, i64),
+        name!(last_at, TimestampWithTimeZone),
+        name!(since, TimestampWithTimeZone),
+    ),
+> {
+    let since = ring::began();
+    TableIterator::new(events::counts().into_iter().map(move |(code, count, last)| {
+        (code, i64::try_from(count).unwrap_or(i64::MAX), timestamp(last), timestamp(since))
     }))
 }
 

@@ -2,9 +2,9 @@
 
 use pgaad_tests::Scene;
 use pgaad_tests::scene::quoted;
-use pgaad_tests::wire::{self, Outcome};
+use pgaad_tests::wire::{self, Answer, Outcome};
 use std::time::Instant;
-use tenant::Signer;
+use tenant::{Signer, Token};
 
 #[test]
 fn all_refusals_on_one_line_are_alike() {
@@ -26,7 +26,6 @@ fn all_refusals_on_one_line_are_alike() {
         let good = |name: &str| scene.token(name).mint();
         let logins = [
             ("a bad signature", &member, scene.token(&member).signed_by(Signer::Broken).mint()),
-            ("an expired token", &member, scene.token(&member).expires_in(-3600).mint()),
             ("another's token", &member, good("somebody@example.com")),
             ("garbage", &member, "hunter2".to_owned()),
             ("an unknown role", &unknown, good(&unknown)),
@@ -41,19 +40,7 @@ fn all_refusals_on_one_line_are_alike() {
             let login = scene.attempt(route, role).with(&password).login();
             assert!(login.challenged, "{route}, {case}: not asked for a token");
             let Outcome::Refused(answers) = login.outcome else { panic!("{route}, {case}: let in") };
-            let said: Vec<_> = answers
-                .iter()
-                .map(|answer| {
-                    let message = answer.message.replace(role.as_str(), "ROLE_NAME");
-                    (
-                        answer.severity.clone(),
-                        answer.sqlstate.clone(),
-                        message,
-                        answer.detail.clone(),
-                        answer.hint.clone(),
-                    )
-                })
-                .collect();
+            let said = said(&answers, role);
             let failed = "token authentication failed for user \"ROLE_NAME\"";
             let text = |text: &str| text.to_owned();
             let alike = vec![(text("FATAL"), text("28P01"), text(failed), text(""), text(""))];
@@ -61,6 +48,49 @@ fn all_refusals_on_one_line_are_alike() {
         }
         // The same line, and the one thing that is told apart: a good login.
         scene.attempt(route, &member).expect_admitted();
+    }
+}
+
+/// What a client is told, the role's name aside.
+fn said(answers: &[Answer], role: &str) -> Vec<(String, String, String, String, String)> {
+    let fields = |answer: &Answer| {
+        let Answer { severity, sqlstate, message, detail, hint } = answer.clone();
+        (severity, sqlstate, message.replace(role, "ROLE_NAME"), detail, hint)
+    };
+    answers.iter().map(fields).collect()
+}
+
+#[test]
+fn holder_of_a_genuine_token_is_told_what_is_wrong_with_it_and_nothing_of_the_role() {
+    let scene = Scene::with(|cluster| cluster.conf("pgaad.guard_trust", "all"));
+    let (member, no_member, unknown) = (scene.member(), scene.fresh_name(), scene.fresh_name());
+    scene.cluster.sql(&format!("CREATE ROLE {} LOGIN", quoted(&no_member)));
+    let expired = |token: Token| token.not_before_in(-8000).expires_in(-3600);
+    let elsewhere = |token: Token| token.claim("aud", "https://graph.microsoft.com");
+    let foreign = |token: Token| token.tenant("11111111-2222-4333-8444-555555555555");
+    for route in scene.routes() {
+        for role in [&member, &no_member, &unknown] {
+            let token = || scene.token("somebody@example.com");
+            for (case, token, told) in [
+                ("expired", expired(token()), "The token has expired."),
+                ("for another resource", elsewhere(token()), "The token is for another resource."),
+                ("expired, and signed by nobody", expired(token()).signed_by(Signer::Broken), ""),
+                (
+                    "for another resource, and signed by nobody",
+                    elsewhere(token()).signed_by(Signer::Broken),
+                    "",
+                ),
+                ("expired, of another tenant", expired(foreign(token())), ""),
+                ("of the future", token().not_before_in(3600), ""),
+            ] {
+                let login = scene.attempt(route, role).with(token.mint()).login();
+                let Outcome::Refused(answers) = login.outcome else { panic!("{route}, {case}: let in") };
+                let text = |text: &str| text.to_owned();
+                let failed = "token authentication failed for user \"ROLE_NAME\"";
+                let alike = vec![(text("FATAL"), text("28P01"), text(failed), text(told), text(""))];
+                assert_eq!(said(&answers, role), alike, "{route}, {role}, {case}");
+            }
+        }
     }
 }
 

@@ -44,7 +44,10 @@ fn upgraded_cluster_keeps_extension_and_bindings_when_the_new_one_preloads() {
     unloaded.stop();
     let output = upgrade(&from, &unloaded);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(!output.status.success() && said.contains("loadable libraries"), "it does not preload pgaad: {said}");
+    assert!(
+        !output.status.success() && said.contains("loadable libraries"),
+        "it does not preload pgaad: {said}"
+    );
 
     let to = cluster().conf("shared_preload_libraries", "pgaad").start();
     to.stop();

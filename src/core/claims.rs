@@ -7,7 +7,6 @@ use crate::guid::{ClientId, ObjectId, TenantId};
 use crate::json::{Json, Object};
 use crate::refusal::{ClaimName, Refusal};
 use crate::time::UnixTime;
-use crate::token::SignedPayload;
 
 /// The claims as they stand in the payload: types are right, nothing is compared to anything yet.
 #[derive(Clone, Debug)]
@@ -38,8 +37,8 @@ impl Claims {
     /// # Errors
     /// [`Refusal::PayloadInvalid`] unless it is one JSON object without duplicate members (RFC 7519 §7.2),
     /// [`Refusal::ClaimMissing`] and [`Refusal::ClaimInvalid`] for the first claim that is.
-    pub(crate) fn read(payload: &SignedPayload) -> Result<Self, Refusal> {
-        let object = Object::read(payload.as_bytes()).ok_or(Refusal::PayloadInvalid)?;
+    pub(crate) fn read(payload: &[u8]) -> Result<Self, Refusal> {
+        let object = Object::read(payload).ok_or(Refusal::PayloadInvalid)?;
         let claims = Reader { object: &object };
         let read = Self {
             iss: claims.required("iss", claims.text("iss")?)?,
@@ -66,6 +65,13 @@ impl Claims {
         claims.text("sub")?;
         claims.texts("roles")?;
         Ok(read)
+    }
+}
+
+impl Claims {
+    /// What a user is called: `upn` in v1 tokens, `preferred_username` in v2 tokens, which is whatever `ver` says.
+    pub(crate) fn user_name(&self) -> Option<&str> {
+        if self.ver == "1.0" { self.upn.as_deref() } else { self.preferred_username.as_deref() }
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::fmt::{self, Display, Write};
 
+use serde::{Deserialize, Serialize};
+
 use crate::admit::Admission;
 use crate::guid::ObjectId;
-use crate::principal::Kind;
+use crate::principal::{Bearer, Kind};
 use crate::refusal::Refusal;
+use crate::time::UnixTime;
 
 /// The way a token came in: the method of the matched `pg_hba.conf` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,46 +93,127 @@ impl LogLine {
     }
 }
 
-/// The line for auditors: which human or program came in as which role.
-pub fn admitted(knock: &Knock, admission: &Admission) -> String {
-    let principal = admission.principal();
-    let mut line = LogLine::new("pgaad: login admitted:")
-        .fact("route", knock.route)
-        .quoted("role", &knock.role)
-        .fact("kind", principal.kind())
-        .fact("by", admission.rule())
-        .fact("tid", principal.tenant())
-        .fact("oid", principal.object_id());
-    line = match principal.kind() {
-        Kind::User => line.quoted("upn", principal.user_name().unwrap_or_default()),
-        Kind::App => line,
-    };
-    line.fact("appid", principal.client_id())
-        .quoted("kid", principal.key_id())
-        .quoted("uti", principal.token_id().unwrap_or_default())
-        .fact("client", &knock.client)
-        .into_text()
+/// One decision: what the log says of it, and the views.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it was taken, seconds since 1970.
+    pub at: i64,
+    /// `admitted`, or the refusal's code.
+    pub code: String,
+    /// The way in.
+    pub route: String,
+    /// The role name the client asked for.
+    pub role: String,
+    /// The client's address as text, `[local]` for a Unix socket.
+    pub client: String,
+    /// The rule that bound the token to the role, of an admission.
+    pub rule: Option<String>,
+    /// Whose token it was, as far as its signature was good.
+    pub bearer: Option<Bearer>,
+    /// The refusal's facts, as ` key=value` each.
+    pub facts: String,
 }
 
-/// The line for the operator: why nobody came in.
-pub fn refused(knock: &Knock, refusal: &Refusal) -> String {
-    let line = LogLine::new("pgaad: login refused:")
-        .fact("code", refusal.code())
-        .fact("route", knock.route)
-        .quoted("role", &knock.role)
-        .fact("client", &knock.client);
-    let line = refusal.facts(line);
-    let Refusal::RoleNotBound { oid, kind, group, .. } = refusal else { return line.into_text() };
-    let kind = match kind {
-        Kind::User => "user",
-        Kind::App => "service",
-    };
-    let line = line.quoted("hint", &binding_statement(&knock.role, *oid, kind));
-    match group {
-        Some(group) => {
-            line.quoted("group_hint", &binding_statement(&knock.role, *group, "group")).into_text()
+/// The code of an admission.
+pub const ADMITTED: &str = "admitted";
+
+impl Event {
+    /// An admission.
+    pub fn admitted(knock: &Knock, admission: &Admission, at: UnixTime) -> Self {
+        Self {
+            rule: Some(admission.rule().to_string()),
+            bearer: Some(admission.principal().into()),
+            ..Self::new(knock, ADMITTED, at)
         }
-        None => line.into_text(),
+    }
+
+    /// A refusal; `bearer` where the token's signature was good.
+    pub fn refused(knock: &Knock, refusal: &Refusal, bearer: Option<Bearer>, at: UnixTime) -> Self {
+        let mut facts = refusal.facts(LogLine::new(""));
+        if let Refusal::RoleNotBound { oid, kind, group, .. } = refusal {
+            let kind = match kind {
+                Kind::User => "user",
+                Kind::App => "service",
+            };
+            facts = facts.quoted("hint", &binding_statement(&knock.role, *oid, kind));
+            if let Some(group) = group {
+                facts = facts.quoted("group_hint", &binding_statement(&knock.role, *group, "group"));
+            }
+        }
+        Self { bearer, facts: facts.into_text(), ..Self::new(knock, refusal.code(), at) }
+    }
+
+    fn new(knock: &Knock, code: &str, at: UnixTime) -> Self {
+        Self {
+            at: at.seconds(),
+            code: code.to_owned(),
+            route: knock.route.to_string(),
+            role: knock.role.clone(),
+            client: knock.client.clone(),
+            rule: None,
+            bearer: None,
+            facts: String::new(),
+        }
+    }
+
+    /// Whether the client was let in.
+    pub fn is_admission(&self) -> bool {
+        self.code == ADMITTED
+    }
+
+    /// The line of the log: the code first, then who knocked, who it was, and the refusal's facts.
+    pub fn line(&self) -> String {
+        let head = if self.is_admission() { "pgaad: login admitted:" } else { "pgaad: login refused:" };
+        let mut line = LogLine::new(head)
+            .fact("code", &self.code)
+            .fact("route", &self.route)
+            .quoted("role", &self.role)
+            .fact("client", &self.client);
+        if let Some(rule) = &self.rule {
+            line = line.fact("by", rule);
+        }
+        if let Some(bearer) = &self.bearer {
+            let some = |line: LogLine, key, value: &Option<String>| match value {
+                Some(value) => line.fact(key, value),
+                None => line,
+            };
+            line = some(line, "kind", &bearer.kind).fact("tid", &bearer.tid);
+            line = some(line, "oid", &bearer.oid);
+            if let Some(upn) = &bearer.upn {
+                line = line.quoted("upn", upn);
+            }
+            line = some(line, "appid", &bearer.appid).quoted("kid", &bearer.kid);
+            line = line.quoted("uti", bearer.uti.as_deref().unwrap_or_default());
+        }
+        line.into_text() + &self.facts
+    }
+
+    /// The event as bytes, at most `max` of them: what is foreign and long is cut until it fits.
+    pub fn encode(&self, max: usize) -> Option<Vec<u8>> {
+        [usize::MAX, 128, 32, 0].into_iter().find_map(|longest| {
+            let bytes = serde_json::to_vec(&self.cut(longest)).ok()?;
+            (bytes.len() <= max).then_some(bytes)
+        })
+    }
+
+    /// An event from its bytes.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    fn cut(&self, longest: usize) -> Self {
+        let cut = |text: &String| text.chars().take(longest).collect::<String>();
+        Self {
+            role: cut(&self.role),
+            facts: cut(&self.facts),
+            bearer: self.bearer.as_ref().map(|bearer| Bearer {
+                upn: bearer.upn.as_ref().map(cut),
+                kid: cut(&bearer.kid),
+                uti: bearer.uti.as_ref().map(cut),
+                ..bearer.clone()
+            }),
+            ..self.clone()
+        }
     }
 }
 
@@ -160,10 +244,33 @@ mod tests {
             kind: Kind::App,
             group: Some(id.parse().unwrap()),
         };
-        let line = refused(&knock, &refusal);
+        let line = Event::refused(&knock, &refusal, None, UnixTime::new(0)).line();
         let hint = r#" hint="SECURITY LABEL FOR pgaadauth ON ROLE \"a\"\"b\" IS 'aadauth,oid=123cd850-"#;
         assert!(line.contains(hint) && line.contains(",type=service'\" group_hint="), "{line}");
         assert!(line.ends_with(",type=group'\""), "{line}");
+    }
+
+    #[test]
+    fn an_event_of_any_size_fits_and_what_is_not_foreign_is_never_cut() {
+        let id = "123cd850-d9df-40bd-94d5-c9f07b7fa203";
+        let long = "\u{1}".repeat(50_000);
+        let knock = Knock { role: long.clone(), client: "10.0.0.7".into(), route: Route::Pam };
+        let bearer = Bearer {
+            kind: Some("user".into()),
+            tid: id.into(),
+            oid: Some(id.into()),
+            upn: Some(long.clone()),
+            appid: Some(id.into()),
+            kid: long.clone(),
+            uti: Some(long),
+        };
+        let event = Event::refused(&knock, &Refusal::RoleMissing, Some(bearer), UnixTime::new(7));
+        let read = Event::decode(&event.encode(2_000).unwrap()).unwrap();
+        assert_eq!((read.at, read.code.as_str(), read.client.as_str()), (7, "role_missing", "10.0.0.7"));
+        assert_eq!(read.bearer.unwrap().oid.as_deref(), Some(id));
+        assert_eq!(event.encode(10), None);
+        let short = Event { role: "ann".into(), bearer: None, ..event };
+        assert_eq!(Event::decode(&short.encode(2_000).unwrap()), Some(short));
     }
 
     #[test]

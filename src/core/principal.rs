@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use crate::claims::Claims;
 use crate::guid::{ClientId, ObjectId, TenantId};
-use crate::verify::{VerifiedClaims, Version};
+use crate::verify::{Identity, VerifiedClaims, kind_of};
 
 /// The two kinds of principal that get tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,27 +43,26 @@ pub struct Principal {
 
 impl From<&VerifiedClaims> for Principal {
     fn from(verified: &VerifiedClaims) -> Self {
-        let claims = &verified.claims;
-        let user_name = match verified.version {
-            Version::V1 => &claims.upn,
-            Version::V2 => &claims.preferred_username,
-        };
-        Self {
-            kind: verified.kind,
-            tenant: claims.tid,
-            object_id: verified.object_id,
-            client_id: verified.client_id,
-            user_name: user_name.clone().filter(|_| verified.kind == Kind::User),
-            groups: claims.groups.clone(),
-            has_groups_elsewhere: claims.has_groups_elsewhere,
-            methods: claims.amr.clone(),
-            key_id: verified.key_id.clone(),
-            token_id: claims.uti.clone(),
-        }
+        Self::new(&verified.claims, verified.identity, &verified.key_id)
     }
 }
 
 impl Principal {
+    pub(crate) fn new(claims: &Claims, identity: Identity, key_id: &str) -> Self {
+        Self {
+            kind: identity.kind,
+            tenant: claims.tid,
+            object_id: identity.object_id,
+            client_id: identity.client_id,
+            user_name: claims.user_name().map(str::to_owned).filter(|_| identity.kind == Kind::User),
+            groups: claims.groups.clone(),
+            has_groups_elsewhere: claims.has_groups_elsewhere,
+            methods: claims.amr.clone(),
+            key_id: key_id.to_owned(),
+            token_id: claims.uti.clone(),
+        }
+    }
+
     /// User or program.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -114,5 +116,52 @@ impl Principal {
     /// `amr`: how the user signed in; v2 tokens do not say.
     pub(crate) fn methods(&self) -> Option<&[String]> {
         self.methods.as_deref()
+    }
+}
+
+/// Whom a token with a good signature names, whatever became of the login: for the log and the views.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bearer {
+    /// `user` or `app`, where that can be told.
+    pub kind: Option<String>,
+    /// `tid`.
+    pub tid: String,
+    /// `oid`.
+    pub oid: Option<String>,
+    /// `upn` (v1) or `preferred_username` (v2) of a user.
+    pub upn: Option<String>,
+    /// `appid` (v1) or `azp` (v2).
+    pub appid: Option<String>,
+    /// Id of the key that signed.
+    pub kid: String,
+    /// `uti`.
+    pub uti: Option<String>,
+}
+
+impl Bearer {
+    pub(crate) fn named_by(claims: &Claims, kid: &str) -> Self {
+        Self {
+            kind: kind_of(claims).ok().map(|kind| kind.to_string()),
+            tid: claims.tid.to_string(),
+            oid: claims.oid.map(|oid| oid.to_string()),
+            upn: claims.user_name().map(str::to_owned),
+            appid: claims.appid.or(claims.azp).map(|id| id.to_string()),
+            kid: kid.to_owned(),
+            uti: claims.uti.clone(),
+        }
+    }
+}
+
+impl From<&Principal> for Bearer {
+    fn from(principal: &Principal) -> Self {
+        Self {
+            kind: Some(principal.kind.to_string()),
+            tid: principal.tenant.to_string(),
+            oid: Some(principal.object_id.to_string()),
+            upn: principal.user_name.clone(),
+            appid: Some(principal.client_id.to_string()),
+            kid: principal.key_id.clone(),
+            uti: principal.token_id.clone(),
+        }
     }
 }

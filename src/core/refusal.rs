@@ -15,6 +15,11 @@ pub enum PublicAnswer {
     /// SQLSTATE 28P01, the same for every token and every role: it failed, but not why (as
     /// PostgreSQL's own `auth_failed` in `auth.c`).
     Failed,
+    /// SQLSTATE 28P01, with the reason: the token is a genuine one of this tenant's and has expired.
+    /// Whoever holds one can read the same in it.
+    TokenExpired,
+    /// SQLSTATE 28P01, with the reason: the token is a genuine one of this tenant's for another resource.
+    TokenForAnotherResource,
     /// SQLSTATE 28000: the connection is not encrypted. Said before a token is asked for, and to
     /// everybody, so it tells nothing about a role.
     EncryptionRequired,
@@ -25,7 +30,8 @@ pub type ClaimName = &'static str;
 
 macro_rules! refusals {
     ($( $(#[doc = $doc:literal])+ $variant:ident $({ $($(#[$field_doc:meta])* $field:ident : $type:ty),+ $(,)? })? => $code:literal; )+) => {
-        /// Why a login was refused. Carries typed facts, never a piece of a token's text.
+        /// Why a login was refused. Carries typed facts, never a piece of a token's text; claims only of tokens
+        /// whose signature was good.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Refusal {
             $( $(#[doc = $doc])+ $variant $({ $($(#[$field_doc])* $field: $type),+ })?, )+
@@ -107,7 +113,10 @@ refusals! {
         claim: ClaimName,
     } => "claim_invalid";
     /// `iss` is none of the tenant's two issuers
-    IssuerUnknown => "issuer_unknown";
+    IssuerUnknown {
+        /// The token's.
+        iss: String,
+    } => "issuer_unknown";
     /// `ver` does not belong to the issuer
     VersionMismatch => "version_mismatch";
     /// `tid` is not `pgaad.tenant_id`
@@ -118,7 +127,10 @@ refusals! {
     /// the key that signed belongs to another issuer, such as that of consumer accounts
     KeyIssuerMismatch => "key_issuer_mismatch";
     /// `aud` holds no accepted audience
-    WrongAudience => "wrong_audience";
+    WrongAudience {
+        /// The token's, separated by spaces.
+        aud: String,
+    } => "wrong_audience";
     /// `exp` is past by more than `pgaad.clock_skew`
     Expired {
         /// The claim.
@@ -207,11 +219,14 @@ impl Refusal {
     pub const fn public_answer(&self) -> PublicAnswer {
         match self {
             Self::EncryptionRequired => PublicAnswer::EncryptionRequired,
+            // Both are checked after the signature, the issuer and the tenant, and before the role.
+            Self::Expired { .. } => PublicAnswer::TokenExpired,
+            Self::WrongAudience { .. } => PublicAnswer::TokenForAnotherResource,
             _ => PublicAnswer::Failed,
         }
     }
 
-    /// Adds the facts to a log line.
+    /// Adds the facts to a log line, but for those that the token's bearer has anyway.
     #[must_use]
     pub fn facts(&self, line: LogLine) -> LogLine {
         match self {
@@ -221,7 +236,8 @@ impl Refusal {
             Self::KeysStale { age_seconds } => line.fact("key_age_s", age_seconds),
             Self::KeyUnknown { keys, age_seconds } => line.fact("keys", keys).fact("key_age_s", age_seconds),
             Self::ClaimMissing { claim } | Self::ClaimInvalid { claim } => line.fact("claim", claim),
-            Self::WrongTenant { tid } => line.fact("tid", tid),
+            Self::IssuerUnknown { iss } => line.quoted("iss", iss),
+            Self::WrongAudience { aud } => line.quoted("aud", aud),
             Self::Expired { exp, now } => {
                 line.fact("exp", exp).fact("now", now).fact("ago_s", now.since(*exp))
             }
@@ -229,12 +245,7 @@ impl Refusal {
                 line.fact("nbf", nbf).fact("now", now).fact("ahead_s", nbf.since(*now))
             }
             Self::LifetimeInvalid { seconds } => line.fact("lifetime_s", seconds),
-            Self::PrincipalMismatch { oid } => line.fact("oid", oid),
-            Self::KindMismatch { kind } => line.fact("kind", kind),
             Self::NotInGroup { group } => line.fact("group", group),
-            Self::RoleNotBound { oid, client_id, kind, .. } => {
-                line.fact("kind", kind).fact("oid", oid).fact("appid", client_id)
-            }
             _ => line,
         }
     }
@@ -271,7 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_missing_encryption_is_told_to_a_stranger() {
+    fn strangers_are_told_of_the_missing_encryption_only_and_holders_of_genuine_tokens_a_little_more() {
+        let time = UnixTime::new(0);
+        let expired = Refusal::Expired { exp: time, now: time };
+        assert_eq!(expired.public_answer(), PublicAnswer::TokenExpired);
+        let told = |refusal: &Refusal| refusal.public_answer() != PublicAnswer::Failed;
+        assert!(told(&Refusal::WrongAudience { aud: String::new() }));
+        assert!(!told(&Refusal::NotYetValid { nbf: time, now: time }));
+        assert!(!told(&Refusal::IssuerUnknown { iss: String::new() }));
         assert_eq!(Refusal::EncryptionRequired.public_answer(), PublicAnswer::EncryptionRequired);
         assert_eq!(Refusal::RoleMissing.public_answer(), PublicAnswer::Failed);
         assert_eq!(Refusal::BadSignature.public_answer(), PublicAnswer::Failed);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::claims::Claims;
 use crate::guid::{ClientId, ObjectId};
 use crate::keys::SigningKey;
-use crate::principal::Kind;
+use crate::principal::{Bearer, Kind};
 use crate::refusal::Refusal;
 use crate::tenant::Tenant;
 use crate::time::UnixTime;
@@ -38,10 +38,7 @@ pub enum Version {
 #[derive(Debug)]
 pub struct VerifiedClaims {
     pub(crate) claims: Claims,
-    pub(crate) version: Version,
-    pub(crate) object_id: ObjectId,
-    pub(crate) client_id: ClientId,
-    pub(crate) kind: Kind,
+    pub(crate) identity: Identity,
     pub(crate) key_id: String,
     payload: SignedPayload,
 }
@@ -58,6 +55,27 @@ impl VerifiedClaims {
     }
 }
 
+/// Why a token was refused, and whose it is where its signature was good.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Why.
+    pub refusal: Refusal,
+    /// Whose, as the tenant's own key vouches; boxed, since it is rare and large.
+    pub bearer: Option<Box<Bearer>>,
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, bearer: None }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        rejection.refusal
+    }
+}
+
 /// Verifies a token: that `key` signed it, and that it is an access token of the policy's tenant, for
 /// one of its audiences, valid at `now`.
 ///
@@ -68,43 +86,72 @@ pub fn verify(
     key: &SigningKey,
     policy: &TokenPolicy,
     now: UnixTime,
-) -> Result<VerifiedClaims, Refusal> {
+) -> Result<VerifiedClaims, Rejection> {
     // 0. The signature, by the very key the header names (RFC 7515 §5.2).
     if !key.answers_to(token.key_name()) {
-        return Err(Refusal::BadSignature);
+        return Err(Refusal::BadSignature.into());
     }
     let payload = token.verify_signature(key)?;
     if !payload.is_typed() {
-        return Err(Refusal::HeaderInvalid { member: "typ" });
+        return Err(Refusal::HeaderInvalid { member: "typ" }.into());
     }
-    let claims = Claims::read(&payload)?;
+    let claims = Claims::read(payload.as_bytes())?;
 
-    // 1. One of the tenant's two issuers, and the version that goes with it.
+    let identity = check_claims(&claims, key, policy, now).map_err(|refusal| Rejection {
+        refusal,
+        bearer: Some(Box::new(Bearer::named_by(&claims, key.kid()))),
+    })?;
+    Ok(VerifiedClaims { identity, key_id: key.kid().to_owned(), claims, payload })
+}
+
+/// The straight line from readable claims to somebody.
+fn check_claims(
+    claims: &Claims,
+    key: &SigningKey,
+    policy: &TokenPolicy,
+    now: UnixTime,
+) -> Result<Identity, Refusal> {
+    let version = check_issuer(claims, policy)?; // 1
+    check_tenant(claims, policy)?; // 2
+    check_key_issuer(key, policy)?; // 3
+    check_audience(claims, policy)?; // 4
+    check_time(claims, policy, now)?; // 5
+    identify(claims, version) // 6, 7
+}
+
+/// 1. One of the tenant's two issuers, and the version that goes with it.
+pub(crate) fn check_issuer(claims: &Claims, policy: &TokenPolicy) -> Result<Version, Refusal> {
     let version = match claims.iss.as_str() {
         iss if iss == policy.tenant.v1_issuer() => Version::V1,
         iss if iss == policy.tenant.v2_issuer() => Version::V2,
-        _ => return Err(Refusal::IssuerUnknown),
+        _ => return Err(Refusal::IssuerUnknown { iss: claims.iss.clone() }),
     };
-    if claims.ver != version.claim() {
-        return Err(Refusal::VersionMismatch);
-    }
+    if claims.ver == version.claim() { Ok(version) } else { Err(Refusal::VersionMismatch) }
+}
 
-    // 2. The tenant; the one inside `iss` was compared with it.
-    if claims.tid != policy.tenant.id() {
-        return Err(Refusal::WrongTenant { tid: claims.tid });
-    }
+/// 2. The tenant; the one inside `iss` was compared with it.
+pub(crate) fn check_tenant(claims: &Claims, policy: &TokenPolicy) -> Result<(), Refusal> {
+    if claims.tid == policy.tenant.id() { Ok(()) } else { Err(Refusal::WrongTenant { tid: claims.tid }) }
+}
 
-    // 3. The key's own issuer, v2 whatever the token's version.
+/// 3. The key's own issuer, v2 whatever the token's version.
+pub(crate) fn check_key_issuer(key: &SigningKey, policy: &TokenPolicy) -> Result<(), Refusal> {
     if key.issuer().is_some_and(|issuer| !policy.tenant.is_key_issuer(issuer)) {
         return Err(Refusal::KeyIssuerMismatch);
     }
+    Ok(())
+}
 
-    // 4. The audience (RFC 7519 §4.1.3).
-    if !audience_allows(&claims.aud, &policy.audiences) {
-        return Err(Refusal::WrongAudience);
+/// 4. The audience (RFC 7519 §4.1.3).
+pub(crate) fn check_audience(claims: &Claims, policy: &TokenPolicy) -> Result<(), Refusal> {
+    if audience_allows(&claims.aud, &policy.audiences) {
+        return Ok(());
     }
+    Err(Refusal::WrongAudience { aud: claims.aud.join(" ") })
+}
 
-    // 5. The time (RFC 7519 §4.1.4, §4.1.5).
+/// 5. The time (RFC 7519 §4.1.4, §4.1.5).
+pub(crate) fn check_time(claims: &Claims, policy: &TokenPolicy, now: UnixTime) -> Result<(), Refusal> {
     let lifetime = claims.exp.since(claims.nbf);
     if !(1..=MAX_LIFETIME).contains(&lifetime) {
         return Err(Refusal::LifetimeInvalid { seconds: lifetime });
@@ -115,19 +162,27 @@ pub fn verify(
     if now >= claims.exp.plus(policy.clock_skew) {
         return Err(Refusal::Expired { exp: claims.exp, now });
     }
+    Ok(())
+}
 
-    // 6. Somebody.
+/// Who a token belongs to, and what kind of token it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) object_id: ObjectId,
+    pub(crate) client_id: ClientId,
+    pub(crate) kind: Kind,
+}
+
+/// 6. Somebody. 7. By an access token, of one kind.
+pub(crate) fn identify(claims: &Claims, version: Version) -> Result<Identity, Refusal> {
     let object_id = claims.oid.ok_or(Refusal::NoObjectId)?;
-
-    // 7. An access token, of one kind.
     let client_id = match version {
         Version::V1 => claims.appid,
         Version::V2 => claims.azp,
     };
     let client_id = client_id.ok_or(Refusal::NotAnAccessToken)?;
-    let kind = kind_of(&claims)?;
-
-    Ok(VerifiedClaims { version, object_id, client_id, kind, key_id: key.kid().to_owned(), claims, payload })
+    let kind = kind_of(claims)?;
+    Ok(Identity { object_id, client_id, kind })
 }
 
 impl Version {
@@ -154,7 +209,7 @@ fn audience_allows(found: &[String], accepted: &[String]) -> bool {
 }
 
 /// A user's token or a program's: decided by `idtyp` where it is, by what the token carries where it is not.
-fn kind_of(claims: &Claims) -> Result<Kind, Refusal> {
+pub(crate) fn kind_of(claims: &Claims) -> Result<Kind, Refusal> {
     let names_a_user =
         [&claims.upn, &claims.unique_name, &claims.preferred_username].iter().any(|n| n.is_some());
     let delegated = claims.scp.as_ref().is_some_and(|scp| !scp.trim().is_empty());

@@ -5,6 +5,7 @@
 
 use std::sync::OnceLock;
 
+use pgaad_core::Refusal;
 use pgaad_core::refusal::PublicAnswer;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -71,7 +72,7 @@ unsafe extern "C-unwind" fn client_authentication(port: *mut libpq::Port, status
 fn judge(port: Port, status: Status) -> Verdict {
     let Some(gate) = GATE.get() else { return Verdict::Refuse(PublicAnswer::Failed) };
     report::contain(|| Ok(gate(port, status)))
-        .unwrap_or_else(|refusal| Verdict::Refuse(refusal.public_answer()))
+        .unwrap_or_else(|refusal: Refusal| Verdict::Refuse(refusal.public_answer()))
 }
 
 /// Carries the verdict out. All that the login held was dropped before.

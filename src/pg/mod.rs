@@ -15,6 +15,7 @@ pub(crate) mod packet;
 pub(crate) mod pam;
 pub(crate) mod port;
 pub(crate) mod report;
+pub(crate) mod ring;
 pub(crate) mod role_statement;
 pub(crate) mod seclabel;
 pub(crate) mod setting;

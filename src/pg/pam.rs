@@ -9,6 +9,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
+use pgaad_core::Refusal;
 use zeroize::Zeroize;
 
 use super::entry::server_symbol;
@@ -68,7 +69,7 @@ pub(crate) extern "C" fn pam_sm_authenticate(
         (Some(decide), Some(port)) => {
             let mut ask = || ask_through(handle);
             // Nothing may unwind through libpam.
-            report::contain(|| Ok(decide(port, &mut ask))).unwrap_or(Answer::No)
+            report::contain(|| Ok::<_, Refusal>(decide(port, &mut ask))).unwrap_or(Answer::No)
         }
         _ => Answer::Unavailable,
     };

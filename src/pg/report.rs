@@ -23,10 +23,10 @@ pub(crate) fn warn(line: &str) {
 
 /// Runs `work` and turns whatever it raises, a panic or an ERROR of PostgreSQL's, into a refusal:
 /// its text would otherwise go to a client that has not logged in.
-pub(crate) fn contain<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+pub(crate) fn contain<T, E: From<Refusal>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         log(&LogLine::new("pgaad: internal error:").quoted("cause", &cause(&*payload)).into_text());
-        Err(Refusal::InternalError)
+        Err(Refusal::InternalError.into())
     })
 }
 
@@ -38,17 +38,21 @@ fn report(level: PgLogLevel, code: PgSqlErrorCode, line: &str) {
 ///
 /// The process exits inside and no destructor runs: callers let go of every secret first.
 pub(crate) fn fatal(answer: PublicAnswer, role: &CStr) {
-    let (code, message) = match answer {
-        PublicAnswer::Failed => (
-            PgSqlErrorCode::ERRCODE_INVALID_PASSWORD,
-            format!("token authentication failed for user \"{}\"", role.to_string_lossy()),
-        ),
-        PublicAnswer::EncryptionRequired => (
+    let failed = || {
+        let message = format!("token authentication failed for user \"{}\"", role.to_string_lossy());
+        ErrorReport::new(PgSqlErrorCode::ERRCODE_INVALID_PASSWORD, message, "pgaad")
+    };
+    let report = match answer {
+        PublicAnswer::Failed => failed(),
+        PublicAnswer::TokenExpired => failed().set_detail("The token has expired."),
+        PublicAnswer::TokenForAnotherResource => failed().set_detail("The token is for another resource."),
+        PublicAnswer::EncryptionRequired => ErrorReport::new(
             PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-            "token authentication requires an encrypted connection".to_owned(),
+            "token authentication requires an encrypted connection",
+            "pgaad",
         ),
     };
-    ErrorReport::new(code, message, "pgaad").report(PgLogLevel::FATAL);
+    report.report(PgLogLevel::FATAL);
 }
 
 /// What may be logged of a caught panic: the message of an error of PostgreSQL's, but not that of

@@ -1,0 +1,50 @@
+//! What was decided lately: the log line of each decision, and the record behind the views.
+
+use pgaad_core::Refusal;
+use pgaad_core::event::{ADMITTED, Event};
+use pgaad_core::time::UnixTime;
+
+use crate::pg::{report, ring};
+use crate::settings::{LogLogins, Settings};
+
+/// Logs a decision, as far as `pgaad.log_logins` says, and keeps it for the views in any case.
+pub(crate) fn note(event: &Event) {
+    if is_logged(event) {
+        report::log(&event.line());
+    }
+    if let Some(record) = event.encode(ring::MAX_RECORD) {
+        ring::push(&record, counter(&event.code), UnixTime::new(event.at));
+    }
+}
+
+/// The last decisions, the oldest first.
+pub(crate) fn last() -> Vec<(u64, Event)> {
+    ring::records().into_iter().filter_map(|(id, record)| Some((id, Event::decode(&record)?))).collect()
+}
+
+/// How often each code came up, and when last; codes that never did are left out.
+pub(crate) fn counts() -> Vec<(&'static str, u64, UnixTime)> {
+    let counted = |(counter, code)| {
+        let (count, last) = ring::count(counter);
+        (code, count, last)
+    };
+    codes().enumerate().map(counted).filter(|(_, count, _)| *count > 0).collect()
+}
+
+/// All codes, each at the place of its counter.
+fn codes() -> impl Iterator<Item = &'static str> {
+    std::iter::once(ADMITTED).chain(Refusal::CODES.iter().map(|(code, _)| *code))
+}
+
+fn counter(code: &str) -> usize {
+    codes().position(|other| other == code).unwrap_or(usize::MAX)
+}
+
+/// While the settings cannot be read, everything is logged.
+fn is_logged(event: &Event) -> bool {
+    match Settings::read().map(|settings| settings.log_logins) {
+        Ok(LogLogins::None) => false,
+        Ok(LogLogins::Refused) => !event.is_admission(),
+        Ok(LogLogins::All) | Err(_) => true,
+    }
+}
