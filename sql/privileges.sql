@@ -8,7 +8,7 @@ GRANT EXECUTE ON FUNCTION pgaad.claims() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad.status_row(), pgaad.key_rows(), pgaad.event_rows(), pgaad.login_counts()
     TO pg_monitor, azure_ad_admin;
 GRANT SELECT ON pgaad.status, pgaad.keys, pgaad.events, pgaad.stat_logins TO pg_monitor, azure_ad_admin;
-GRANT EXECUTE ON FUNCTION pgaad.refresh() TO azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.explain_event(bigint) TO azure_ad_admin;
 
 -- Azure's functions are in pg_catalog and anybody's to call, as there; what they do is for those
 -- whom the label provider lets.

@@ -87,6 +87,32 @@ fn find(
     policy: &RefreshPolicy,
     now: UnixTime,
 ) -> Result<SigningKey, Refusal> {
+    with_usable(tenant, policy, now, |board, age_seconds| {
+        let mut keys = keys_of(board);
+        let unknown = Refusal::KeyUnknown { keys: keys_of(board).count(), age_seconds };
+        keys.find(|key| key.answers_to(name)).copied().ok_or(unknown)
+    })?
+}
+
+/// All published keys, to explain why one is not among them.
+///
+/// # Errors
+/// [`Refusal::NoKeys`], [`Refusal::KeysStale`].
+pub(crate) fn all(tenant: &Tenant, policy: &RefreshPolicy) -> Result<Vec<SigningKey>, Refusal> {
+    with_usable(tenant, policy, clock::now(), |board, _| keys_of(board).copied().collect())
+}
+
+fn keys_of(board: &KeyBoard) -> impl Iterator<Item = &SigningKey> {
+    board.entries.iter().flatten().map(|entry| &entry.key)
+}
+
+/// Reads the published keys and their age, if they are the tenant's and fresh enough.
+fn with_usable<T>(
+    tenant: &Tenant,
+    policy: &RefreshPolicy,
+    now: UnixTime,
+    read: impl FnOnce(&KeyBoard, i64) -> T,
+) -> Result<T, Refusal> {
     shmem::with_keys(|board| {
         if board.issuer.as_str() != tenant.v2_issuer() {
             return Err(Refusal::NoKeys);
@@ -96,10 +122,6 @@ fn find(
         if board.source != Source::File && age_seconds.unsigned_abs() > policy.max_stale.as_secs() {
             return Err(Refusal::KeysStale { age_seconds });
         }
-        let mut entries = board.entries.iter().flatten();
-        entries
-            .find(|entry| entry.key.answers_to(name))
-            .map(|entry| entry.key)
-            .ok_or_else(|| Refusal::KeyUnknown { keys: board.entries.iter().flatten().count(), age_seconds })
+        Ok(read(board, age_seconds))
     })
 }

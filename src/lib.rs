@@ -8,6 +8,7 @@
 use pgrx::prelude::*;
 
 mod events;
+mod explain;
 mod fetch;
 mod key_cache;
 mod labels;

@@ -109,6 +109,16 @@ pub fn admit(
     now: UnixTime,
 ) -> Result<Admission, Refusal> {
     let role = role.ok_or(Refusal::RoleMissing)?;
+    check_role(role, policy, now)?;
+    let rule = bind(&principal, role, policy)?;
+    if role.needs_mfa {
+        check_mfa(&principal)?;
+    }
+    Ok(Admission { role_oid: role.oid, principal, rule })
+}
+
+/// Whether the role may be logged in as at all, whoever it belongs to.
+pub(crate) fn check_role(role: &RoleFacts, policy: AdmitPolicy, now: UnixTime) -> Result<(), Refusal> {
     if !role.is_member {
         return Err(Refusal::RoleNotMember);
     }
@@ -121,15 +131,11 @@ pub fn admit(
     if role.valid_until.is_some_and(|until| now >= until) {
         return Err(Refusal::RoleExpired);
     }
-    let rule = bind(&principal, role, policy)?;
-    if role.needs_mfa {
-        check_mfa(&principal)?;
-    }
-    Ok(Admission { role_oid: role.oid, principal, rule })
+    Ok(())
 }
 
 /// The binding table: by object id wherever there is one, by name only where there is none.
-fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
+pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
     if role.label_tenant.is_some_and(|tenant| tenant != principal.tenant()) {
         return Err(Refusal::LabelUnusable);
     }
@@ -203,7 +209,7 @@ fn expect_kind(principal: &Principal, kind: Kind) -> Result<(), Refusal> {
     if principal.kind() == kind { Ok(()) } else { Err(Refusal::KindMismatch { kind: principal.kind() }) }
 }
 
-fn check_mfa(principal: &Principal) -> Result<(), Refusal> {
+pub(crate) fn check_mfa(principal: &Principal) -> Result<(), Refusal> {
     match principal.methods() {
         None => Err(Refusal::MfaUnknown),
         Some(methods) if methods.iter().any(|method| method == "mfa") => Ok(()),

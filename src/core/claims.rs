@@ -68,10 +68,21 @@ impl Claims {
     }
 }
 
+/// `ver` of a token of version 1.
+pub(crate) const V1: &str = "1.0";
+/// `ver` of a token of version 2.
+pub(crate) const V2: &str = "2.0";
+
+/// What is called otherwise in each version of a token.
 impl Claims {
-    /// What a user is called: `upn` in v1 tokens, `preferred_username` in v2 tokens, which is whatever `ver` says.
+    /// The user's name: `upn` or `preferred_username`.
     pub(crate) fn user_name(&self) -> Option<&str> {
-        if self.ver == "1.0" { self.upn.as_deref() } else { self.preferred_username.as_deref() }
+        if self.ver == V1 { self.upn.as_deref() } else { self.preferred_username.as_deref() }
+    }
+
+    /// The application that the token was given to: `appid` or `azp`.
+    pub(crate) fn client_id(&self) -> Option<ClientId> {
+        if self.ver == V1 { self.appid } else { self.azp }
     }
 }
 

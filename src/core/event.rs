@@ -70,20 +70,7 @@ impl LogLine {
     /// Adds ` key="value"`, the value escaped and bounded.
     #[must_use]
     pub fn quoted(mut self, key: &str, value: &str) -> Self {
-        let _ = write!(self.0, " {key}=\"");
-        for (index, c) in value.chars().enumerate() {
-            if index == MAX_VALUE_CHARS {
-                self.0.push('…');
-                break;
-            }
-            match c {
-                '"' | '\\' => self.0.extend(['\\', c]),
-                ' '..='~' => self.0.push(c),
-                c if c.is_alphanumeric() => self.0.push(c),
-                c => self.0.extend(c.escape_unicode()),
-            }
-        }
-        self.0.push('"');
+        let _ = write!(self.0, " {key}=\"{}\"", escaped(value));
         self
     }
 
@@ -91,6 +78,24 @@ impl LogLine {
     pub fn into_text(self) -> String {
         self.0
     }
+}
+
+/// A foreign value as it may stand between quotes: escaped and bounded, see [`LogLine`].
+pub(crate) fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len().min(MAX_VALUE_CHARS));
+    for (index, c) in value.chars().enumerate() {
+        if index == MAX_VALUE_CHARS {
+            text.push('…');
+            break;
+        }
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            ' '..='~' => text.push(c),
+            c if c.is_alphanumeric() => text.push(c),
+            c => text.extend(c.escape_unicode()),
+        }
+    }
+    text
 }
 
 /// One decision: what the log says of it, and the views.

@@ -14,6 +14,7 @@
 pub mod admit;
 pub mod claims;
 pub mod event;
+pub mod explain;
 pub mod guid;
 pub mod inline;
 pub mod keys;

@@ -145,7 +145,7 @@ impl Bearer {
             tid: claims.tid.to_string(),
             oid: claims.oid.map(|oid| oid.to_string()),
             upn: claims.user_name().map(str::to_owned),
-            appid: claims.appid.or(claims.azp).map(|id| id.to_string()),
+            appid: claims.client_id().map(|id| id.to_string()),
             kid: kid.to_owned(),
             uti: claims.uti.clone(),
         }

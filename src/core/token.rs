@@ -47,6 +47,16 @@ pub enum KeyName<'a> {
     Thumbprint(&'a str),
 }
 
+impl<'a> KeyName<'a> {
+    /// The name itself.
+    pub(crate) fn text(self) -> &'a str {
+        match self {
+            Self::Kid(kid) => kid,
+            Self::Thumbprint(x5t) => x5t,
+        }
+    }
+}
+
 /// The header, as far as it says anything we act upon.
 #[derive(Debug)]
 struct Header {
@@ -108,6 +118,16 @@ impl<'a> UnverifiedToken<'a> {
             (Some(kid), _) => KeyName::Kid(kid),
             (None, x5t) => KeyName::Thumbprint(x5t.as_deref().unwrap_or_default()),
         }
+    }
+
+    /// Whether the header says `typ: JWT` or `typ: at+jwt`.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.header.typed
+    }
+
+    /// The payload, which nobody vouches for: to explain, never to decide.
+    pub(crate) fn unverified_payload(&self) -> &[u8] {
+        &self.payload
     }
 
     /// Checks the signature with `key` as RS256, whatever the header says, and gives the payload out.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::claims::Claims;
+use crate::claims::{self, Claims};
 use crate::guid::{ClientId, ObjectId};
 use crate::keys::SigningKey;
 use crate::principal::{Bearer, Kind};
@@ -23,15 +23,6 @@ pub struct TokenPolicy {
     pub audiences: Vec<String>,
     /// By how much the clocks of Entra and this server may differ.
     pub clock_skew: Duration,
-}
-
-/// The version of a token, which decides what its claims are called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// `ver` is `1.0`.
-    V1,
-    /// `ver` is `2.0`.
-    V2,
 }
 
 /// The claims of a token that passed every check. [`verify`] is the only maker.
@@ -111,22 +102,22 @@ fn check_claims(
     policy: &TokenPolicy,
     now: UnixTime,
 ) -> Result<Identity, Refusal> {
-    let version = check_issuer(claims, policy)?; // 1
+    check_issuer(claims, policy)?; // 1
     check_tenant(claims, policy)?; // 2
     check_key_issuer(key, policy)?; // 3
     check_audience(claims, policy)?; // 4
     check_time(claims, policy, now)?; // 5
-    identify(claims, version) // 6, 7
+    identify(claims) // 6, 7
 }
 
 /// 1. One of the tenant's two issuers, and the version that goes with it.
-pub(crate) fn check_issuer(claims: &Claims, policy: &TokenPolicy) -> Result<Version, Refusal> {
+pub(crate) fn check_issuer(claims: &Claims, policy: &TokenPolicy) -> Result<(), Refusal> {
     let version = match claims.iss.as_str() {
-        iss if iss == policy.tenant.v1_issuer() => Version::V1,
-        iss if iss == policy.tenant.v2_issuer() => Version::V2,
+        iss if iss == policy.tenant.v1_issuer() => claims::V1,
+        iss if iss == policy.tenant.v2_issuer() => claims::V2,
         _ => return Err(Refusal::IssuerUnknown { iss: claims.iss.clone() }),
     };
-    if claims.ver == version.claim() { Ok(version) } else { Err(Refusal::VersionMismatch) }
+    if claims.ver == version { Ok(()) } else { Err(Refusal::VersionMismatch) }
 }
 
 /// 2. The tenant; the one inside `iss` was compared with it.
@@ -174,24 +165,11 @@ pub(crate) struct Identity {
 }
 
 /// 6. Somebody. 7. By an access token, of one kind.
-pub(crate) fn identify(claims: &Claims, version: Version) -> Result<Identity, Refusal> {
+pub(crate) fn identify(claims: &Claims) -> Result<Identity, Refusal> {
     let object_id = claims.oid.ok_or(Refusal::NoObjectId)?;
-    let client_id = match version {
-        Version::V1 => claims.appid,
-        Version::V2 => claims.azp,
-    };
-    let client_id = client_id.ok_or(Refusal::NotAnAccessToken)?;
+    let client_id = claims.client_id().ok_or(Refusal::NotAnAccessToken)?;
     let kind = kind_of(claims)?;
     Ok(Identity { object_id, client_id, kind })
-}
-
-impl Version {
-    const fn claim(self) -> &'static str {
-        match self {
-            Self::V1 => "1.0",
-            Self::V2 => "2.0",
-        }
-    }
 }
 
 /// Whether one of the token's audiences is accepted. Exact, but for one trailing slash of a

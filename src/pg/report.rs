@@ -85,6 +85,13 @@ impl SqlError {
     }
 }
 
+/// Keeps the statement that is running out of the log, where it would stand beside its error.
+pub(crate) fn hide_statement() {
+    // SAFETY: core's own pointer for this purpose (postgres.c); null means that there is none to log
+    // (elog.c, `check_log_of_query`), and the next statement sets it again.
+    unsafe { pg_sys::debug_query_string = std::ptr::null() };
+}
+
 /// Warns somebody who runs SQL, and says what to do.
 pub(crate) fn caution(message: String, hint: &'static str) {
     ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "pgaad")

@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgaad_core::Refusal;
 use pgaad_core::admit::{Admission, AdmitPolicy, RoleFacts, admit};
+use pgaad_core::explain::{Context, Finding, explain};
 use pgaad_core::keys::KeySet;
 use pgaad_core::label::Binding;
 use pgaad_core::principal::Principal;
@@ -227,6 +228,21 @@ impl Login {
         is_ordinary.then_some((&self.token, &role.name))
     }
 
+    /// What is said of the token without its signature; nothing, if it has not three parts.
+    fn explain(&self) -> Option<Vec<Finding>> {
+        let (unsigned, _) = std::str::from_utf8(&self.token).ok()?.rsplit_once('.')?;
+        let context = Context {
+            max_bytes: self.max_bytes,
+            keys: Ok(self.keys.keys().to_vec()),
+            policy: &self.policy,
+            admit: self.admit,
+            now: UnixTime::new(self.now),
+            role_name: self.role.as_ref().map_or("nobody", |role| &role.name),
+            role: self.role.as_ref(),
+        };
+        explain(unsigned, &context).ok()
+    }
+
     pub(crate) fn decide(&self) -> Result<Admission, Refusal> {
         decide(
             self.token.clone(),
@@ -266,6 +282,10 @@ pub(crate) fn assert_refused(class: &str, attacks: &[Attack]) {
         if let Err(refusal) = twin.decide() {
             failures.push(format!("{class}: {name}: the twin is refused: {refusal:?}"));
         }
+        failures.extend(explanation_fault(hostile, code).map(|fault| format!("{class}: {name}: {fault}")));
+        failures.extend(
+            explanation_fault(twin, "admitted").map(|fault| format!("{class}: {name}: twin: {fault}")),
+        );
         match hostile.decide() {
             Ok(_) => failures.push(format!("{class}: {name}: ADMITTED, expected {code}")),
             Err(refusal) if refusal.code() != *code => {
@@ -276,4 +296,15 @@ pub(crate) fn assert_refused(class: &str, attacks: &[Attack]) {
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), attacks.len(), failures.join("\n"));
     println!("{class}: {} attacks refused, as many twins admitted", attacks.len());
+}
+
+/// The explanation must name the code that the decision names, and find no fault with what is admitted.
+fn explanation_fault(login: &Login, code: &str) -> Option<String> {
+    // What only the signature or the whole password can show.
+    if ["malformed_token", "bad_signature", "no_token", "token_too_large"].contains(&code) {
+        return None;
+    }
+    let faults: Vec<_> = login.explain()?.into_iter().filter(|finding| finding.ok != Some(true)).collect();
+    let named = faults.iter().any(|fault| fault.detail.starts_with(&format!("{code}:")));
+    (named == faults.is_empty()).then(|| format!("expected {code}, explained as {faults:?}"))
 }

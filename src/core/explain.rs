@@ -1,0 +1,430 @@
+//! Why a token opens a role or does not: the straight line, each step for itself, in words.
+//!
+//! Works on a token without its signature, so nothing here proves anything and nothing here can
+//! admit anybody: the result is text. The checks are those of the login, by the same functions.
+
+use std::fmt::Write;
+
+use crate::admit::{AdmitPolicy, RoleFacts, bind, check_mfa, check_role};
+use crate::claims::Claims;
+use crate::event::{ADMITTED, Event, escaped};
+use crate::keys::SigningKey;
+use crate::label::Binding;
+use crate::principal::{Kind, Principal};
+use crate::refusal::Refusal;
+use crate::time::UnixTime;
+use crate::token::{RawToken, UnverifiedToken};
+use crate::verify::{self, Identity, TokenPolicy};
+
+/// One step of the straight line and how it came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The step.
+    pub step: &'static str,
+    /// Whether it lets the token on; `None` when it could not be tried.
+    pub ok: Option<bool>,
+    /// What was found and what was wanted; the code of the refusal first.
+    pub detail: String,
+}
+
+/// The steps in the order of a login.
+pub const STEPS: [&str; 10] =
+    ["header", "key", "claims", "issuer", "tenant", "audience", "time", "kind", "role", "binding"];
+
+/// What a token and a role are measured against.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    /// `pgaad.max_token_bytes`.
+    pub max_bytes: usize,
+    /// The published keys, or why none can be used.
+    pub keys: Result<Vec<SigningKey>, Refusal>,
+    /// The settings for tokens.
+    pub policy: &'a TokenPolicy,
+    /// The settings for roles.
+    pub admit: AdmitPolicy,
+    /// The server's clock.
+    pub now: UnixTime,
+    /// The role's name.
+    pub role_name: &'a str,
+    /// The role, if there is one.
+    pub role: Option<&'a RoleFacts>,
+}
+
+/// Why something cannot be explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotExplained {
+    /// Three parts: a live token, which is a password.
+    WholeToken,
+    /// Not two parts either.
+    NotTwoParts,
+}
+
+/// Explains `header.payload` of a token.
+///
+/// # Errors
+/// [`NotExplained`] for anything that is not two parts.
+pub fn explain(unsigned: &str, context: &Context<'_>) -> Result<Vec<Finding>, NotExplained> {
+    match unsigned.bytes().filter(|byte| *byte == b'.').count() {
+        1 => {}
+        2.. => return Err(NotExplained::WholeToken),
+        _ => return Err(NotExplained::NotTwoParts),
+    }
+    let mut explanation = Explanation::default();
+    // The parser wants a signature; no key made this one.
+    let raw = RawToken::new(format!("{unsigned}.AA").into_bytes(), context.max_bytes);
+    let token = raw.as_ref().map_err(Clone::clone).and_then(UnverifiedToken::parse);
+    match token {
+        Ok(token) => {
+            explanation.header(&token);
+            explanation.key(&token, context);
+            explanation.claims(&token, context);
+        }
+        Err(refusal) => explanation.no("header", &refusal, ""),
+    }
+    explanation.role(context);
+    Ok(explanation.in_order())
+}
+
+/// Explains a decision that was taken: which step it ended at, and what is known of it.
+pub fn explain_event(event: &Event) -> Vec<Finding> {
+    let end = if event.code == ADMITTED { STEPS.len() } else { step_of(&event.code) };
+    let mut findings = Vec::new();
+    if end == BEFORE_ANY_STEP {
+        findings.push(Finding { step: "connection", ok: Some(false), detail: refusal_of(event) });
+    }
+    for (place, step) in STEPS.into_iter().enumerate() {
+        let (ok, detail) = match () {
+            () if end == BEFORE_ANY_STEP || place > end => (None, "not reached".to_owned()),
+            () if place == end => (Some(false), refusal_of(event)),
+            () => (Some(true), known(step, event)),
+        };
+        findings.push(Finding { step, ok, detail });
+    }
+    findings
+}
+
+const BEFORE_ANY_STEP: usize = usize::MAX;
+
+/// The place of the step that a refusal comes from.
+fn step_of(code: &str) -> usize {
+    let step = match code {
+        "no_token"
+        | "token_too_large"
+        | "malformed_token"
+        | "header_invalid"
+        | "critical_header"
+        | "forbidden_header"
+        | "unsupported_algorithm" => "header",
+        "no_keys" | "keys_stale" | "key_unknown" | "bad_signature" | "key_issuer_mismatch" => "key",
+        "payload_invalid" | "claim_missing" | "claim_invalid" => "claims",
+        "issuer_unknown" | "version_mismatch" => "issuer",
+        "wrong_tenant" => "tenant",
+        "wrong_audience" => "audience",
+        "expired" | "not_yet_valid" | "lifetime_invalid" => "time",
+        "no_object_id" | "not_an_access_token" | "kind_unknown" => "kind",
+        "role_missing" | "role_not_member" | "role_nologin" | "role_expired" | "role_superuser" => "role",
+        "label_unusable" | "name_too_long" | "principal_mismatch" | "kind_mismatch" | "not_in_group"
+        | "groups_overage" | "role_not_bound" | "mfa_missing" | "mfa_unknown" => "binding",
+        _ => return BEFORE_ANY_STEP,
+    };
+    STEPS.iter().position(|other| *other == step).unwrap_or(BEFORE_ANY_STEP)
+}
+
+fn refusal_of(event: &Event) -> String {
+    let meaning =
+        Refusal::CODES.iter().find(|(code, _)| *code == event.code).map_or("", |(_, meaning)| meaning);
+    format!("{}:{meaning}{}", event.code, event.facts)
+}
+
+/// What an event says of a step that was passed.
+fn known(step: &str, event: &Event) -> String {
+    let Some(bearer) = &event.bearer else { return String::new() };
+    let or_nothing = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
+    match step {
+        "key" => format!("the signature is that of key \"{}\"", escaped(&bearer.kid)),
+        "tenant" => format!("tid is {}", bearer.tid),
+        "kind" => format!(
+            "a token of kind {}, oid {}, upn \"{}\", client {}",
+            or_nothing(&bearer.kind),
+            or_nothing(&bearer.oid),
+            or_nothing(&bearer.upn),
+            or_nothing(&bearer.appid)
+        ),
+        "role" => format!("role \"{}\"", escaped(&event.role)),
+        "binding" => format!("bound by {}", or_nothing(&event.rule)),
+        _ => String::new(),
+    }
+}
+
+#[derive(Default)]
+struct Explanation {
+    findings: Vec<Finding>,
+    principal: Option<Principal>,
+}
+
+impl Explanation {
+    fn yes(&mut self, step: &'static str, detail: String) {
+        self.findings.push(Finding { step, ok: Some(true), detail });
+    }
+
+    /// A refusal: its code and meaning, its facts, and more words where they help.
+    fn no(&mut self, step: &'static str, refusal: &Refusal, more: &str) {
+        let code = refusal.code();
+        let meaning =
+            Refusal::CODES.iter().find(|(other, _)| *other == code).map_or("", |(_, meaning)| meaning);
+        let mut detail = format!("{code}:{meaning}");
+        if more.is_empty() {
+            let _ = write!(detail, "{}", refusal.facts(crate::event::LogLine::new("")).into_text());
+        } else {
+            let _ = write!(detail, "; {more}");
+        }
+        self.findings.push(Finding { step, ok: Some(false), detail });
+    }
+
+    fn header(&mut self, token: &UnverifiedToken<'_>) {
+        if token.is_typed() {
+            self.yes("header", format!("alg is RS256, {}", key_words(token)));
+        } else {
+            self.no("header", &Refusal::HeaderInvalid { member: "typ" }, "");
+        }
+    }
+
+    fn key(&mut self, token: &UnverifiedToken<'_>, context: &Context<'_>) {
+        let keys = match &context.keys {
+            Ok(keys) => keys,
+            Err(refusal) => return self.no("key", refusal, ""),
+        };
+        let Some(key) = keys.iter().find(|key| key.answers_to(token.key_name())) else {
+            let known: Vec<_> = keys.iter().map(|key| format!("\"{}\"", escaped(key.kid()))).collect();
+            let refusal = Refusal::KeyUnknown { keys: keys.len(), age_seconds: 0 };
+            let words = format!("{}; known are {}", key_words(token), known.join(", "));
+            return self.no("key", &refusal, &words);
+        };
+        match verify::check_key_issuer(key, context.policy) {
+            Ok(()) => {
+                self.yes("key", format!("{}, known; whether it signed cannot be told here", key_words(token)))
+            }
+            Err(refusal) => self.no(
+                "key",
+                &refusal,
+                &format!("it signs for \"{}\"", escaped(key.issuer().unwrap_or_default())),
+            ),
+        }
+    }
+
+    fn claims(&mut self, token: &UnverifiedToken<'_>, context: &Context<'_>) {
+        let claims = match Claims::read(token.unverified_payload()) {
+            Ok(claims) => claims,
+            Err(refusal) => return self.no("claims", &refusal, ""),
+        };
+        self.yes("claims", "all that are required, each of its type".to_owned());
+        self.issuer_tenant_audience(&claims, context.policy);
+        self.time(&claims, context);
+        self.kind(&claims, token);
+    }
+
+    fn issuer_tenant_audience(&mut self, claims: &Claims, policy: &TokenPolicy) {
+        let iss = format!("iss is \"{}\", ver \"{}\"", escaped(&claims.iss), escaped(&claims.ver));
+        match verify::check_issuer(claims, policy) {
+            Ok(_) => self.yes("issuer", iss),
+            Err(refusal) => {
+                let tenant = &policy.tenant;
+                let wanted = format!(
+                    "accepted are \"{}\" (1.0) and \"{}\" (2.0)",
+                    tenant.v1_issuer(),
+                    tenant.v2_issuer()
+                );
+                self.no("issuer", &refusal, &format!("{iss}; {wanted}"));
+            }
+        }
+        let tid = format!("tid is {}", claims.tid);
+        match verify::check_tenant(claims, policy) {
+            Ok(()) => self.yes("tenant", tid),
+            Err(refusal) => {
+                self.no("tenant", &refusal, &format!("{tid}; pgaad.tenant_id is {}", policy.tenant.id()))
+            }
+        }
+        let aud = format!("aud is {}", list(&claims.aud));
+        match verify::check_audience(claims, policy) {
+            Ok(()) => self.yes("audience", aud),
+            Err(refusal) => {
+                let more = format!("{aud}; pgaad.audience accepts {}", list(&policy.audiences));
+                self.no("audience", &refusal, &more);
+            }
+        }
+    }
+
+    fn time(&mut self, claims: &Claims, context: &Context<'_>) {
+        let (exp, nbf, now) = (claims.exp, claims.nbf, context.now);
+        match verify::check_time(claims, context.policy, now) {
+            Ok(()) => self.yes("time", format!("expires in {}", span(exp.since(now)))),
+            Err(refusal) => {
+                let more = match refusal {
+                    Refusal::Expired { .. } => format!("it expired {} ago", span(now.since(exp))),
+                    Refusal::NotYetValid { .. } => {
+                        format!("it is valid in {}; is the server's clock right?", span(nbf.since(now)))
+                    }
+                    _ => format!("from nbf to exp are {}", span(exp.since(nbf))),
+                };
+                self.no("time", &refusal, &more);
+            }
+        }
+    }
+
+    fn kind(&mut self, claims: &Claims, token: &UnverifiedToken<'_>) {
+        match verify::identify(claims) {
+            Ok(identity) => {
+                let Identity { object_id, client_id, kind } = identity;
+                let name = claims.user_name().map(|name| format!(", name \"{}\"", escaped(name)));
+                self.yes(
+                    "kind",
+                    format!(
+                        "a token of kind {kind}, oid {object_id}, client {client_id}{}",
+                        name.unwrap_or_default()
+                    ),
+                );
+                self.principal = Some(Principal::new(claims, identity, token.key_name().text()));
+            }
+            Err(refusal) => {
+                let shown = |name, value: &Option<String>| match value {
+                    Some(value) => format!("{name} is \"{}\"", escaped(value)),
+                    None => format!("no {name}"),
+                };
+                let more = format!("{}, {}", shown("idtyp", &claims.idtyp), shown("scp", &claims.scp));
+                self.no("kind", &refusal, &more);
+            }
+        }
+    }
+
+    /// The role, and whether it is the principal's.
+    fn role(&mut self, context: &Context<'_>) {
+        let name = escaped(context.role_name);
+        let Some(role) = context.role else {
+            return self.no("role", &Refusal::RoleMissing, &format!("there is no role \"{name}\""));
+        };
+        match check_role(role, context.admit, context.now) {
+            Ok(()) => self.yes("role", format!("\"{name}\" is a member of azure_ad_user and may log in")),
+            Err(refusal) => {
+                let more = match refusal {
+                    Refusal::RoleNotMember => format!("GRANT azure_ad_user TO \"{name}\""),
+                    Refusal::RoleNologin => format!("ALTER ROLE \"{name}\" LOGIN"),
+                    Refusal::RoleExpired => format!("ALTER ROLE \"{name}\" VALID UNTIL 'infinity'"),
+                    _ => format!("\"{name}\""),
+                };
+                self.no("role", &refusal, &more);
+            }
+        }
+        let Some(principal) = self.principal.take() else { return };
+        let bound = bind(&principal, role, context.admit)
+            .and_then(|rule| if role.needs_mfa { check_mfa(&principal).map(|()| rule) } else { Ok(rule) });
+        match bound {
+            Ok(rule) => self.yes("binding", format!("bound by {rule}: {}", label_words(role))),
+            Err(refusal) => {
+                let more = format!("{}; the token's: {}", label_words(role), principal_words(&principal));
+                self.no("binding", &refusal, &more);
+            }
+        }
+    }
+
+    /// Every step once; those that could not be tried say so.
+    fn in_order(self) -> Vec<Finding> {
+        let found = |step| self.findings.iter().find(|finding| finding.step == step).cloned();
+        let missing = |step| Finding { step, ok: None, detail: "not reached".to_owned() };
+        STEPS.into_iter().map(|step| found(step).unwrap_or_else(|| missing(step))).collect()
+    }
+}
+
+fn key_words(token: &UnverifiedToken<'_>) -> String {
+    format!("kid is \"{}\"", escaped(token.key_name().text()))
+}
+
+/// Whom the role belongs to.
+fn label_words(role: &RoleFacts) -> String {
+    let mfa = if role.needs_mfa { ", with multi-factor authentication" } else { "" };
+    let owner = match role.binding {
+        Binding::Name if role.is_admin => {
+            "nobody, since administrators are bound by object id only".to_owned()
+        }
+        Binding::Name => format!("whoever is named \"{}\"", escaped(&role.name)),
+        Binding::User(id) => format!("user {id}"),
+        Binding::Service { object_id, .. } => format!("program {object_id}"),
+        Binding::Group(id) => format!("members of group {id}"),
+        Binding::Nobody => "nobody, since its label cannot be read".to_owned(),
+    };
+    format!("the role is for {owner}{mfa}")
+}
+
+fn principal_words(principal: &Principal) -> String {
+    let mut words = format!("{} {}", principal.kind(), principal.object_id());
+    if principal.kind() == Kind::App {
+        let _ = write!(words, ", client {}", principal.client_id());
+    }
+    if let Some(name) = principal.user_name() {
+        let _ = write!(words, ", name \"{}\"", escaped(name));
+    }
+    match (principal.groups(), principal.has_groups_elsewhere()) {
+        (_, true) => words.push_str(", its groups did not fit into it"),
+        ([], false) => words.push_str(", no groups"),
+        (groups, false) => {
+            let _ = write!(words, ", groups {}", list(groups));
+        }
+    }
+    words
+}
+
+/// At most ten values, quoted.
+fn list(values: &[String]) -> String {
+    const MOST: usize = 10;
+    let shown: Vec<_> = values.iter().take(MOST).map(|value| format!("\"{}\"", escaped(value))).collect();
+    match values.len().checked_sub(MOST) {
+        Some(more @ 1..) => format!("{} and {more} more", shown.join(", ")),
+        _ if values.is_empty() => "empty".to_owned(),
+        _ => shown.join(", "),
+    }
+}
+
+/// A span of seconds in words: the two largest units.
+fn span(seconds: i64) -> String {
+    let seconds = seconds.unsigned_abs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_belongs_to_a_step_or_comes_before_all() {
+        let before: Vec<_> = Refusal::CODES
+            .iter()
+            .map(|(code, _)| *code)
+            .filter(|code| step_of(code) == BEFORE_ANY_STEP)
+            .collect();
+        let expected = [
+            "not_configured",
+            "setting_invalid",
+            "tls_required",
+            "trust_not_allowed",
+            "method_not_allowed",
+            "trust_line_guard",
+            "not_decided",
+            "internal_error",
+        ];
+        assert_eq!(before, expected);
+    }
+
+    #[test]
+    fn spans_are_told_by_their_two_largest_units() {
+        for (seconds, words) in
+            [(0, "0 s"), (59, "59 s"), (-61, "1 min 1 s"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")]
+        {
+            assert_eq!(span(seconds), words);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `pgaad.explain` and `pgaad.explain_event`: why a login was, or would be, refused.
+
+#![allow(unsafe_code, reason = "the macros export each function under its C name")]
+
+use std::ffi::CString;
+
+use pgaad_core::event::LogLine;
+use pgaad_core::explain::{
+    Context, Finding, NotExplained, explain as explain_token, explain_event as explain_decision,
+};
+use pgrx::prelude::*;
+
+use crate::pg::report::{self, SqlError};
+use crate::pg::{catalog, clock};
+use crate::settings::Settings;
+use crate::{events, key_cache};
+
+/// Runs the straight line on `header.payload` of a token, for a role, and shows each step's answer.
+///
+/// A live token is a password and must not become SQL text, so it is taken without its signature,
+/// and what is said of it proves nothing.
+#[pg_extern(volatile, strict, parallel_restricted)]
+fn explain(
+    role: &str,
+    unsigned_token: &str,
+) -> TableIterator<'static, (name!(step, &'static str), name!(ok, Option<bool>), name!(detail, String))> {
+    match try_explain(role, unsigned_token) {
+        Ok(findings) => rows(findings),
+        Err(error) => {
+            // The statement may hold a token, and would be logged beside the error.
+            report::hide_statement();
+            error.raise()
+        }
+    }
+}
+
+/// Explains a row of `pgaad.events`, where the signature was really checked.
+#[pg_extern(volatile, strict, parallel_restricted)]
+fn explain_event(
+    id: i64,
+) -> TableIterator<'static, (name!(step, &'static str), name!(ok, Option<bool>), name!(detail, String))> {
+    let event = events::last().into_iter().find(|(other, _)| i64::try_from(*other) == Ok(id));
+    match event {
+        Some((_, event)) => rows(explain_decision(&event)),
+        None => SqlError {
+            code: PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
+            message: format!("there is no event {id}"),
+            hint: "The last 256 are in pgaad.events.",
+        }
+        .raise(),
+    }
+}
+
+fn try_explain(role_name: &str, unsigned_token: &str) -> Result<Vec<Finding>, SqlError> {
+    let settings = Settings::read().map_err(|refusal| SqlError {
+        code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
+        message: refusal.facts(LogLine::new("a setting has a value that cannot be used:")).into_text(),
+        hint: "Every token login is refused until it is mended in postgresql.conf and the server reloaded.",
+    })?;
+    let policy = settings.token.as_ref().ok_or(SqlError {
+        code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
+        message: "pgaad.tenant_id is not set".to_owned(),
+        hint: "Set it in postgresql.conf to the tenant's id and reload the server.",
+    })?;
+    let role = CString::new(role_name).ok().and_then(|name| catalog::role_facts(&name));
+    let context = Context {
+        max_bytes: settings.max_token_bytes,
+        keys: key_cache::all(&policy.tenant, &settings.refresh),
+        policy,
+        admit: settings.admit,
+        now: clock::now(),
+        role_name,
+        role: role.as_ref(),
+    };
+    explain_token(unsigned_token, &context).map_err(|fault| match fault {
+        NotExplained::WholeToken => SqlError {
+            code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            message: "a token with its signature is a password and must not become SQL text".to_owned(),
+            hint: "Pass it without its last part, in a shell ${TOKEN%.*}, and let this one expire unused.",
+        },
+        NotExplained::NotTwoParts => SqlError {
+            code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            message: "this is not the header and the payload of a token".to_owned(),
+            hint: "Pass the token without its last part: in a shell ${TOKEN%.*}.",
+        },
+    })
+}
+
+fn rows(
+    findings: Vec<Finding>,
+) -> TableIterator<'static, (name!(step, &'static str), name!(ok, Option<bool>), name!(detail, String))> {
+    TableIterator::new(findings.into_iter().map(|Finding { step, ok, detail }| (step, ok, detail)))
+}
