@@ -36,6 +36,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     pg::shmem::request();
     pg::ring::request();
+    pg::sessions::request();
     worker::register();
     pg::seclabel::register(labels::judge);
     pg::utility::install(markers::GUARD);

@@ -21,13 +21,14 @@ use pgaad_core::admit::{Admission, MAX_NAME_BYTES, RoleFacts, admit};
 use pgaad_core::event::{Event, Knock, LogLine, Route};
 use pgaad_core::principal::{Bearer, Principal};
 use pgaad_core::refusal::PublicAnswer;
+use pgaad_core::time::UnixTime;
 use pgaad_core::token::{RawToken, UnverifiedToken};
 use pgaad_core::verify::{Rejection, verify};
 
 use crate::pg::hook::{Status, Verdict};
 use crate::pg::packet::{self, Reply};
 use crate::pg::port::{Method, Port};
-use crate::pg::{catalog, clock, pam, report};
+use crate::pg::{catalog, clock, pam, report, sessions};
 use crate::settings::{GuardTrust, Settings};
 use crate::{events, key_cache};
 
@@ -44,6 +45,8 @@ struct Admitted {
     admission: Admission,
     role: String,
     claims: String,
+    /// When the session must end, if it must.
+    end: Option<UnixTime>,
 }
 
 /// A refusal, and whose token it was where its signature was good.
@@ -107,6 +110,7 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Re
         admission,
         role: role.map(|role| role.name).unwrap_or_default(),
         claims: verified.json().to_owned(),
+        end: settings.ends_sessions.then(|| verified.expires_at().plus(policy.clock_skew)),
     })))
 }
 
@@ -155,7 +159,7 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
             Some(Decision::Refused(refused)) => Err(refused),
             _ => return Verdict::LeaveToCore,
         },
-        Status::Ok => pass(port, &method),
+        Status::Ok => pass(port, &method).and_then(watch_over),
     };
     match passed {
         Ok(Pass::NotOurs) => Verdict::LeaveToCore,
@@ -201,6 +205,16 @@ fn pass(port: Port, method: &Method) -> Result<Pass, Refused> {
             guard_trust(port)
         }
         (None, _) => Ok(Pass::NotOurs),
+    }
+}
+
+/// Has the session end with its token, where it must.
+fn watch_over(pass: Pass) -> Result<Pass, Refused> {
+    match &pass {
+        Pass::Admitted(admitted) if admitted.end.is_some_and(|end| !sessions::end_at(end)) => {
+            Err(Refusal::SessionsFull.into())
+        }
+        _ => Ok(pass),
     }
 }
 

@@ -84,7 +84,7 @@ settings! {
     LOG_LOGINS c"pgaad.log_logins" c"all"
         c"Which decisions to log: all, refused or none.";
     SESSION_END c"pgaad.session_end" c"never"
-        c"When to end a session: never, or token, when its token expires. Only never is in effect in this version.";
+        c"When to end a session: never, or token, when its token expires.";
 }
 
 static VALIDATE_OIDS: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -125,6 +125,8 @@ pub(crate) struct Settings {
     pub(crate) allow_other_methods: bool,
     pub(crate) guard_trust: GuardTrust,
     pub(crate) log_logins: LogLogins,
+    /// `pgaad.session_end` is `token`.
+    pub(crate) ends_sessions: bool,
     pub(crate) server_name: Option<String>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) https_proxy: Option<String>,
@@ -144,7 +146,6 @@ impl Settings {
             TENANT_ID.optional(|text| text.parse().ok())?.map(|id| Tenant::new(id, cloud, authority));
         let audiences = audiences(cloud)?;
         let clock_skew = CLOCK_SKEW.duration(Duration::ZERO, Duration::from_secs(3_600))?;
-        SESSION_END.one_of(&[("never", ()), ("token", ())])?;
         Ok(Self {
             token: tenant.map(|tenant| TokenPolicy { tenant, audiences, clock_skew }),
             admit: AdmitPolicy {
@@ -173,6 +174,7 @@ impl Settings {
                 ("refused", LogLogins::Refused),
                 ("none", LogLogins::None),
             ])?,
+            ends_sessions: SESSION_END.one_of(&[("never", false), ("token", true)])?,
             server_name: SERVER_NAME.optional(|text| Some(text.to_owned()))?,
             ca_file: CA_FILE.optional(absolute_path)?,
             https_proxy: HTTPS_PROXY.optional(|text| ureq::Proxy::new(text).ok().map(|_| text.to_owned()))?,

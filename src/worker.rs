@@ -21,11 +21,15 @@ use crate::fetch::{self, Errand, FetchFault, Fetched};
 use crate::key_cache;
 use crate::pg::shmem::{self, Refresh, Source};
 use crate::pg::worker::{self, Wake};
-use crate::pg::{clock, report};
+use crate::pg::{clock, report, sessions};
 use crate::settings::Settings;
 
 /// How often the worker looks whether a fetch is over, and whether it should stop meanwhile.
 const POLL: Duration = Duration::from_millis(5);
+
+/// Bounds of its sleep while sessions are to be ended: the wall clock, which tokens go by, can step.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long it sleeps while there is nothing to fetch; a reload wakes it.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -60,12 +64,27 @@ fn run() -> ! {
             // What was asked for meanwhile has used up its wake-up; look again before sleeping.
             continue;
         }
-        match worker::sleep(due.saturating_duration_since(Instant::now())) {
+        let until_fetch = due.saturating_duration_since(Instant::now());
+        let next_end =
+            settings.as_ref().ok().filter(|settings| settings.ends_sessions).and_then(|_| end_sessions());
+        match worker::sleep(next_end.map_or(until_fetch, |end| end.clamp(SHORTEST, LONGEST).min(until_fetch)))
+        {
             Wake::Stop => leave(),
             Wake::Reload => (settings, failures, due) = reload(),
             Wake::Time => {}
         }
     }
+}
+
+/// Ends the sessions whose token has; gives the time until the next one does.
+fn end_sessions() -> Option<Duration> {
+    let (ended, next) = sessions::end_due();
+    for pid in ended {
+        report::log(
+            &LogLine::new("pgaad: session ended:").fact("code", "token_ended").fact("pid", pid).into_text(),
+        );
+    }
+    next
 }
 
 fn leave() -> ! {

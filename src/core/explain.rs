@@ -414,6 +414,7 @@ mod tests {
             "method_not_allowed",
             "trust_line_guard",
             "not_decided",
+            "sessions_full",
             "internal_error",
         ];
         assert_eq!(before, expected);

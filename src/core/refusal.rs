@@ -210,6 +210,8 @@ refusals! {
     TrustLineGuard => "trust_line_guard";
     /// the PAM service let the client in without asking pgaad for this very role; its file must name `pgaad.so` in `auth` and `account`
     NotDecided => "not_decided";
+    /// `pgaad.session_end` is `token`, and there are too many sessions to watch over
+    SessionsFull => "sessions_full";
     /// the decision did not come to an end; the server's log has the cause
     InternalError => "internal_error";
 }

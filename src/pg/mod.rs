@@ -18,6 +18,7 @@ pub(crate) mod report;
 pub(crate) mod ring;
 pub(crate) mod role_statement;
 pub(crate) mod seclabel;
+pub(crate) mod sessions;
 pub(crate) mod setting;
 pub(crate) mod shmem;
 pub(crate) mod utility;

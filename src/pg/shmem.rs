@@ -149,6 +149,16 @@ pub(crate) fn leave_worker() {
     });
 }
 
+/// Wakes the worker, if there is one.
+pub(crate) fn wake_worker() {
+    let latch: *mut pg_sys::Latch = std::ptr::with_exposed_provenance_mut(worker_state().latch);
+    if !latch.is_null() {
+        // SAFETY: the latch of a PGPROC, which stays in shared memory for the server's life; when
+        // the worker has gone meanwhile, somebody else wakes for nothing (latch.h allows for it).
+        unsafe { pg_sys::SetLatch(latch) };
+    }
+}
+
 /// A refresh that the worker owes, or is about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refresh {
@@ -164,12 +174,7 @@ impl Refresh {
             ASKED_AT.get().store(now, Ordering::SeqCst);
         }
         let refresh = Self { number: ASKED.get().fetch_add(1, Ordering::SeqCst) + 1, asked_at: now };
-        let latch: *mut pg_sys::Latch = std::ptr::with_exposed_provenance_mut(worker_state().latch);
-        if !latch.is_null() {
-            // SAFETY: the latch of a PGPROC, which stays in shared memory for the server's life; when
-            // the worker has gone meanwhile, somebody else wakes for nothing (latch.h allows for it).
-            unsafe { pg_sys::SetLatch(latch) };
-        }
+        wake_worker();
         refresh
     }
 

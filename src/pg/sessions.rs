@@ -1,0 +1,106 @@
+//! Sessions that end with their token: who they are and when, in shared memory, and their end.
+//!
+//! A time-out of the session's own would not do: core disarms all of them at the first SQL error
+//! (postgres.c, `disable_all_timeouts`). So a backend leaves its process id here, and the worker
+//! sends SIGTERM when it is due. The place is emptied as the backend exits, before its id can be
+//! given to another process; a backend that dies without makes the postmaster empty all of this.
+
+use std::array;
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::time::Duration;
+
+use pgaad_core::time::UnixTime;
+use pgrx::lwlock::PgLwLock;
+use pgrx::pg_shmem_init;
+use pgrx::prelude::*;
+use pgrx::shmem::PGRXSharedMemory;
+
+use super::{clock, shmem};
+
+/// Most sessions at a time.
+const PLACES: usize = 8192;
+
+/// No session: the end of a free place, and of one that was told.
+const NEVER: i64 = i64::MAX;
+
+struct Sessions {
+    /// The earliest end that the worker knows of.
+    next: AtomicI64,
+    places: [Place; PLACES],
+}
+
+/// Free while the process id is 0.
+struct Place {
+    pid: AtomicI32,
+    end: AtomicI64,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        let free = |_| Place { pid: AtomicI32::new(0), end: AtomicI64::new(NEVER) };
+        Self { next: AtomicI64::new(NEVER), places: array::from_fn(free) }
+    }
+}
+
+// SAFETY: atomics only, no pointers.
+unsafe impl PGRXSharedMemory for Sessions {}
+
+// Only ever taken in shared mode; see `ring`.
+// SAFETY: a name of ours, used once.
+static SESSIONS: PgLwLock<Sessions> = unsafe { PgLwLock::new(c"pgaad_sessions") };
+
+/// Asks core for the memory. Call once, from `_PG_init`.
+pub(crate) fn request() {
+    pg_shmem_init!(SESSIONS);
+}
+
+/// Has this process' session ended at `end`. `false` when there is no place left for it.
+pub(crate) fn end_at(end: UnixTime) -> bool {
+    let sessions = SESSIONS.share();
+    // SAFETY: a plain global of this process.
+    let pid = unsafe { pg_sys::MyProcPid };
+    let free =
+        |place: &&Place| place.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+    let Some(place) = sessions.places.iter().find(free) else { return false };
+    // SAFETY: the callback is a function of this library, which is never unloaded.
+    unsafe { pg_sys::on_shmem_exit(Some(forget), pg_sys::Datum::from(0_usize)) };
+    place.end.store(end.seconds(), Ordering::Release);
+    if sessions.next.fetch_min(end.seconds(), Ordering::AcqRel) > end.seconds() {
+        shmem::wake_worker();
+    }
+    true
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn forget(_code: i32, _argument: pg_sys::Datum) {
+    // SAFETY: a plain global of this process.
+    let pid = unsafe { pg_sys::MyProcPid };
+    for place in SESSIONS.share().places.iter().filter(|place| place.pid.load(Ordering::Relaxed) == pid) {
+        place.end.store(NEVER, Ordering::Release);
+        place.pid.store(0, Ordering::Release);
+    }
+}
+
+/// Ends the sessions that are due. The process ids of those, and how long until the next one is.
+pub(crate) fn end_due() -> (Vec<i32>, Option<Duration>) {
+    let sessions = SESSIONS.share();
+    // What is added from here on wakes the worker.
+    sessions.next.store(NEVER, Ordering::Release);
+    let now = clock::now().seconds();
+    let mut ended = Vec::new();
+    for place in &sessions.places {
+        let end = place.end.load(Ordering::Acquire);
+        if end > now {
+            sessions.next.fetch_min(end, Ordering::AcqRel);
+        } else if place.end.compare_exchange(end, NEVER, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            let pid = place.pid.load(Ordering::Acquire);
+            // SAFETY: a signal to a process that has its place here, so it is a backend of this server.
+            if pid > 0 && unsafe { libc::kill(pid, libc::SIGTERM) } == 0 {
+                ended.push(pid);
+            }
+        }
+    }
+    let next = sessions.next.load(Ordering::Acquire);
+    let wait = u64::try_from(next.saturating_sub(now)).unwrap_or_default();
+    (ended, (next != NEVER).then(|| Duration::from_secs(wait)))
+}
