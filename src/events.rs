@@ -33,7 +33,7 @@ pub(crate) fn counts() -> Vec<(&'static str, u64, UnixTime)> {
 
 /// All codes, each at the place of its counter.
 fn codes() -> impl Iterator<Item = &'static str> {
-    std::iter::once(ADMITTED).chain(Refusal::CODES.iter().map(|(code, _)| *code))
+    std::iter::once(ADMITTED).chain(Refusal::CODES.iter().map(|code| code.name))
 }
 
 fn counter(code: &str) -> usize {

@@ -7,11 +7,11 @@ use std::fmt::Write;
 
 use crate::admit::{AdmitPolicy, RoleFacts, bind, check_mfa, check_role};
 use crate::claims::Claims;
-use crate::event::{ADMITTED, Event, escaped};
+use crate::event::{ADMITTED, Event, LogLine, escaped};
 use crate::keys::SigningKey;
 use crate::label::Binding;
 use crate::principal::{Kind, Principal};
-use crate::refusal::Refusal;
+use crate::refusal::{Code, Refusal};
 use crate::time::UnixTime;
 use crate::token::{RawToken, UnverifiedToken};
 use crate::verify::{self, Identity, TokenPolicy};
@@ -131,9 +131,8 @@ fn step_of(code: &str) -> usize {
 }
 
 fn refusal_of(event: &Event) -> String {
-    let meaning =
-        Refusal::CODES.iter().find(|(code, _)| *code == event.code).map_or("", |(_, meaning)| meaning);
-    format!("{}:{meaning}{}", event.code, event.facts)
+    let Some(Code { name, meaning, advice }) = Code::named(&event.code) else { return event.code.clone() };
+    format!("{name}:{meaning}{}; {advice}", event.facts)
 }
 
 /// What an event says of a step that was passed.
@@ -167,17 +166,12 @@ impl Explanation {
         self.findings.push(Finding { step, ok: Some(true), detail });
     }
 
-    /// A refusal: its code and meaning, its facts, and more words where they help.
-    fn no(&mut self, step: &'static str, refusal: &Refusal, more: &str) {
-        let code = refusal.code();
-        let meaning =
-            Refusal::CODES.iter().find(|(other, _)| *other == code).map_or("", |(_, meaning)| meaning);
-        let mut detail = format!("{code}:{meaning}");
-        if more.is_empty() {
-            let _ = write!(detail, "{}", refusal.facts(crate::event::LogLine::new("")).into_text());
-        } else {
-            let _ = write!(detail, "; {more}");
-        }
+    /// A refusal: its code and meaning, and its facts or better words for them.
+    fn no(&mut self, step: &'static str, refusal: &Refusal, words: &str) {
+        let meaning = Code::named(refusal.code()).map_or("", |code| code.meaning);
+        let facts = refusal.facts(LogLine::new("")).into_text();
+        let detail = if words.is_empty() { facts } else { format!("; {words}") };
+        let detail = format!("{}:{meaning}{detail}", refusal.code());
         self.findings.push(Finding { step, ok: Some(false), detail });
     }
 
@@ -403,7 +397,7 @@ mod tests {
     fn every_code_belongs_to_a_step_or_comes_before_all() {
         let before: Vec<_> = Refusal::CODES
             .iter()
-            .map(|(code, _)| *code)
+            .map(|code| code.name)
             .filter(|code| step_of(code) == BEFORE_ANY_STEP)
             .collect();
         let expected = [

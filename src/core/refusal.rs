@@ -28,8 +28,19 @@ pub enum PublicAnswer {
 /// A claim as it is named in the token, for the log.
 pub type ClaimName = &'static str;
 
+/// What is documented of a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Code {
+    /// The code itself.
+    pub name: &'static str,
+    /// What it means; begins with a space.
+    pub meaning: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
+
 macro_rules! refusals {
-    ($( $(#[doc = $doc:literal])+ $variant:ident $({ $($(#[$field_doc:meta])* $field:ident : $type:ty),+ $(,)? })? => $code:literal; )+) => {
+    ($( $(#[doc = $doc:literal])+ $variant:ident $({ $($(#[$field_doc:meta])* $field:ident : $type:ty),+ $(,)? })? => $code:literal, $advice:literal; )+) => {
         /// Why a login was refused. Carries typed facts, never a piece of a token's text; claims only of tokens
         /// whose signature was good.
         #[derive(Clone, Debug, PartialEq)]
@@ -43,150 +54,150 @@ macro_rules! refusals {
                 match self { $( Self::$variant { .. } => $code, )+ }
             }
 
-            /// All codes with their meaning, in the order of the straight line: the source of the
-            /// table in the README.
-            pub const CODES: &'static [(&'static str, &'static str)] =
-                &[ $( ($code, concat!($($doc),+)), )+ ];
+            /// All codes with their meaning and what to do, in the order of the straight line: the
+            /// source of `docs/codes.md`.
+            pub const CODES: &'static [Code] =
+                &[ $( Code { name: $code, meaning: concat!($($doc),+), advice: $advice }, )+ ];
         }
     };
 }
 
 refusals! {
     /// a setting that every decision needs is empty: `pgaad.tenant_id`
-    NotConfigured => "not_configured";
+    NotConfigured => "not_configured", "set `pgaad.tenant_id` in `postgresql.conf` and reload";
     /// a setting has a value that cannot be used; the log and `pgaad.status` name it
     SettingInvalid {
         /// The setting's full name.
         setting: &'static str,
-    } => "setting_invalid";
+    } => "setting_invalid", "mend the setting that the log names, and reload";
     /// the connection is neither encrypted nor local, and `pgaad.require_tls` is on; said before the token is asked for
-    EncryptionRequired => "tls_required";
+    EncryptionRequired => "tls_required", "connect with `sslmode=require` or better; `ssl = on` on the server";
     /// the client sent an empty password
-    NoToken => "no_token";
+    NoToken => "no_token", "send the token as the password; `PGPASSWORD` is empty or missing";
     /// the password is longer than `pgaad.max_token_bytes`
     TokenTooLarge {
         /// Bytes received.
         bytes: usize,
-    } => "token_too_large";
+    } => "token_too_large", "ask for fewer claims (groups assigned to the application), or raise `pgaad.max_token_bytes`";
     /// the password is not three base64url parts whose first is a JSON object (RFC 7515 §7.1)
-    Malformed => "malformed_token";
+    Malformed => "malformed_token", "send an access token, whole: a password, or a token cut by the client (psql's prompt, a form field), looks like this";
     /// a header member is missing, has the wrong type or an unusable value (RFC 7515 §4.1)
     HeaderInvalid {
         /// The member.
         member: &'static str,
-    } => "header_invalid";
+    } => "header_invalid", "get the token from Entra; something else made or changed this one";
     /// the header names an extension that must be understood, and none is (RFC 7515 §4.1.11)
-    CriticalHeader => "critical_header";
+    CriticalHeader => "critical_header", "get the token from Entra; something else made or changed this one";
     /// the header has a member that no Entra access token needs: embedded or linked keys, compression, nesting, unknown ones
     ForbiddenHeader {
         /// The member, when it is one we know; `other` otherwise.
         member: &'static str,
-    } => "forbidden_header";
+    } => "forbidden_header", "get the token from Entra; something else made or changed this one";
     /// the header's `alg` is not RS256
-    UnsupportedAlgorithm => "unsupported_algorithm";
+    UnsupportedAlgorithm => "unsupported_algorithm", "get the token from Entra, which signs with RS256; somebody may be trying to forge one";
     /// there are no keys yet: the provider has not answered and there is no usable `keys.json`
-    NoKeys => "no_keys";
+    NoKeys => "no_keys", "see `last_error` in `pgaad.status`; the server must reach the provider, or have `pgaad.jwks_file`";
     /// the keys are older than `pgaad.max_stale`
     KeysStale {
         /// Their age.
         age_seconds: i64,
-    } => "keys_stale";
+    } => "keys_stale", "see `last_error` in `pgaad.status`: the provider has not answered for longer than `pgaad.max_stale`";
     /// no key of the tenant has the token's key id, also after a fetch where one was allowed
     KeyUnknown {
         /// Number of keys known.
         keys: usize,
         /// Their age.
         age_seconds: i64,
-    } => "key_unknown";
+    } => "key_unknown", "is the token of this tenant and cloud? `SELECT pgaad.refresh()`, then compare with `pgaad.keys`";
     /// the signature is not the key's (RFC 7515 §5.2)
-    BadSignature => "bad_signature";
+    BadSignature => "bad_signature", "get a new token; somebody may be trying to forge one";
     /// the payload is not a JSON object without duplicates
-    PayloadInvalid => "payload_invalid";
+    PayloadInvalid => "payload_invalid", "get the token from Entra; something else made or changed this one";
     /// a required claim is missing
     ClaimMissing {
         /// The claim.
         claim: ClaimName,
-    } => "claim_missing";
+    } => "claim_missing", "get an access token for this server, not another kind of token";
     /// a claim has the wrong type or cannot be read
     ClaimInvalid {
         /// The claim.
         claim: ClaimName,
-    } => "claim_invalid";
+    } => "claim_invalid", "get the token from Entra; something else made or changed this one";
     /// `iss` is none of the tenant's two issuers
     IssuerUnknown {
         /// The token's.
         iss: String,
-    } => "issuer_unknown";
+    } => "issuer_unknown", "compare `iss` in the log with `pgaad.tenant_id` and `pgaad.cloud`: `az login --tenant …`";
     /// `ver` does not belong to the issuer
-    VersionMismatch => "version_mismatch";
+    VersionMismatch => "version_mismatch", "get the token from Entra; something else made or changed this one";
     /// `tid` is not `pgaad.tenant_id`
     WrongTenant {
         /// The token's.
         tid: TenantId,
-    } => "wrong_tenant";
+    } => "wrong_tenant", "sign in to the tenant of `pgaad.tenant_id`: `az login --tenant …`";
     /// the key that signed belongs to another issuer, such as that of consumer accounts
-    KeyIssuerMismatch => "key_issuer_mismatch";
+    KeyIssuerMismatch => "key_issuer_mismatch", "sign in with an account of the tenant, not a personal one";
     /// `aud` holds no accepted audience
     WrongAudience {
         /// The token's, separated by spaces.
         aud: String,
-    } => "wrong_audience";
+    } => "wrong_audience", "ask for a token for this server: `az account get-access-token --resource …` with an entry of `pgaad.audience`";
     /// `exp` is past by more than `pgaad.clock_skew`
     Expired {
         /// The claim.
         exp: UnixTime,
         /// The server's clock.
         now: UnixTime,
-    } => "expired";
+    } => "expired", "get a new token; if it is new, compare the clocks";
     /// `nbf` is ahead by more than `pgaad.clock_skew`
     NotYetValid {
         /// The claim.
         nbf: UnixTime,
         /// The server's clock.
         now: UnixTime,
-    } => "not_yet_valid";
+    } => "not_yet_valid", "compare the server's clock with the world's";
     /// `exp` is not after `nbf`, or more than 32 hours after it
     LifetimeInvalid {
         /// `exp` − `nbf`.
         seconds: i64,
-    } => "lifetime_invalid";
+    } => "lifetime_invalid", "get the token from Entra; something else made or changed this one";
     /// the token has no `oid`
-    NoObjectId => "no_object_id";
+    NoObjectId => "no_object_id", "get an access token of a user or a program of the tenant";
     /// the token names no application (`appid`, `azp`): an ID token or another thing that is no access token
-    NotAnAccessToken => "not_an_access_token";
+    NotAnAccessToken => "not_an_access_token", "send the access token, not the ID token";
     /// the token is neither clearly a user's nor clearly a program's
-    KindUnknown => "kind_unknown";
+    KindUnknown => "kind_unknown", "get a delegated token (with `scp`) for a user, or an app-only one for a program";
     /// the role's name cannot be compared: it is not UTF-8, or as long as PostgreSQL cuts names, so that it may be a piece of another one
-    NameTooLong => "name_too_long";
+    NameTooLong => "name_too_long", "bind the role by object id: `SECURITY LABEL FOR pgaadauth ON ROLE … IS 'aadauth,oid=…,type=user'`";
     /// the role does not exist
-    RoleMissing => "role_missing";
+    RoleMissing => "role_missing", "`CREATE USER \"…\" IN ROLE azure_ad_user`, or mend the user name of the connection";
     /// the role is not a direct member of `azure_ad_user`
-    RoleNotMember => "role_not_member";
+    RoleNotMember => "role_not_member", "`GRANT azure_ad_user TO …` itself, not through another role; or give the role's `pg_hba.conf` line its own method";
     /// the role may not log in (`NOLOGIN`)
-    RoleNologin => "role_nologin";
+    RoleNologin => "role_nologin", "`ALTER ROLE … LOGIN`";
     /// the role's `VALID UNTIL` is past
-    RoleExpired => "role_expired";
+    RoleExpired => "role_expired", "`ALTER ROLE … VALID UNTIL …`";
     /// the role is a superuser and `pgaad.allow_superuser` is off
-    RoleSuperuser => "role_superuser";
+    RoleSuperuser => "role_superuser", "use a role that is none; or `pgaad.allow_superuser = on`";
     /// the role's security label cannot be read, or names another tenant
-    LabelUnusable => "label_unusable";
+    LabelUnusable => "label_unusable", "write the label again: `SECURITY LABEL FOR pgaadauth ON ROLE … IS 'aadauth,oid=…,type=…'`";
     /// the role is bound to another object id
     PrincipalMismatch {
         /// The token's.
         oid: ObjectId,
-    } => "principal_mismatch";
+    } => "principal_mismatch", "log in as your own role, or correct the object id in the role's label";
     /// the role is bound to the other kind: a user's token for a service, or the reverse
     KindMismatch {
         /// The token's.
         kind: Kind,
-    } => "kind_mismatch";
+    } => "kind_mismatch", "log in with a token of the kind that the label names: a program's own for `service`, a user's for `user`";
     /// the token's groups do not hold the role's group
     NotInGroup {
         /// The role's group.
         group: ObjectId,
-    } => "not_in_group";
+    } => "not_in_group", "become a member of the group and get a new token; the token must carry `groups`";
     /// the token says that its groups did not fit, so membership cannot be told (group overage)
-    GroupsOverage => "groups_overage";
+    GroupsOverage => "groups_overage", "have the application emit only the groups assigned to it";
     /// no rule binds this role to this token: the names differ, or matching by name does not apply
     RoleNotBound {
         /// The token's, for the statement that would bind the role.
@@ -197,23 +208,30 @@ refusals! {
         kind: Kind,
         /// The token's group, when it names one and no more.
         group: Option<ObjectId>,
-    } => "role_not_bound";
+    } => "role_not_bound", "run the statement of the log's `hint` (or `group_hint`), if the role is meant to be this token's";
     /// the role demands multi-factor authentication and the token's `amr` does not say `mfa`
-    MfaMissing => "mfa_missing";
+    MfaMissing => "mfa_missing", "sign in with a second factor and get a new token";
     /// the role demands multi-factor authentication and the token carries no `amr`, as v2 tokens never do
-    MfaUnknown => "mfa_unknown";
+    MfaUnknown => "mfa_unknown", "use v1 tokens, or ask for a second factor in Entra's Conditional Access and drop `mfa` here";
     /// the role is a member of `azure_ad_user` and its `pg_hba.conf` line is `trust` while `pgaad.allow_trust` is off
-    TrustNotAllowed => "trust_not_allowed";
+    TrustNotAllowed => "trust_not_allowed", "give the role a `pam` line before the `trust` one; or read the README's danger box and set `pgaad.allow_trust`";
     /// the role is a member of `azure_ad_user` and its `pg_hba.conf` line asks for no token
-    MethodNotAllowed => "method_not_allowed";
+    MethodNotAllowed => "method_not_allowed", "put the line that asks for a token before the one that matched; `SELECT * FROM pgaad.check()`";
     /// the role is not a member of `azure_ad_user` and came over a `trust` line from another machine (`pgaad.guard_trust`)
-    TrustLineGuard => "trust_line_guard";
+    TrustLineGuard => "trust_line_guard", "give the role a line of its own, before the `trust` line";
     /// the PAM service let the client in without asking pgaad for this very role; its file must name `pgaad.so` in `auth` and `account`
-    NotDecided => "not_decided";
+    NotDecided => "not_decided", "write the PAM service file as the README has it, `auth` and `account` both with `pgaad.so`";
     /// `pgaad.session_end` is `token`, and there are too many sessions to watch over
-    SessionsFull => "sessions_full";
+    SessionsFull => "sessions_full", "close sessions, or set `pgaad.session_end = never`";
     /// the decision did not come to an end; the server's log has the cause
-    InternalError => "internal_error";
+    InternalError => "internal_error", "find `pgaad: internal error` in the log and report it";
+}
+
+impl Code {
+    /// What is documented of a refusal's code.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        Refusal::CODES.iter().find(|code| code.name == name)
+    }
 }
 
 impl Refusal {
@@ -267,7 +285,7 @@ mod tests {
 
     #[test]
     fn codes_are_unique_and_snake_case() {
-        let mut codes: Vec<_> = Refusal::CODES.iter().map(|(code, _)| *code).collect();
+        let mut codes: Vec<_> = Refusal::CODES.iter().map(|code| code.name).collect();
         assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
         let all = codes.len();
         codes.sort_unstable();
@@ -275,12 +293,32 @@ mod tests {
         assert_eq!(codes.len(), all);
     }
 
+    /// `PGAAD_WRITE_DOCS=1 cargo test -p pgaad-core codes` writes the table anew.
     #[test]
-    fn the_readme_lists_every_code_with_its_meaning_and_no_other() {
-        let readme = include_str!("../../README.md");
-        let rows = Refusal::CODES.iter().map(|(code, meaning)| format!("| `{code}` |{meaning} |\n"));
-        let table = format!("| code | meaning |\n|---|---|\n{}\n", rows.collect::<String>());
-        assert!(readme.contains(&table), "the README should hold this table:\n{table}");
+    fn the_document_lists_every_code_and_no_other() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/codes.md");
+        let told = |code: &str| match code {
+            "tls_required" => "28000, before a token is asked for: the connection must be encrypted",
+            "expired" => "28P01, and that the token has expired",
+            "wrong_audience" => "28P01, and that the token is for another resource",
+            _ => "28P01",
+        };
+        let rows = Refusal::CODES.iter().map(|Code { name, meaning, advice }| {
+            format!("| `{name}` |{meaning} | {} | {advice} |\n", told(name))
+        });
+        let table = format!(
+            "| code | meaning | the client is told | what to do |\n|---|---|---|---|\n{}",
+            rows.collect::<String>()
+        );
+        let text = std::fs::read_to_string(document).unwrap();
+        let (head, _) = text.split_once("| code |").unwrap();
+        if std::env::var_os("PGAAD_WRITE_DOCS").is_some() {
+            std::fs::write(document, format!("{head}{table}")).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(document).unwrap().ends_with(&table),
+            "see above how to write it anew"
+        );
     }
 
     #[test]
