@@ -36,8 +36,9 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .clang_arg(format!("-I{}", include.display()))
         .clang_arg("-D_GNU_SOURCE")
         .clang_args(openssl_include_args())
-        .allowlist_type("Port|HbaLine|AuthToken|FormData_pg_auth_members")
-        .allowlist_function("sendAuthRequest|pq_startmsgread|pq_getbyte|pq_getmessage")
+        .allowlist_type("Port|HbaLine|AuthToken|TokenizedAuthLine|FormData_pg_auth_members")
+        .allowlist_function("sendAuthRequest|pq_startmsgread|pq_getbyte|pq_getmessage|hba_authname")
+        .allowlist_function("tokenize_auth_file|parse_hba_line|open_auth_file|free_auth_file")
         .allowlist_var("ClientAuthentication_hook")
         // Opaque where only a pointer is wanted, pgrx's own where there is one.
         .blocklist_type("List|StringInfo|StringInfoData|sockaddr_storage")

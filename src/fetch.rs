@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use pgaad_core::keys::{KeySet, KeySetFault};
 use pgaad_core::tenant::Tenant;
+use pgaad_core::time::UnixTime;
 use serde::Deserialize;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
@@ -34,6 +35,8 @@ pub(crate) struct Errand {
 pub(crate) struct Fetched {
     pub(crate) keys: KeySet,
     pub(crate) document: String,
+    /// The provider's clock, where it said.
+    pub(crate) provider_time: Option<UnixTime>,
 }
 
 /// Why there are no keys.
@@ -113,7 +116,7 @@ pub(crate) fn fetch(errand: &Errand) -> Result<Fetched, FetchFault> {
     let deadline = Instant::now() + TIMEOUT;
     let agent = agent(errand)?;
 
-    let metadata = download(&agent, &errand.tenant.metadata_url(), deadline)?;
+    let (metadata, _) = download(&agent, &errand.tenant.metadata_url(), deadline)?;
     let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|_| FetchFault::MetadataMalformed)?;
     if metadata.issuer != errand.tenant.v2_issuer() {
         return Err(FetchFault::WrongIssuer);
@@ -121,7 +124,8 @@ pub(crate) fn fetch(errand: &Errand) -> Result<Fetched, FetchFault> {
     if !errand.tenant.authority().is_origin_of(&metadata.jwks_uri) {
         return Err(FetchFault::ForeignKeysUrl);
     }
-    import(download(&agent, &metadata.jwks_uri, deadline)?)
+    let (document, date) = download(&agent, &metadata.jwks_uri, deadline)?;
+    Ok(Fetched { provider_time: date, ..import(document)? })
 }
 
 /// Reads the keys from a file that the operator provides.
@@ -142,7 +146,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Fetched, FetchFault> {
 fn import(document: Vec<u8>) -> Result<Fetched, FetchFault> {
     let keys = KeySet::import(&document).map_err(FetchFault::Keys)?;
     let document = String::from_utf8(document).map_err(|_| FetchFault::Keys(KeySetFault::Malformed))?;
-    Ok(Fetched { keys, document })
+    Ok(Fetched { keys, document, provider_time: None })
 }
 
 fn agent(errand: &Errand) -> Result<Agent, FetchFault> {
@@ -185,7 +189,7 @@ fn root_certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>
     Ok(roots)
 }
 
-fn download(agent: &Agent, url: &str, deadline: Instant) -> Result<Vec<u8>, FetchFault> {
+fn download(agent: &Agent, url: &str, deadline: Instant) -> Result<(Vec<u8>, Option<UnixTime>), FetchFault> {
     let left = deadline.saturating_duration_since(Instant::now());
     let mut response = agent
         .get(url)
@@ -199,7 +203,16 @@ fn download(agent: &Agent, url: &str, deadline: Instant) -> Result<Vec<u8>, Fetc
         300..=399 => return Err(FetchFault::Redirected),
         status => return Err(FetchFault::Status(status)),
     }
-    response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec().map_err(|error| fault_of(&error))
+    let date = response.headers().get("date").and_then(|date| unix_time(date.to_str().ok()?));
+    let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec();
+    Ok((body.map_err(|error| fault_of(&error))?, date))
+}
+
+/// The `Date` of an answer (RFC 9110 §6.6.1).
+fn unix_time(date: &str) -> Option<UnixTime> {
+    let time = httpdate::parse_http_date(date).ok()?;
+    let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    i64::try_from(seconds).ok().map(UnixTime::new)
 }
 
 fn fault_of(error: &ureq::Error) -> FetchFault {

@@ -7,6 +7,7 @@
 
 use pgrx::prelude::*;
 
+mod check;
 mod events;
 mod explain;
 mod fetch;

@@ -18,11 +18,11 @@ use pgaad_core::snapshot::{Snapshot, SnapshotFault};
 use pgaad_core::tenant::Tenant;
 
 use crate::fetch::{self, Errand, FetchFault, Fetched};
-use crate::key_cache;
 use crate::pg::shmem::{self, Refresh, Source};
 use crate::pg::worker::{self, Wake};
 use crate::pg::{clock, report, sessions};
 use crate::settings::Settings;
+use crate::{check, key_cache};
 
 /// How often the worker looks whether a fetch is over, and whether it should stop meanwhile.
 const POLL: Duration = Duration::from_millis(5);
@@ -111,6 +111,7 @@ fn read_settings() -> Result<Settings, Refusal> {
         }
         Ok(_) => {}
     }
+    check::warn();
     settings
 }
 
@@ -175,6 +176,7 @@ fn accept(tenant: &Tenant, fetched: Fetched, source: Source, began: Instant) {
     shmem::update_worker(|state| {
         state.last_success = Some(now);
         state.last_error = Inline::EMPTY;
+        state.clock_ahead = fetched.provider_time.map(|time| now.since(time));
     });
     let line = LogLine::new("pgaad: keys refreshed:")
         .fact("keys", fetched.keys.keys().len())

@@ -13,13 +13,16 @@
 
 pub mod admit;
 pub mod claims;
+pub mod defect;
 pub mod event;
 pub mod explain;
 pub mod guid;
+pub mod hba;
 pub mod inline;
 pub mod keys;
 pub mod label;
 pub mod packet;
+pub mod pam_file;
 pub mod principal;
 pub mod refresh;
 pub mod refusal;

@@ -28,3 +28,24 @@ pub(super) fn server_symbol(name: &CStr) -> Option<NonNull<c_void>> {
     // SAFETY: dlsym only reads the name; RTLD_DEFAULT searches what is loaded and loads nothing.
     NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
 }
+
+/// The path by which the server loaded this library.
+pub(crate) fn own_path() -> String {
+    static INSIDE: u8 = 0;
+    library_of((&raw const INSIDE).cast()).unwrap_or_default()
+}
+
+/// The library that an address is in.
+pub(super) fn library_of(address: *const c_void) -> Option<String> {
+    let mut found = libc::Dl_info {
+        dli_fname: std::ptr::null(),
+        dli_fbase: std::ptr::null_mut(),
+        dli_sname: std::ptr::null(),
+        dli_saddr: std::ptr::null_mut(),
+    };
+    // SAFETY: dladdr only compares the address with what is loaded, and fills the structure.
+    let is_found = unsafe { libc::dladdr(address, &raw mut found) } != 0;
+    // SAFETY: then the name is a C string that lives as long as the library.
+    (is_found && !found.dli_fname.is_null())
+        .then(|| unsafe { CStr::from_ptr(found.dli_fname) }.to_string_lossy().into_owned())
+}

@@ -3,6 +3,7 @@
 //!
 //! `status` comes by value: a hook can refuse a login, never rescue one.
 
+use std::ffi::c_void;
 use std::sync::OnceLock;
 
 use pgaad_core::Refusal;
@@ -10,6 +11,7 @@ use pgaad_core::refusal::PublicAnswer;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
+use super::entry::library_of;
 use super::libpq;
 use super::port::Port;
 use super::report;
@@ -50,6 +52,19 @@ pub(crate) fn install(gate: Gate) {
         // SAFETY: as above.
         unsafe { libpq::ClientAuthentication_hook = Some(client_authentication) };
     }
+}
+
+/// The library that is asked before this one, if another has put itself there.
+pub(crate) fn outer_library() -> Option<String> {
+    type Hook = unsafe extern "C-unwind" fn(*mut libpq::Port, i32);
+    // SAFETY: a plain global, written while libraries are loaded.
+    let outer = unsafe { libpq::ClientAuthentication_hook }?;
+    let own: Hook = client_authentication;
+    (!std::ptr::fn_addr_eq(outer, own)).then(|| {
+        #[allow(clippy::as_conversions, reason = "the one way from a function to its address")]
+        let address = outer as *const c_void;
+        library_of(address).unwrap_or_else(|| "another library".to_owned())
+    })
 }
 
 #[pg_guard]

@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod entry;
 #[cfg(feature = "fault_injection")]
 pub(crate) mod fault;
+pub(crate) mod hba;
 pub(crate) mod hook;
 pub(crate) mod packet;
 pub(crate) mod pam;

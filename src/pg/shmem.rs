@@ -70,6 +70,8 @@ pub(crate) struct WorkerState {
     pub(crate) last_success: Option<UnixTime>,
     /// Code of what went wrong at the last try; empty when nothing did.
     pub(crate) last_error: Inline<64>,
+    /// By how many seconds the server's clock was ahead of the provider's, when it last answered.
+    pub(crate) clock_ahead: Option<i64>,
     /// When it will fetch again.
     pub(crate) next_refresh: Option<UnixTime>,
     /// The cool-down of fetches that logins cause.

@@ -28,6 +28,8 @@ pub enum Mood {
     EmptySet,
     /// The right answer, one byte at a time with this pause after each, headers too.
     Slow(Duration),
+    /// The right answer, by a clock that is so many seconds ahead (or, negative, behind).
+    Clock(i64),
     /// 200 and a JSON document that never ends.
     Endless,
     /// 200 with exactly these bodies; `None` is the right one.
@@ -83,6 +85,7 @@ impl Mood {
             }
             Self::EmptySet => Answer::Whole(right),
             Self::Slow(pause) => Answer::Bytewise(right, *pause),
+            Self::Clock(ahead) => Answer::Whole(right.by_a_clock_ahead(*ahead)),
             Self::Endless => Answer::Endless,
             Self::Raw { first, then } => Answer::Raw(first.clone(), then.clone()),
             Self::Body { metadata, jwks } => {

@@ -1,5 +1,7 @@
 //! The pages that the tenant serves, and HTTP responses.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Value, json};
 
 use crate::TENANT_ID;
@@ -69,18 +71,31 @@ pub(crate) struct Response {
     status: u16,
     content_type: &'static str,
     location: Option<String>,
+    date: SystemTime,
     body: String,
 }
 
 impl Response {
     /// JSON, as Entra sends it.
     pub(crate) fn json(status: u16, body: String) -> Self {
-        Self { status, content_type: "application/json; charset=utf-8", location: None, body }
+        Self {
+            status,
+            content_type: "application/json; charset=utf-8",
+            location: None,
+            date: SystemTime::now(),
+            body,
+        }
     }
 
     /// 200 and HTML.
     pub(crate) fn html(body: &str) -> Self {
-        Self { status: 200, content_type: "text/html", location: None, body: body.to_owned() }
+        Self {
+            status: 200,
+            content_type: "text/html",
+            location: None,
+            date: SystemTime::now(),
+            body: body.to_owned(),
+        }
     }
 
     /// 302 to `location`.
@@ -89,8 +104,16 @@ impl Response {
             status: 302,
             content_type: "text/plain",
             location: Some(location.to_owned()),
+            date: SystemTime::now(),
             body: String::new(),
         }
+    }
+
+    /// The same, by a clock that is `seconds` ahead (or, negative, behind).
+    pub(crate) fn by_a_clock_ahead(mut self, seconds: i64) -> Self {
+        let span = Duration::from_secs(seconds.unsigned_abs());
+        self.date = if seconds < 0 { self.date - span } else { self.date + span };
+        self
     }
 
     /// Status line and headers, with the blank line that ends them.
@@ -106,10 +129,11 @@ impl Response {
         };
         let location = self.location.as_ref().map_or_else(String::new, |url| format!("Location: {url}\r\n"));
         format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{location}Cache-Control: max-age=86400, private\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\nDate: {}\r\n{location}Cache-Control: max-age=86400, private\r\nConnection: close\r\n\r\n",
             self.status,
             self.content_type,
-            self.body.len()
+            self.body.len(),
+            httpdate::fmt_http_date(self.date)
         )
     }
 

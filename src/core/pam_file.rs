@@ -1,0 +1,128 @@
+//! What is wrong with a PAM service file (pam.d(5)): it must ask this very library, in both questions,
+//! and nothing else may say yes.
+
+use crate::defect::Defect;
+
+/// The two questions that PostgreSQL asks (auth.c, `CheckPAMAuth`).
+const QUESTIONS: [&str; 2] = ["auth", "account"];
+
+/// All that is wrong with the file of `service`. `text` is `None` when there is no file; `library` is the path
+/// by which the server loaded this library.
+pub fn defects(service: &str, text: Option<&str>, library: &str) -> Vec<Defect> {
+    let file = format!("/etc/pam.d/{service}");
+    let right = format!("auth    required {library}\naccount required {library}");
+    let Some(text) = text else {
+        return vec![Defect::new(
+            "pam_file",
+            format!("there is no {file}, so PAM asks what /etc/pam.d/other says"),
+            format!("# {file}\n{right}"),
+        )];
+    };
+    let mut defects = Vec::new();
+    let mut defect =
+        |detail: String| defects.push(Defect::new("pam_file", detail, format!("# {file}\n{right}")));
+    for question in QUESTIONS {
+        let lines: Vec<_> = entries(text).filter(|entry| entry.question == question).collect();
+        match lines.first() {
+            None => defect(format!("{file} has no {question} line")),
+            Some(first) if first.module != library => defect(format!(
+                "the first {question} line of {file} names {} and not the library of this server, {library}",
+                first.module
+            )),
+            Some(first) if !["required", "requisite"].contains(&first.control) => {
+                defect(format!("the {question} line of {file} is {} and not required", first.control));
+            }
+            Some(_) => {}
+        }
+        if let Some(more) = lines.get(1) {
+            defect(format!("{file} asks {} after pgaad in {question}", more.module));
+        }
+    }
+    if entries(text).any(|entry| entry.question == "include") {
+        defect(format!("{file} includes another file"));
+    }
+    defects
+}
+
+/// What is wrong with `/etc/pam.d/other`, which decides where a service file is missing: it should refuse.
+pub fn defects_of_other(text: Option<&str>) -> Option<Defect> {
+    let denies = |question| {
+        entries(text.unwrap_or_default())
+            .find(|entry| entry.question == question || entry.question == "include")
+            .is_some_and(|entry| entry.module.ends_with("pam_deny.so"))
+    };
+    // Without the file PAM refuses by itself.
+    (text.is_some() && !QUESTIONS.into_iter().all(denies)).then(|| {
+        Defect::new(
+            "pam_other",
+            "/etc/pam.d/other does not refuse: it decides if the service file of a pam line is missing",
+            "# /etc/pam.d/other\nauth     required pam_deny.so\naccount  required pam_deny.so\npassword required pam_deny.so\nsession  required pam_deny.so",
+        )
+    })
+}
+
+struct Entry<'a> {
+    /// `auth`, `account`, …; `include` for `@include`.
+    question: &'a str,
+    control: &'a str,
+    module: &'a str,
+}
+
+/// The lines that say something.
+fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
+    text.lines().filter_map(|line| {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let (question, rest) = line.split_once(char::is_whitespace)?;
+        let question = question.trim_start_matches('-');
+        let rest = rest.trim_start();
+        if question == "@include" {
+            return Some(Entry { question: "include", control: "", module: rest });
+        }
+        let (control, rest) = match rest.strip_prefix('[') {
+            Some(rest) => rest.split_once(']')?,
+            None => rest.split_once(char::is_whitespace)?,
+        };
+        let module = rest.split_whitespace().next()?;
+        let question = if ["include", "substack"].contains(&control) { "include" } else { question };
+        Some(Entry { question, control, module })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIBRARY: &str = "/usr/lib/postgresql/15/lib/pgaad.so";
+
+    fn count(text: &str) -> usize {
+        defects("pgaad", Some(&text.replace("LIB", LIBRARY)), LIBRARY).len()
+    }
+
+    #[test]
+    fn the_file_of_the_readme_is_sound_and_each_change_of_it_is_not() {
+        assert_eq!(count("# ours\nauth    required LIB\naccount required LIB\n"), 0);
+        assert_eq!(count("auth requisite LIB\naccount required LIB # both\n"), 0);
+        assert_eq!(count("auth required LIB\n"), 1);
+        assert_eq!(count("account required LIB\n"), 1);
+        assert_eq!(count("auth sufficient LIB\naccount required LIB"), 1);
+        assert_eq!(count("auth [success=ok default=ignore] LIB\naccount required LIB"), 1);
+        assert_eq!(count("auth required LIB\naccount required LIB\nauth required pam_permit.so"), 1);
+        assert_eq!(count("auth required pam_permit.so\naccount required LIB"), 1);
+        assert_eq!(count("auth required /usr/lib/postgresql/16/lib/pgaad.so\naccount required LIB"), 1);
+        assert_eq!(count("auth required LIB\naccount required LIB\n@include common-auth"), 1);
+        assert_eq!(count("auth required LIB\naccount required LIB\nauth include common-auth"), 1);
+        assert_eq!(defects("pgaad", None, LIBRARY).len(), 1);
+    }
+
+    #[test]
+    fn other_must_refuse() {
+        let deny = "auth required pam_deny.so\naccount required pam_deny.so\n";
+        assert_eq!(defects_of_other(Some(deny)), None);
+        assert_eq!(defects_of_other(None), None);
+        assert!(defects_of_other(Some("@include common-auth\n@include common-account\n")).is_some());
+        assert!(
+            defects_of_other(Some("auth required pam_deny.so\naccount required pam_permit.so\n")).is_some()
+        );
+        assert!(defects_of_other(Some("")).is_some());
+    }
+}

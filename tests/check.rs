@@ -1,0 +1,276 @@
+//! `pgaad.check()`: a server set up as the README says is sound, and each hole is named with what to do.
+
+use pgaad_tests::log::LogMark;
+use pgaad_tests::scene::quoted;
+use pgaad_tests::{Cluster, Installation, PamService, Route, Scene, run_directory};
+use std::time::Duration;
+use tenant::{Mood, Tenant, object_id};
+
+/// A server as the README has it, on loopback.
+struct Server {
+    cluster: Cluster,
+    tenant: Tenant,
+    service: PamService,
+}
+
+impl Server {
+    fn start() -> Option<Server> {
+        if !PamService::available() {
+            pgaad_tests::skipped("needs root: the PAM service file");
+            return None;
+        }
+        let installation = Installation::pgaad();
+        let tenant = Tenant::start(&run_directory::fresh("tenant"));
+        let service = PamService::new(&installation);
+        let cluster = Cluster::new(&installation)
+            .conf("shared_preload_libraries", "pgaad")
+            .conf("pgaad.tenant_id", tenant.tenant_id())
+            .conf("pgaad.authority", tenant.authority())
+            .conf("pgaad.ca_file", tenant.ca_file().display().to_string())
+            .conf("pgaad.audience", "api://pgaad-test")
+            .hba(format!("hostssl all +azure_ad_user 0.0.0.0/0 pam pamservice={}", service.name()))
+            .hba("host all all 0.0.0.0/0 scram-sha-256")
+            .start();
+        cluster.sql("CREATE EXTENSION pgaad");
+        let ann = object_id("ann@example.com");
+        cluster.sql(&format!(
+            "SELECT pgaadauth_create_principal_with_oid('ann', '{ann}', 'user', false, false)"
+        ));
+        cluster.wait_until_ready();
+        Some(Server { cluster, tenant, service })
+    }
+
+    /// What is wrong, the machine's own `/etc/pam.d/other` aside: item, detail, hint.
+    fn defects(&self) -> Vec<(String, String, String)> {
+        let rows = self
+            .cluster
+            .sql("SELECT item, detail, hint FROM pgaad.check() WHERE NOT ok AND item <> 'pam_other'");
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        rows.iter().map(|row| (text(&row[0]), text(&row[1]), text(&row[2]))).collect()
+    }
+
+    /// Exactly this is wrong, said with these words, and the hint helps.
+    fn expect(&self, item: &str, detail: &str, hint: &str) {
+        let defects = self.defects();
+        let items: Vec<_> = defects.iter().map(|(item, _, _)| item.as_str()).collect();
+        assert_eq!(items, [item], "{defects:?}");
+        assert!(defects[0].1.contains(detail), "{detail}: {defects:?}");
+        assert!(defects[0].2.contains(hint), "{hint}: {defects:?}");
+    }
+
+    fn expect_sound(&self) {
+        assert_eq!(self.defects(), [], "nothing should be wrong");
+    }
+
+    fn lines(&self, lines: &[&str]) {
+        let pam = format!("pam pamservice={}", self.service.name());
+        let lines: Vec<_> = lines.iter().map(|line| line.replace("TOKEN", &pam)).collect();
+        self.cluster.write_hba(&lines);
+        self.cluster.reload();
+    }
+}
+
+const TOKEN_LINE: &str = "hostssl all +azure_ad_user 0.0.0.0/0 TOKEN";
+
+#[test]
+fn server_as_the_readme_has_it_is_sound_and_every_check_is_listed() {
+    let Some(server) = Server::start() else { return };
+    server.expect_sound();
+    let items = server.cluster.value("SELECT count(DISTINCT item) FROM pgaad.check() WHERE detail <> ''");
+    assert_eq!(items, "23");
+}
+
+#[test]
+fn lines_of_pg_hba_that_leave_a_door_open_are_named() {
+    let Some(server) = Server::start() else { return };
+    let scram = "host all all 0.0.0.0/0 scram-sha-256";
+    server.lines(&[TOKEN_LINE, "host all other 10.0.0.0/8 trust"]);
+    server.expect("hba_trust_remote", "line 3", "line 3");
+    server.lines(&[TOKEN_LINE, "host all all 127.0.0.1/32 trust"]);
+    server.expect("hba_trust_member", "line 3", "guard_roles");
+    server.lines(&[TOKEN_LINE, "local all ann trust"]);
+    server.expect("hba_trust_member", "line 3", "guard_roles");
+    server.lines(&[TOKEN_LINE, "local all other trust"]);
+    server.expect_sound();
+    server.lines(&[scram, TOKEN_LINE]);
+    server.expect(
+        "hba_order",
+        "line 2 matches members of azure_ad_user before line 3",
+        "Move line 3 above line 2",
+    );
+    server.lines(&[scram]);
+    server.expect("hba_token_line", "no line asks", "pam pamservice=pgaad");
+    server.lines(&[TOKEN_LINE, "nonsense"]);
+    server.expect("hba_file", "line 3", "pg_hba_file_rules");
+    server.lines(&["host all +azure_ad_user 0.0.0.0/0 TOKEN"]);
+    server.expect_sound();
+    server.cluster.set("pgaad.require_tls", "off");
+    server.expect("hba_token_without_tls", "line 2", "pgaad.require_tls = on");
+    server.lines(&[TOKEN_LINE, scram]);
+    server.expect_sound();
+    server.cluster.set("pgaad.allow_other_methods", "on");
+    server.expect("hba_without_token", "line 3 (scram-sha-256)", "pgaad.allow_other_methods = off");
+}
+
+#[test]
+fn settings_keys_and_clock_are_checked() {
+    let Some(server) = Server::start() else { return };
+    server.cluster.set("pgaad.audience", "");
+    server.expect("audience", "is shared by Azure", "pgaad.audience = ");
+    server.cluster.set("pgaad.audience", "api://pgaad-test");
+    server.cluster.set("pgaad.clock_skew", "nonsense");
+    server.expect("settings", "pgaad.clock_skew", "reload");
+    server.cluster.set("pgaad.clock_skew", "300");
+    server.cluster.set("pgaad.tenant_id", "");
+    server.expect("tenant", "pgaad.tenant_id is empty", "pgaad.tenant_id = ");
+    server.cluster.set("pgaad.tenant_id", &server.tenant.tenant_id());
+    server.cluster.wait_until_ready();
+    server.cluster.sql("SELECT pgaad.refresh()");
+    server.expect_sound();
+
+    server.tenant.set_mood(Mood::Clock(-500));
+    server.cluster.sql("SELECT pgaad.refresh()");
+    server.expect("clock", "s ahead of the provider's", "set-ntp");
+    server.tenant.set_mood(Mood::Html);
+    server.cluster.sql("SELECT pgaad.refresh()");
+    let items: Vec<_> = server.defects().into_iter().map(|(item, detail, _)| (item, detail)).collect();
+    assert!(items[0].0 == "keys" && items[0].1.contains("the last fetch failed:"), "{items:?}");
+    server.tenant.set_mood(Mood::Clock(30));
+    server.cluster.sql("SELECT pgaad.refresh()");
+    server.expect_sound();
+
+    // A setting that is none, at the next start: PostgreSQL only warns of it.
+    server.cluster.append_conf("pgaad.name_mach = off");
+    server.cluster.restart();
+    server.cluster.wait_until_ready();
+    server.expect("unknown_settings", "pgaad.name_mach", "postgresql.conf");
+}
+
+#[test]
+fn pam_service_file_must_ask_this_library_and_nothing_else() {
+    let Some(server) = Server::start() else { return };
+    let write = |text: &str| {
+        let library = server.cluster.installation().library();
+        let text = text.replace("LIB", &library.display().to_string());
+        std::fs::write("/tmp/pgaad-check-pam", text).expect("a file of ours");
+        let copied = pgaad_tests::account::as_root("cp")
+            .arg("/tmp/pgaad-check-pam")
+            .arg(server.service.path())
+            .status();
+        assert!(copied.is_ok_and(|status| status.success()));
+    };
+    write("auth required LIB\n");
+    server.expect("pam_file", "has no account line", "account required");
+    write("auth required LIB\naccount required LIB\nauth sufficient pam_permit.so\n");
+    server.expect("pam_file", "pam_permit.so", "required");
+    write("auth required /nowhere/pgaad.so\naccount required LIB\n");
+    server.expect(
+        "pam_file",
+        "/nowhere/pgaad.so",
+        &server.cluster.installation().library().display().to_string(),
+    );
+    server.service.restore();
+    server.expect_sound();
+}
+
+#[test]
+fn members_that_tokens_should_not_open_are_named() {
+    let Some(server) = Server::start() else { return };
+    let undo = "SET client_min_messages = error; ";
+    for (make, item, detail, hint) in [
+        (
+            "CREATE ROLE odd SUPERUSER IN ROLE azure_ad_user",
+            "members_superuser",
+            "odd is a superuser",
+            "REVOKE azure_ad_user FROM odd;",
+        ),
+        (
+            "CREATE ROLE odd REPLICATION IN ROLE azure_ad_user",
+            "members_replication",
+            "odd has REPLICATION",
+            "NOREPLICATION",
+        ),
+        (
+            "CREATE ROLE odd PASSWORD 'x' IN ROLE azure_ad_user",
+            "members_password",
+            "works again when it leaves",
+            "PASSWORD NULL",
+        ),
+        (
+            "CREATE ROLE odd; GRANT ann TO odd",
+            "members_granted",
+            "ann is granted to odd",
+            "REVOKE ann FROM odd;",
+        ),
+        (
+            "CREATE USER odd IN ROLE azure_ad_user",
+            "members_by_name",
+            "odd is bound to its name",
+            "SECURITY LABEL FOR pgaadauth ON ROLE odd IS",
+        ),
+    ] {
+        server.cluster.sql(&format!("{undo}{make}"));
+        server.expect(item, detail, hint);
+        server.cluster.sql("DROP ROLE odd");
+        server.expect_sound();
+    }
+    // What the hint says is a statement that can be pasted.
+    server.cluster.sql("CREATE USER \"odd one\" IN ROLE azure_ad_user");
+    let hint = server.defects().remove(0).2.replace("<object id>", &object_id("odd"));
+    server.cluster.sql(&hint);
+    server.expect_sound();
+    assert_eq!(quoted("odd one"), "\"odd one\"");
+}
+
+#[test]
+fn worker_warns_of_files_and_settings_at_start_and_reload() {
+    let Some(server) = Server::start() else { return };
+    let log = server.cluster.log_since(LogMark::START);
+    assert!(
+        log.lines().all(|line| !line.contains("pgaad: check:") || line.contains("item=pam_other")),
+        "{log}"
+    );
+    let mark = server.cluster.log_mark();
+    server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 trust"]);
+    let warned = "WARNING:  pgaad: check: item=hba_trust_remote detail=";
+    server.cluster.wait_for_log(mark, warned, Duration::from_secs(10));
+    let mark = server.cluster.log_mark();
+    server.cluster.restart();
+    server.cluster.wait_for_log(mark, warned, Duration::from_secs(10));
+}
+
+#[test]
+fn trust_lines_want_the_second_lock() {
+    let scene = Scene::start();
+    scene.member();
+    let guarded = "SELECT ok FROM pgaad.check() WHERE item = 'members_guarded'";
+    assert_eq!(scene.cluster.value(guarded), "f");
+    scene.cluster.sql("SELECT pgaad.guard_roles(true)");
+    assert_eq!(scene.cluster.value(guarded), "t");
+    let route = Route::Trust;
+    scene.attempt(route, &scene.member()).expect_admitted();
+}
+
+#[test]
+fn library_that_stands_before_pgaad_is_named() {
+    let Some(server) = Server::start() else { return };
+    server.cluster.append_conf("shared_preload_libraries = 'auth_delay, pgaad'");
+    server.cluster.restart();
+    server.cluster.wait_until_ready();
+    server.expect_sound();
+    server.cluster.append_conf("shared_preload_libraries = 'pgaad, auth_delay'");
+    server.cluster.restart();
+    server.cluster.wait_until_ready();
+    server.expect("hook", "auth_delay", "last in shared_preload_libraries");
+}
+
+#[test]
+fn only_superusers_may_check() {
+    let scene = Scene::start();
+    scene
+        .cluster
+        .sql("CREATE ROLE dba IN ROLE azure_ad_admin; GRANT EXECUTE ON FUNCTION pgaad.check() TO dba");
+    let answer =
+        scene.cluster.try_sql("SET ROLE dba; SELECT * FROM pgaad.check()").expect_err("no superuser");
+    assert_eq!((answer.sqlstate.as_str(), answer.hint.as_str()), ("42501", "Only superusers may."));
+}
