@@ -10,6 +10,7 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use crate::events;
+use crate::pg::report::{self, SqlError};
 use crate::pg::shmem::{self, KeyEntry, Refresh};
 use crate::pg::{clock, ring, worker};
 use crate::settings::Settings;
@@ -30,24 +31,48 @@ const REFRESH_WAIT: Duration = Duration::from_secs(15);
 
 /// The verified claims of this session; `NULL` if it did not log in with a token.
 ///
-/// Volatile data of the process: parallel workers have none, so the leader must ask.
+/// Parallel workers have none of their own. The planner keeps the question with the leader, and a
+/// function that is falsely called parallel safe gets an error: `NULL` would mean another session.
 #[pg_extern(stable, parallel_restricted)]
 fn claims() -> Option<JsonB> {
+    if worker::is_parallel() {
+        SqlError {
+            code: PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
+            message: "pgaad.claims() cannot be asked in a parallel worker".to_owned(),
+            hint: "Mark the function that asks it PARALLEL RESTRICTED.",
+        }
+        .raise();
+    }
     crate::login::session_claims().and_then(|json| serde_json::from_str(json).ok()).map(JsonB)
 }
 
-/// Has the keys fetched now, and waits for it. `true` if that brought keys.
+/// Has the keys fetched now, waits for it, and tells how it goes. `true` if that brought keys.
 #[pg_extern(volatile, parallel_restricted)]
 fn refresh() -> bool {
+    let began = Instant::now();
+    let state = shmem::worker_state();
+    if state.pid == 0 {
+        report::notice("there is no key worker at the moment; it is started again every second".to_owned());
+    } else {
+        report::notice(format!("asking the key worker, process {}", state.pid));
+    }
     let refresh = Refresh::ask(clock::monotonic());
-    let deadline = Instant::now() + REFRESH_WAIT;
     while !refresh.is_done() {
-        if Instant::now() >= deadline {
+        if began.elapsed() >= REFRESH_WAIT {
+            report::notice(format!("no answer within {} s; it goes on by itself", REFRESH_WAIT.as_secs()));
             return false;
         }
         worker::nap(Duration::from_millis(10));
     }
-    shmem::worker_state().last_error.is_empty()
+    let error = shmem::worker_state().last_error;
+    let (keys, source) = shmem::with_keys(|board| (board.entries.iter().flatten().count(), board.source));
+    let took = began.elapsed().as_millis();
+    report::notice(if error.is_empty() {
+        format!("{keys} keys from {} after {took} ms", source_name(source))
+    } else {
+        format!("it failed after {took} ms: {}; {keys} keys from before stay", error.as_str())
+    });
+    error.is_empty()
 }
 
 /// The row of `pgaad.status`.

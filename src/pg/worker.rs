@@ -102,6 +102,12 @@ pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     spawned.ok().map(|_| receiver)
 }
 
+/// Whether this process is a parallel worker of somebody's query.
+pub(crate) fn is_parallel() -> bool {
+    // SAFETY: a plain global of the process (parallel.h, `IsParallelWorker`: "ParallelWorkerNumber >= 0").
+    unsafe { pg_sys::ParallelWorkerNumber >= 0 }
+}
+
 /// Sleeps for a moment in a backend that logs in or runs a query; errors and time-outs of core's end the wait.
 pub(crate) fn nap(duration: Duration) {
     let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
