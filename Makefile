@@ -16,9 +16,11 @@ export PG_CONFIG
 # `cargo pgrx test` installs into the PostgreSQL it tests and starts a server, as postgres: with sudo.
 PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 
-say = @printf '\n== %s\n' "$(1)"
+# What begins, and how many seconds after the start of the whole.
+BEGAN := $(shell date +%s)
+say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
-.PHONY: help demo test check install package faulty-package provision test-core test-server test-logins torture fuzz clean
+.PHONY: help demo test check deb deb-test install package faulty-package provision test-core test-server test-logins torture fuzz clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -26,6 +28,7 @@ help:
 	@echo 'make check                    formatting and lints'
 	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
 	@echo 'make torture                  the long runs of the property tests'
+	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL'
 
 demo: package
@@ -80,6 +83,14 @@ package: provision
 faulty-package: provision
 	$(call say,building with injectable faults)
 	$(CARGO) pgrx package --debug --pg-config $(PG_CONFIG) $(FEATURES) --features fault_injection --out-dir $(FAULTY_PACKAGE)
+
+deb: package
+	$(call say,the Debian package)
+	@packaging/deb $(PG) $(PACKAGE)
+
+deb-test: deb
+	$(call say,the Debian package on a clean Debian 12)
+	@packaging/try target/deb/postgresql-$(PG)-pgaad_*.deb
 
 # The major is that of the PG_CONFIG, whatever PG says.
 install: INSTALL_PG = $(shell $(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
