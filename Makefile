@@ -20,13 +20,14 @@ PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
-.PHONY: help demo test check deb deb-test install package faulty-package provision test-core test-server test-logins torture fuzz clean
+.PHONY: help demo test check deb deb-test install package faulty-package provision test-core test-server test-logins torture bench fuzz clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
 	@echo 'make test                     everything that must pass'
 	@echo 'make check                    formatting and lints'
 	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
+	@echo 'make bench                    what a decision costs'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL'
@@ -62,6 +63,10 @@ torture: package
 	PGAAD_TORTURE_CASES=10000000 $(CARGO) test --release -p pgaad-core --test properties
 	$(call say,how long each refusal takes)
 	$(CARGO) test -p pgaad-tests --test stranger -- --ignored --nocapture
+
+bench:
+	$(call say,a decision in multiples of one RSA verification)
+	$(CARGO) bench -p pgaad-core --bench decision
 
 # Each target for SECONDS; what is found grows under target/fuzz, a crash ends the run.
 SECONDS_EACH = $(or $(SECONDS),60)
