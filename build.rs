@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .allowlist_type("Port|HbaLine|AuthToken|TokenizedAuthLine|FormData_pg_auth_members")
         .allowlist_function("sendAuthRequest|pq_startmsgread|pq_getbyte|pq_getmessage|hba_authname")
         .allowlist_function("tokenize_auth_file|parse_hba_line|open_auth_file|free_auth_file")
-        .allowlist_var("ClientAuthentication_hook")
+        .allowlist_var("ClientAuthentication_hook|MyClientConnectionInfo")
         // Opaque where only a pointer is wanted, pgrx's own where there is one.
         .blocklist_type("List|StringInfo|StringInfoData|sockaddr_storage")
         .raw_line("use pgrx::pg_sys::{List, StringInfo, sockaddr_storage};")

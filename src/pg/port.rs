@@ -198,15 +198,30 @@ impl Port {
 
     /// Replaces the identity that core recorded, the role's name, by the one the token proved.
     ///
-    /// A second `set_authn_id` is FATAL, so the stored value is overwritten in place. `identity`
-    /// is shown by `SYSTEM_USER` from 16 on, and passed to parallel workers.
+    /// A second `set_authn_id` is FATAL, so the stored value is overwritten in place. From 16 on
+    /// `identity` is what `SYSTEM_USER` shows behind the method, and parallel workers are told it.
     pub(crate) fn overwrite_identity(&self, identity: &str) {
         let Ok(identity) = CString::new(identity) else { return };
         // SAFETY: the copy lives in TopMemoryContext, as the value that set_authn_id (auth.c) put
         // there; the old one is left to the process' end, a few bytes once.
+        let copy = unsafe { pg_sys::MemoryContextStrdup(pg_sys::TopMemoryContext, identity.as_ptr()) };
+        // auth.c, `set_authn_id`:
+        //   port->authn_id = MemoryContextStrdup(TopMemoryContext, id);
+        #[cfg(feature = "pg15")]
+        // SAFETY: a live Port; only this process reads it.
         unsafe {
-            let copy = pg_sys::MemoryContextStrdup(pg_sys::TopMemoryContext, identity.as_ptr());
             (*self.0).authn_id = copy;
+        }
+        // The same from 16 on, where a `trust` line has set neither:
+        //   MyClientConnectionInfo.authn_id = MemoryContextStrdup(TopMemoryContext, id);
+        //   MyClientConnectionInfo.auth_method = port->hba->auth_method;
+        #[cfg(not(feature = "pg15"))]
+        if let Some(hba) = self.hba() {
+            // SAFETY: a plain global (miscinit.c) of the process' only thread, read after the hook has returned.
+            unsafe {
+                libpq::MyClientConnectionInfo.authn_id = copy;
+                libpq::MyClientConnectionInfo.auth_method = hba.auth_method;
+            }
         }
     }
 }
