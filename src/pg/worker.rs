@@ -70,7 +70,10 @@ pub(crate) fn sleep(timeout: Duration) -> Wake {
 /// after code 0 it never would (bgworker.c).
 pub(crate) fn stop() -> ! {
     // SAFETY: the process' own end, called from its only frame.
-    unsafe { pg_sys::proc_exit(1) }
+    unsafe { pg_sys::proc_exit(1) };
+    // ipc.h from 18 on: "pg_noreturn extern void proc_exit(int code);", which bindgen does not read.
+    #[cfg(feature = "pg18")]
+    std::process::abort()
 }
 
 /// The server's data directory.
