@@ -4,7 +4,7 @@
 //! functions of core cannot be used: they are transitive, true for every superuser, and before
 //! `initialize_acl` their cache hears of no REVOKE.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgaad_core::admit::RoleFacts;
 use pgaad_core::guid::TenantId;
@@ -28,9 +28,12 @@ pub(crate) enum Marker {
 }
 
 impl Marker {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::User, Self::Admin, Self::Mfa];
+
     /// The marker role of this name.
     pub(crate) fn named(name: &CStr) -> Option<Self> {
-        [Self::User, Self::Admin, Self::Mfa].into_iter().find(|marker| marker.name() == name)
+        Self::ALL.into_iter().find(|marker| marker.name() == name)
     }
 
     /// The role's name.
@@ -238,21 +241,78 @@ fn unix_time(timestamp: i64) -> Option<UnixTime> {
 
 /// Whether `pg_auth_members` has a row that makes `member` a member of `role`, by whomever granted.
 fn is_direct_member(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
-    let Ok(cache) = i32::try_from(pg_sys::SysCacheIdentifier::AUTHMEMMEMROLE) else { return false };
-    // SAFETY: the list is released below; its tuples are read before. The index behind this cache
-    // is one of the few that are usable before a database is chosen (relcache.c,
+    memberships(By::Member, member).iter().any(|row| row.roleid == role.to_u32())
+}
+
+/// Whether a membership belongs to its grantor: from 16 on there is a row for each grantor, which goes only
+/// when it is revoked in his name, and goes with what he owns. On 15 there is one row, and no such bond.
+const HAS_GRANTORS: bool = !cfg!(feature = "pg15");
+
+/// Those in whose names the membership of `member` in `role` must be revoked; nobody in particular on 15.
+pub(super) fn grantors(role: &CStr, member: &CStr) -> Vec<CString> {
+    if !HAS_GRANTORS {
+        return Vec::new();
+    }
+    let (Some(role), Some(member)) = (AuthId::find(role), AuthId::find(member)) else { return Vec::new() };
+    memberships(By::Member, member.oid)
+        .into_iter()
+        .filter(|row| row.roleid == role.oid.to_u32())
+        .filter_map(|row| name_of(row.grantor))
+        .collect()
+}
+
+/// The members of a marker role that are members as long as `grantor` wants it; none on 15.
+pub(super) fn members_granted_by(marker: Marker, grantor: &CStr) -> Vec<CString> {
+    if !HAS_GRANTORS {
+        return Vec::new();
+    }
+    let (Some(marker), Some(grantor)) = (AuthId::find(marker.name()), AuthId::find(grantor)) else {
+        return Vec::new();
+    };
+    memberships(By::Role, marker.oid)
+        .into_iter()
+        .filter(|row| row.grantor == grantor.oid.to_u32())
+        .filter_map(|row| name_of(row.member))
+        .collect()
+}
+
+fn name_of(role: libpq::Oid) -> Option<CString> {
+    // SAFETY: null for a role that is gone, else a palloc'd string.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(pg_sys::Oid::from(role), true);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_owned())
+    }
+}
+
+/// How rows of `pg_auth_members` are found.
+#[derive(Clone, Copy)]
+enum By {
+    Member,
+    Role,
+}
+
+/// The rows of `pg_auth_members` with this member, or of this role.
+fn memberships(by: By, key: pg_sys::Oid) -> Vec<libpq::FormData_pg_auth_members> {
+    let cache = match by {
+        By::Member => pg_sys::SysCacheIdentifier::AUTHMEMMEMROLE,
+        By::Role => pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+    };
+    let Ok(cache) = i32::try_from(cache) else { return Vec::new() };
+    // SAFETY: the list is released below; its tuples are copied before. The index behind the cache by
+    // member is one of the few that are usable before a database is chosen (relcache.c,
     // RelationCacheInitializePhase2).
     unsafe {
-        let Some(key) = member.into_datum() else { return false };
+        let Some(key) = key.into_datum() else { return Vec::new() };
         let none = pg_sys::Datum::from(0_usize);
         let list = pg_sys::SearchSysCacheList(cache, 1, key, none, none);
         let count = usize::try_from((*list).n_members).unwrap_or_default();
-        let found = (*list).members.as_slice(count).iter().any(|&entry| {
+        let rows = (*list).members.as_slice(count).iter().map(|&entry| {
             let row: *const libpq::FormData_pg_auth_members =
                 pg_sys::GETSTRUCT(&raw mut (*entry).tuple).cast();
-            (*row).roleid == role.to_u32()
+            *row
         });
+        let rows = rows.collect();
         pg_sys::ReleaseCatCacheList(list);
-        found
+        rows
     }
 }

@@ -7,6 +7,7 @@ use pgrx::PgList;
 use pgrx::pg_sys::{NodeTag, RoleSpecType};
 use pgrx::prelude::*;
 
+use super::catalog;
 use super::catalog::Marker;
 
 /// One thing that a statement does to roles. Names are bytes, as in the catalog.
@@ -105,6 +106,19 @@ pub(super) unsafe fn changes_of(node: *mut pg_sys::Node) -> Vec<Change> {
                 let statement: *mut pg_sys::DropRoleStmt = node.cast();
                 names((*statement).roles).into_iter().map(Change::Role).collect()
             }
+            // From 16 on a membership belongs to its grantor, as an object that he owns (pg_shdepend.c,
+            // shdepDropOwned: "if (sdepForm->classid == AuthMemRelationId)").
+            NodeTag::T_DropOwnedStmt => {
+                let statement: *mut pg_sys::DropOwnedStmt = node.cast();
+                let mut changes = Vec::new();
+                for grantor in names((*statement).roles) {
+                    for marker in Marker::ALL {
+                        let members = catalog::members_granted_by(marker, &grantor);
+                        changes.extend(members.iter().map(|member| Change::revoke(marker.name(), member)));
+                    }
+                }
+                changes
+            }
             NodeTag::T_RenameStmt => {
                 let statement: *mut pg_sys::RenameStmt = node.cast();
                 if (*statement).renameType != pg_sys::ObjectType::OBJECT_ROLE {
@@ -150,7 +164,7 @@ pub(super) unsafe fn take_markers(
                 let (markers, others): (Vec<_>, Vec<_>) = items((*option).arg.cast()).partition(is_marker);
                 granted.extend(markers.into_iter().map(|role| {
                     let privilege: *mut pg_sys::AccessPriv = make(NodeTag::T_AccessPriv);
-                    (*privilege).priv_name = (*role).rolename;
+                    (*privilege).priv_name = name_in_statement(role);
                     privilege
                 }));
                 if others.is_empty() {
@@ -172,6 +186,88 @@ pub(super) unsafe fn take_markers(
         (*grant).grantee_roles = list(vec![member]);
         (*grant).is_grant = true;
         Some(grant)
+    }
+}
+
+/// The GRANT or REVOKE that does the same as an `ALTER GROUP … ADD` or `DROP USER`.
+///
+/// # Safety
+/// `statement` is such a statement, a copy that nobody else reads.
+pub(super) unsafe fn of_group(statement: *mut pg_sys::AlterRoleStmt) -> *mut pg_sys::GrantRoleStmt {
+    // SAFETY: as above; the new nodes are made in the current memory context, of their own type and tag.
+    unsafe {
+        let privilege: *mut pg_sys::AccessPriv = make(NodeTag::T_AccessPriv);
+        (*privilege).priv_name = name_in_statement((*statement).role);
+        let change: *mut pg_sys::GrantRoleStmt = make(NodeTag::T_GrantRoleStmt);
+        (*change).granted_roles = list(vec![privilege]);
+        (*change).is_grant = (*statement).action > 0;
+        let members = items::<pg_sys::DefElem>((*statement).options)
+            .find(|&option| option_name(option) == c"rolemembers")
+            .map(|option| (*option).arg.cast());
+        (*change).grantee_roles = members.unwrap_or(std::ptr::null_mut());
+        change
+    }
+}
+
+/// Writes names in the place of `CURRENT_USER` and the like, who will be somebody else when the statement runs.
+///
+/// # Safety
+/// `statement` is a copy that nobody else reads; a transaction is open.
+pub(super) unsafe fn name_members(statement: *mut pg_sys::GrantRoleStmt) {
+    // SAFETY: as above.
+    unsafe {
+        for role in items::<pg_sys::RoleSpec>((*statement).grantee_roles) {
+            let name = name_in_statement(role);
+            // Core has its own words for PUBLIC.
+            if !name.is_null() {
+                (*role).roletype = RoleSpecType::ROLESPEC_CSTRING;
+                (*role).rolename = name;
+            }
+        }
+    }
+}
+
+/// A REVOKE as one statement for each membership.
+///
+/// # Safety
+/// `statement` is a REVOKE.
+pub(super) unsafe fn one_by_one(statement: *mut pg_sys::GrantRoleStmt) -> Vec<*mut pg_sys::GrantRoleStmt> {
+    // SAFETY: as above; copyfuncs.c copies any node, and only the copies' lists are changed.
+    unsafe {
+        let mut single = Vec::new();
+        for privilege in items::<pg_sys::AccessPriv>((*statement).granted_roles) {
+            for member in items::<pg_sys::RoleSpec>((*statement).grantee_roles) {
+                let revoke: *mut pg_sys::GrantRoleStmt = pg_sys::copyObjectImpl(statement.cast()).cast();
+                (*revoke).granted_roles = list(vec![privilege]);
+                (*revoke).grantee_roles = list(vec![member]);
+                single.push(revoke);
+            }
+        }
+        single
+    }
+}
+
+/// The REVOKE of one membership as one statement for each grantor that must be named. As it is, where there is
+/// none: nobody has to be named on 15, and of a membership that does not exist core says so.
+///
+/// # Safety
+/// `statement` is a REVOKE of one membership, with the member's name; a transaction is open.
+pub(super) unsafe fn by_grantors(statement: *mut pg_sys::GrantRoleStmt) -> Vec<*mut pg_sys::GrantRoleStmt> {
+    // SAFETY: as in `one_by_one`.
+    unsafe {
+        let role = items((*statement).granted_roles).find_map(|role| granted_name(role));
+        let member = names((*statement).grantee_roles).pop();
+        let grantors = role.zip(member).map(|(role, member)| catalog::grantors(&role, &member));
+        let mut each = Vec::new();
+        for grantor in grantors.unwrap_or_default() {
+            let revoke: *mut pg_sys::GrantRoleStmt = pg_sys::copyObjectImpl(statement.cast()).cast();
+            let role: *mut pg_sys::RoleSpec = make(NodeTag::T_RoleSpec);
+            (*role).roletype = RoleSpecType::ROLESPEC_CSTRING;
+            (*role).rolename = pg_sys::pstrdup(grantor.as_ptr());
+            (*revoke).grantor = role;
+            each.push(revoke);
+        }
+        if each.is_empty() { vec![statement] } else { each }
     }
 }
 
@@ -248,6 +344,15 @@ unsafe fn granted_name(privilege: *mut pg_sys::AccessPriv) -> Option<CString> {
 unsafe fn names(roles: *mut pg_sys::List) -> Vec<CString> {
     // SAFETY: as above.
     unsafe { items(roles).filter_map(|role| role_name(role)).collect() }
+}
+
+/// The name that a role specification means, for a statement; null for PUBLIC.
+///
+/// # Safety
+/// As [`role_name`].
+unsafe fn name_in_statement(role: *mut pg_sys::RoleSpec) -> *mut c_char {
+    // SAFETY: as above; the copy is made in the current memory context, as the statement's nodes are.
+    unsafe { role_name(role).map_or(std::ptr::null_mut(), |name| pg_sys::pstrdup(name.as_ptr())) }
 }
 
 /// The name that a role specification means; `None` for PUBLIC, which core refuses, and for ALL.

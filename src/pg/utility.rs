@@ -121,17 +121,18 @@ unsafe fn run_in_two(call: &Call, statement: *mut pg_sys::PlannedStmt, changes: 
         let (rest, ours) = (copy(statement), copy(statement));
         match (*(*statement).utilityStmt).type_ {
             NodeTag::T_GrantRoleStmt => {
-                let (theirs, grant): (*mut pg_sys::GrantRoleStmt, *mut pg_sys::GrantRoleStmt) =
+                let (theirs, change): (*mut pg_sys::GrantRoleStmt, *mut pg_sys::GrantRoleStmt) =
                     ((*rest).utilityStmt.cast(), (*ours).utilityStmt.cast());
                 let (markers, others) = role_statement::split((*theirs).granted_roles);
-                (*grant).granted_roles = markers;
+                (*change).granted_roles = markers;
                 // Whoever is named as the grantor: it is the one who runs this.
-                (*grant).grantor = std::ptr::null_mut();
+                (*change).grantor = std::ptr::null_mut();
                 if !others.is_null() {
                     (*theirs).granted_roles = others;
                     call.run(rest, false);
                     pg_sys::CommandCounterIncrement();
                 }
+                run_as_bootstrap_superuser(call, ours, change);
             }
             NodeTag::T_CreateRoleStmt => {
                 let create: *mut pg_sys::CreateRoleStmt = (*rest).utilityStmt.cast();
@@ -146,12 +147,42 @@ unsafe fn run_in_two(call: &Call, statement: *mut pg_sys::PlannedStmt, changes: 
                 if let Some(client_id) = client_id {
                     seclabel::bind_to_service(CStr::from_ptr((*create).role), client_id);
                 }
-                (*ours).utilityStmt = grant.cast();
+                run_as_bootstrap_superuser(call, ours, grant);
             }
             // ALTER GROUP, of a marker: nothing is left for who asks.
-            _ => {}
+            NodeTag::T_AlterRoleStmt => {
+                let change = role_statement::of_group((*ours).utilityStmt.cast());
+                run_as_bootstrap_superuser(call, ours, change);
+            }
+            // DROP OWNED takes more than memberships: it stays who asks.
+            _ => call.run(rest, false),
         }
-        as_bootstrap_superuser(|| call.run(ours, false));
+    }
+}
+
+/// Carries out a GRANT or REVOKE of marker roles. A REVOKE takes the membership away, whoever granted it.
+///
+/// # Safety
+/// `statement` is a copy, and so is `change`, which takes the place of what it held.
+unsafe fn run_as_bootstrap_superuser(
+    call: &Call,
+    statement: *mut pg_sys::PlannedStmt,
+    change: *mut pg_sys::GrantRoleStmt,
+) {
+    // SAFETY: as above.
+    unsafe {
+        role_statement::name_members(change);
+        if (*change).is_grant {
+            (*statement).utilityStmt = change.cast();
+            return as_bootstrap_superuser(|| call.run(statement, false));
+        }
+        for single in role_statement::one_by_one(change) {
+            for revoke in role_statement::by_grantors(single) {
+                (*statement).utilityStmt = revoke.cast();
+                as_bootstrap_superuser(|| call.run(statement, false));
+                pg_sys::CommandCounterIncrement();
+            }
+        }
     }
 }
 
