@@ -113,3 +113,81 @@ fn principals_are_created_updated_and_listed_as_on_azure() {
     let answer = scene.cluster.try_sql("SELECT pgaadauth_create_principal('eve', true, false)");
     assert!(answer.expect_err("by name").hint.contains("_with_oid"));
 }
+
+/// On 15 CREATEROLE rules over every role. From 16 on it takes the ADMIN OPTION, which is the office's.
+#[test]
+fn administrator_rules_over_entra_roles_as_long_as_he_is_one() {
+    let scene = Scene::start();
+    let superuser = |sql: &str| scene.cluster.sql(sql);
+    superuser(
+        "CREATE ROLE \"ann@example.com\" LOGIN IN ROLE azure_ad_user; CREATE ROLE app; CREATE ROLE bystander;
+         CREATE ROLE chief SUPERUSER IN ROLE azure_ad_user; CREATE ROLE below IN ROLE azure_ad_user",
+    );
+    set_admin(&scene, "first@example.com");
+    let mut first = login(&scene, "first@example.com");
+    // Made by the administrator: an Entra role, and another, on which he gives others something.
+    for statement in [
+        "CREATE ROLE \"bob@example.com\" LOGIN IN ROLE azure_ad_user",
+        "CREATE ROLE readers",
+        "GRANT readers TO \"ann@example.com\"",
+        "GRANT readers TO \"bob@example.com\" WITH ADMIN OPTION",
+        "GRANT \"ann@example.com\" TO \"bob@example.com\"",
+        "GRANT \"bob@example.com\" TO \"first@example.com\"",
+    ] {
+        first.query(statement).unwrap_or_else(|answer| panic!("{statement}: {answer}"));
+    }
+    let alter = |role: &str| format!("ALTER ROLE {} CONNECTION LIMIT 7", quoted(role));
+    first.query(&alter("ann@example.com")).expect("the superuser's own Entra role");
+    drop(first);
+    let given = "SELECT DISTINCT roleid::regrole, member::regrole, admin_option FROM pg_auth_members
+        WHERE member IN ('\"ann@example.com\"'::regrole, '\"bob@example.com\"'::regrole)
+          AND roleid <> 'azure_ad_user'::regrole";
+    let before = superuser(given);
+    assert_eq!(before.len(), 3, "{before:?}");
+
+    superuser("CREATE ROLE \"second@example.com\"; GRANT \"second@example.com\" TO below");
+    set_admin(&scene, "second@example.com");
+    assert_eq!(superuser(given), before, "nobody else loses anything");
+    let mut second = login(&scene, "second@example.com");
+    for role in ["ann@example.com", "bob@example.com", "first@example.com", "readers"] {
+        second.query(&alter(role)).unwrap_or_else(|answer| panic!("{role}: {answer}"));
+    }
+    for forbidden in [alter("chief"), alter("postgres")] {
+        assert_eq!(second.query(&forbidden).expect_err(&forbidden).sqlstate, "42501");
+    }
+    if scene.cluster.installation().major() < 16 {
+        return;
+    }
+    // Of no right of those roles has he the use, of no other role has he a say, and nothing is left to the former one.
+    let answer = second.query("SET ROLE \"ann@example.com\"").expect_err("he rules, and is not her");
+    assert_eq!(answer.sqlstate, "42501");
+    for role in ["app", "bystander", "below"] {
+        assert_eq!(second.query(&alter(role)).expect_err(role).sqlstate, "42501");
+    }
+    let mut first = login(&scene, "first@example.com");
+    for role in ["ann@example.com", "bob@example.com", "second@example.com", "readers"] {
+        assert_eq!(first.query(&alter(role)).expect_err(role).sqlstate, "42501");
+        let become_it = first.query(&format!("SET ROLE {}", quoted(role)));
+        assert_eq!(become_it.expect_err(role).sqlstate, "42501");
+    }
+    drop(first);
+    let left = superuser(
+        "SELECT roleid::regrole FROM pg_auth_members WHERE member = '\"first@example.com\"'::regrole",
+    );
+    assert_eq!(left, [[Some("azure_ad_user".to_owned())]]);
+
+    // And back again.
+    set_admin(&scene, "first@example.com");
+    assert_eq!(superuser(given), before, "nobody else loses anything");
+    let mut first = login(&scene, "first@example.com");
+    for role in ["ann@example.com", "bob@example.com", "second@example.com", "readers", "below"] {
+        first.query(&alter(role)).unwrap_or_else(|answer| panic!("{role}: {answer}"));
+    }
+
+    // Who loses the office by Azure's own function loses the same.
+    superuser(&format!(
+        "SELECT pgaadauth_update_principal_with_oid('first@example.com', '{}', 'user', false, false)",
+        object_id("first@example.com")
+    ));
+    assert_eq!(first.query(&alter("ann@example.com")).expect_err("he was").sqlstate, "42501");
+}
