@@ -1,7 +1,9 @@
 # pgaad: what a person types. Every target installs what it lacks (.ci/provision) and says what it does.
 
 PG         ?= 15
-PG_CONFIG  ?= /usr/lib/postgresql/$(PG)/bin/pg_config
+# Debian's, or one built here (.ci/postgresql-18).
+PG_CONFIG  ?= $(firstword $(wildcard /usr/lib/postgresql/$(PG)/bin/pg_config \
+                  /usr/local/lib/postgresql/$(PG)/bin/pg_config) /usr/lib/postgresql/$(PG)/bin/pg_config)
 CARGO      ?= cargo
 FEATURES   = --no-default-features --features pg$(PG)
 
@@ -20,11 +22,12 @@ PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
-.PHONY: help demo test check deb deb-test install package faulty-package provision test-core test-server test-logins torture bench fuzz clean
+.PHONY: help demo test matrix check deb deb-test install package faulty-package provision test-core test-server test-logins torture bench fuzz clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
 	@echo 'make test                     everything that must pass'
+	@echo 'make matrix [PG=18]           the same on PostgreSQL 15 and 18, or on one of them'
 	@echo 'make check                    formatting and lints'
 	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
 	@echo 'make bench                    what a decision costs'
@@ -38,11 +41,15 @@ demo: package
 
 test: test-core test-server test-logins
 
+matrix:
+	@.ci/matrix $(if $(filter file,$(origin PG)),,$(PG))
+
 check: provision
 	$(call say,formatting and lints)
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy -p pgaad --features fault_injection -- -D warnings
+	$(CARGO) clippy --workspace --exclude pgaad --all-targets -- -D warnings
+	$(CARGO) clippy -p pgaad $(FEATURES) --all-targets -- -D warnings
+	$(CARGO) clippy -p pgaad $(FEATURES) --features fault_injection -- -D warnings
 
 test-core:
 	$(call say,the decision without PostgreSQL)
