@@ -90,6 +90,7 @@ fuzz:
 
 package: provision
 	$(call say,building a release for PostgreSQL $(PG))
+	@rm -rf $(PACKAGE)
 	$(CARGO) pgrx package --pg-config $(PG_CONFIG) $(FEATURES) --out-dir $(PACKAGE)
 
 faulty-package: provision

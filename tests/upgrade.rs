@@ -1,4 +1,5 @@
-//! `pg_upgrade`, from a cluster with pgaad to another.
+//! Upgrades: `pg_upgrade` from a cluster with pgaad to another, and `ALTER EXTENSION … UPDATE` from every
+//! version that was released.
 
 use pgaad_tests::account::server_command;
 use pgaad_tests::wire::{self, Outcome};
@@ -64,5 +65,62 @@ fn upgraded_cluster_keeps_extension_and_bindings_when_the_new_one_preloads() {
     for (token, admitted) in [(&token, true), (&token.clone().claim("oid", object_id("bob")), false)] {
         let login = wire::login(&to.tls(route.database()), "ann", token.mint().as_bytes());
         assert_eq!(matches!(login.outcome, Outcome::Accepted(_)), admitted, "{:?}", login.outcome);
+    }
+}
+
+/// What the extension consists of, in words that are equal for equal objects.
+fn description(cluster: &Cluster, database: &str) -> Vec<String> {
+    let sql = "
+        SELECT description FROM (
+            SELECT 'function ' || pg_get_functiondef(object.oid) || coalesce(object.proacl::text, '')
+                   || coalesce(obj_description(object.oid, 'pg_proc'), '')
+            FROM pg_proc object JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = object.oid AND deptype = 'e'
+          UNION ALL
+            SELECT 'view ' || object.oid::regclass || ' ' || pg_get_viewdef(object.oid) || coalesce(object.relacl::text, '')
+                   || coalesce(obj_description(object.oid, 'pg_class'), '')
+                   || coalesce((SELECT string_agg(objsubid || description, ',' ORDER BY objsubid)
+                                FROM pg_description WHERE objoid = object.oid AND objsubid > 0), '')
+            FROM pg_class object JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = object.oid AND deptype = 'e'
+          UNION ALL
+            SELECT 'schema ' || nspname || coalesce(nspacl::text, '') FROM pg_namespace WHERE nspname = 'pgaad'
+          UNION ALL
+            SELECT 'object ' || pg_describe_object(classid, objid, objsubid) FROM pg_depend
+            WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgaad')
+          UNION ALL
+            SELECT 'version ' || extversion FROM pg_extension WHERE extname = 'pgaad'
+        ) objects(description) ORDER BY 1";
+    let rows = cluster.try_sql_in(database, sql).unwrap_or_else(|answer| panic!("{answer}"));
+    rows.into_iter().flatten().flatten().collect()
+}
+
+#[test]
+fn every_released_version_upgrades_to_what_a_fresh_install_is() {
+    let installation = Installation::private();
+    let released = concat!(env!("CARGO_MANIFEST_DIR"), "/released");
+    let mut versions = Vec::new();
+    for file in std::fs::read_dir(released).expect("the released versions").flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let version = name.trim_start_matches("pgaad--").trim_end_matches(".sql").to_owned();
+        std::fs::copy(file.path(), installation.share().join("extension").join(&name))
+            .expect("a tree of ours");
+        versions.push(version);
+    }
+    assert!(!versions.is_empty());
+    let cluster = Cluster::new(&installation).conf("shared_preload_libraries", "pgaad").start();
+    cluster.sql("CREATE EXTENSION pgaad");
+    let fresh = description(&cluster, "postgres");
+    assert!(fresh.len() > 40, "{fresh:?}");
+    for version in versions {
+        cluster.sql(&format!("CREATE DATABASE \"from {version}\""));
+        let database = format!("from {version}");
+        let run =
+            |sql: &str| cluster.try_sql_in(&database, sql).unwrap_or_else(|answer| panic!("{sql}: {answer}"));
+        run(&format!("CREATE EXTENSION pgaad VERSION '{version}'"));
+        assert_ne!(description(&cluster, &database), fresh, "an earlier version is another one");
+        run("ALTER EXTENSION pgaad UPDATE");
+        assert_eq!(description(&cluster, &database), fresh, "from {version}");
+        // The comparison sees what it must.
+        run("REVOKE EXECUTE ON FUNCTION pgaad.claims() FROM PUBLIC");
+        assert_ne!(description(&cluster, &database), fresh, "a right that is missing");
     }
 }
