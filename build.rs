@@ -17,6 +17,11 @@ const HEADER: &str = r#"
 #include "libpq/libpq-be.h"
 "#;
 
+/// From 18 on: what an OAuth validator is.
+const OAUTH_HEADER: &str = r#"
+#include "libpq/oauth.h"
+"#;
+
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=PGRX_PG_CONFIG_PATH");
@@ -31,15 +36,17 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     };
     let include = pg_config.includedir_server()?;
 
+    let header = if version == "pg18" { format!("{HEADER}{OAUTH_HEADER}") } else { HEADER.to_owned() };
     let bindings = bindgen::Builder::default()
-        .header_contents("pgaad.h", HEADER)
+        .header_contents("pgaad.h", &header)
         .clang_arg(format!("-I{}", include.display()))
         .clang_arg("-D_GNU_SOURCE")
         .clang_args(openssl_include_args())
+        .allowlist_type("OAuthValidatorCallbacks|ValidatorModuleState|ValidatorModuleResult")
         .allowlist_type("Port|HbaLine|AuthToken|TokenizedAuthLine|FormData_pg_auth_members")
         .allowlist_function("sendAuthRequest|pq_startmsgread|pq_getbyte|pq_getmessage|hba_authname")
         .allowlist_function("tokenize_auth_file|parse_hba_line|open_auth_file|free_auth_file")
-        .allowlist_var("ClientAuthentication_hook|MyClientConnectionInfo")
+        .allowlist_var("ClientAuthentication_hook|MyClientConnectionInfo|PG_OAUTH_VALIDATOR_MAGIC")
         // Opaque where only a pointer is wanted, pgrx's own where there is one.
         .blocklist_type("List|StringInfo|StringInfoData|sockaddr_storage")
         .raw_line("use pgrx::pg_sys::{List, StringInfo, sockaddr_storage};")

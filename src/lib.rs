@@ -42,5 +42,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::seclabel::register(labels::judge);
     pg::utility::install(markers::GUARD);
     pg::pam::arm(login::decide_for_pam);
+    #[cfg(feature = "pg18")]
+    pg::oauth::arm(login::decide_for_oauth);
     pg::hook::install(login::gate);
 }

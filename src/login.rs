@@ -6,10 +6,10 @@
 //! |---|---|---|---|
 //! | the client is gone | any | any | left to core |
 //! | no | any | any | our module's own refusal: logged, answered; any other: left to core |
-//! | yes | member | `pam`, service `pgaad` | what our module decided for this role a moment ago, once |
+//! | yes | member | `pam`, service `pgaad`; `oauth`, validator `pgaad` | what our module decided for this role a moment ago, once |
 //! | yes | member | `trust` | asked and decided here, while `pgaad.allow_trust` is on |
 //! | yes | member | any other | refused, unless `pgaad.allow_other_methods` is on |
-//! | yes | not a member | `pam`, service `pgaad` | refused |
+//! | yes | not a member | `pam`, service `pgaad`; `oauth`, validator `pgaad` | refused |
 //! | yes | not a member | `trust`, on a line for anybody, from elsewhere | refused (`pgaad.guard_trust`) |
 //! | yes | not a member | any other | left to core |
 
@@ -67,7 +67,7 @@ impl From<Rejection> for Refused {
     }
 }
 
-/// What our PAM module decided, until the gate takes it: a process has one login.
+/// What our PAM module or OAuth validator decided, until the gate takes it: a process has one login.
 static DECIDED: Mutex<Option<Decision>> = Mutex::new(None);
 
 /// The verified claims of this session, JSON.
@@ -143,6 +143,27 @@ pub(crate) fn decide_for_pam(port: Port, ask: &mut dyn FnMut() -> Reply) -> pam:
     };
     keep(decision);
     answer
+}
+
+/// Called by our OAuth validator: decides, and keeps the decision for the gate. The identity, if the token opens the role.
+#[cfg(feature = "pg18")]
+pub(crate) fn decide_for_oauth(port: Port, token: Vec<u8>) -> Option<String> {
+    if !is_token_line(&port.method()) {
+        return None;
+    }
+    keep(Decision::Refused(Refusal::InternalError.into()));
+    let mut token = Some(token);
+    let decision = if port.delegates_mapping() {
+        decide(port, &mut || token.take().map_or(Reply::Gone, Reply::Password))
+    } else {
+        Decision::Refused(Refusal::OauthNotDelegated.into())
+    };
+    let identity = match &decision {
+        Decision::Admitted(admitted) => Some(admitted.admission.principal().identity()),
+        Decision::Refused(_) | Decision::Gone => None,
+    };
+    keep(decision);
+    identity
 }
 
 /// Called by the hook for every login of the server.
@@ -262,14 +283,20 @@ fn guard_trust(port: Port) -> Result<Pass, Refused> {
     Err(Refusal::TrustLineGuard.into())
 }
 
+/// Whether a line leaves the decision to this library.
 fn is_token_line(method: &Method) -> bool {
-    matches!(method, Method::Pam(service) if pam::is_our_service(service))
+    match method {
+        Method::Pam(service) => pam::is_our_service(service),
+        Method::OAuth(validator) => validator == "pgaad",
+        Method::Trust | Method::Other => false,
+    }
 }
 
 fn route(method: &Method) -> Route {
     match method {
-        method if is_token_line(method) => Route::Pam,
         Method::Trust => Route::Trust,
+        Method::Pam(_) if is_token_line(method) => Route::Pam,
+        Method::OAuth(_) if is_token_line(method) => Route::OAuth,
         _ => Route::Other,
     }
 }

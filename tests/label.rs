@@ -28,7 +28,7 @@ fn set_label(role: &str, label: &str) -> String {
 }
 
 fn attempts<'a>(scene: &'a Scene, role: &str, token: &Token) -> Vec<Attempt<'a>> {
-    scene.routes().into_iter().map(|route| scene.attempt(route, role).with(token.mint())).collect()
+    scene.token_routes().into_iter().map(|route| scene.attempt(route, role).with(token.mint())).collect()
 }
 
 fn expect_admitted(scene: &Scene, role: &str, token: &Token) {

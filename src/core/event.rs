@@ -17,6 +17,8 @@ pub enum Route {
     Pam,
     /// `trust`, the token asked for by the hook.
     Trust,
+    /// `oauth validator=pgaad`.
+    OAuth,
     /// Any other method; no token was asked for.
     Other,
 }
@@ -26,6 +28,7 @@ impl Display for Route {
         f.write_str(match self {
             Self::Pam => "pam",
             Self::Trust => "trust",
+            Self::OAuth => "oauth",
             Self::Other => "other",
         })
     }

@@ -408,6 +408,7 @@ mod tests {
             "method_not_allowed",
             "trust_line_guard",
             "not_decided",
+            "oauth_not_delegated",
             "sessions_full",
             "internal_error",
         ];

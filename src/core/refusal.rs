@@ -221,6 +221,8 @@ refusals! {
     TrustLineGuard => "trust_line_guard", "give the role a line of its own, before the `trust` line";
     /// the PAM service let the client in without asking pgaad for this very role; its file must name `pgaad.so` in `auth` and `account`
     NotDecided => "not_decided", "write the PAM service file as the README has it, `auth` and `account` both with `pgaad.so`";
+    /// the `oauth` line does not leave the role to pgaad, which knows whose it is: it lacks `delegate_ident_mapping=1`
+    OauthNotDelegated => "oauth_not_delegated", "write `oauth issuer=… scope=… validator=pgaad delegate_ident_mapping=1` in `pg_hba.conf`";
     /// `pgaad.session_end` is `token`, and there are too many sessions to watch over
     SessionsFull => "sessions_full", "close sessions, or set `pgaad.session_end = never`";
     /// the decision did not come to an end; the server's log has the cause

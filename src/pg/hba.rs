@@ -151,6 +151,11 @@ fn line(parsed: &libpq::HbaLine) -> Line {
             UserAuth::uaTrust => Method::Trust,
             UserAuth::uaReject | UserAuth::uaImplicitReject => Method::Reject,
             _ if is_ours(parsed) => Method::Token,
+            // SAFETY: a string of the parsed line.
+            #[cfg(feature = "pg18")]
+            UserAuth::uaOAuth if unsafe { text(parsed.oauth_validator) }.as_deref() == Some("pgaad") => {
+                Method::Token
+            }
             // SAFETY: core's own table of names (hba.c, `hba_authname`).
             method => Method::Other(unsafe { text(libpq::hba_authname(method)) }.unwrap_or_default()),
         },

@@ -12,6 +12,8 @@ pub(crate) mod entry;
 pub(crate) mod fault;
 pub(crate) mod hba;
 pub(crate) mod hook;
+#[cfg(feature = "pg18")]
+pub(crate) mod oauth;
 pub(crate) mod packet;
 pub(crate) mod pam;
 pub(crate) mod port;

@@ -19,6 +19,9 @@ pub(crate) enum Method {
     Trust,
     /// `pam`, with its service name.
     Pam(String),
+    /// `oauth`, with its validator.
+    #[cfg_attr(not(feature = "pg18"), expect(dead_code, reason = "there is none before 18"))]
+    OAuth(String),
     /// Any other.
     Other,
 }
@@ -131,10 +134,18 @@ impl Port {
                 libpq::UserAuth::uaPAM => {
                     Method::Pam(text(hba.pamservice).unwrap_or_else(|| "postgresql".to_owned()))
                 }
+                #[cfg(feature = "pg18")]
+                libpq::UserAuth::uaOAuth => Method::OAuth(text(hba.oauth_validator).unwrap_or_default()),
                 _ => Method::Other,
             },
             None => Method::Other,
         }
+    }
+
+    /// Whether the `oauth` line leaves it to the validator which role an identity is (`delegate_ident_mapping=1`).
+    #[cfg(feature = "pg18")]
+    pub(crate) fn delegates_mapping(&self) -> bool {
+        self.hba().is_some_and(|hba| hba.oauth_skip_usermap)
     }
 
     /// Whether the line demands a client certificate that names the role (`clientcert=verify-full`).

@@ -20,6 +20,8 @@ pub enum Route {
     Pam,
     /// `trust`, where the hook asks for the token.
     Trust,
+    /// `oauth`, with the library as validator, from 18 on.
+    OAuth,
     /// `password`, a method of PostgreSQL's own that knows nothing of tokens.
     Password,
 }
@@ -30,6 +32,7 @@ impl Route {
         match self {
             Route::Pam => "pam_db",
             Route::Trust => "trust_db",
+            Route::OAuth => "oauth_db",
             Route::Password => "password_db",
         }
     }
@@ -40,6 +43,7 @@ impl fmt::Display for Route {
         f.write_str(match self {
             Route::Pam => "pam",
             Route::Trust => "trust",
+            Route::OAuth => "oauth",
             Route::Password => "other",
         })
     }

@@ -50,12 +50,21 @@ impl Scene {
         for line in Scene::hba(pam.as_ref()) {
             cluster = cluster.hba(line);
         }
+        if installation.major() >= 18 {
+            let line = format!(
+                "oauth issuer={} scope=\"api://pgaad/.default\" validator=pgaad delegate_ident_mapping=1",
+                tenant.authority()
+            );
+            cluster = cluster.conf("oauth_validator_libraries", "pgaad");
+            cluster = cluster.hba(format!("host oauth_db all 127.0.0.1/32 {line}"));
+            cluster = cluster.hba(format!("local oauth_db all {line}"));
+        }
         let cluster = configure(cluster).start();
         for database in ["template1", "postgres"] {
             let made = cluster.try_sql_in(database, "CREATE EXTENSION pgaad");
             made.unwrap_or_else(|answer| panic!("CREATE EXTENSION pgaad: {answer} {}", answer.detail));
         }
-        for route in [Route::Pam, Route::Trust, Route::Password] {
+        for route in [Route::Pam, Route::Trust, Route::OAuth, Route::Password] {
             cluster.sql(&format!("CREATE DATABASE {}", route.database()));
         }
         Scene { cluster, tenant, pam, roles: AtomicUsize::new(1) }
@@ -76,9 +85,15 @@ impl Scene {
         lines
     }
 
-    /// The ways in for a token that can be tried here; says so when `pam` cannot.
+    /// The ways in where the token is sent as a password, that can be tried here; says so when `pam` cannot.
     pub fn routes(&self) -> Vec<Route> {
         if self.has_pam() { vec![Route::Pam, Route::Trust] } else { vec![Route::Trust] }
+    }
+
+    /// All ways in for a token that can be tried here: `oauth` too, from 18 on.
+    pub fn token_routes(&self) -> Vec<Route> {
+        let oauth = (self.cluster.installation().major() >= 18).then_some(Route::OAuth);
+        self.routes().into_iter().chain(oauth).collect()
     }
 
     /// The better way in of those that can be tried here.

@@ -29,7 +29,7 @@ pub fn refuses_from(
         scene.attempt(route, &role).with(twin.clone().mint()).expect_admitted();
         scene.attempt(route, &role).with(change(twin).mint()).expect_refused(code)
     };
-    scene.routes().into_iter().map(attempt).collect()
+    scene.token_routes().into_iter().map(attempt).collect()
 }
 
 /// A good token is admitted; these bytes in its place are refused with `code`.

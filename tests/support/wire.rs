@@ -97,6 +97,8 @@ impl<T: Read + Write + Send> Stream for T {}
 pub struct Connection {
     stream: Box<dyn Stream>,
     notices: Vec<Answer>,
+    /// The server has asked for SASL and not for a password.
+    asked_by_sasl: bool,
 }
 
 impl Connection {
@@ -131,7 +133,7 @@ impl Connection {
                 Box::new(tls::handshake(stream)?)
             }
         };
-        Ok(Connection { stream, notices: Vec::new() })
+        Ok(Connection { stream, notices: Vec::new(), asked_by_sasl: false })
     }
 
     /// Sends the startup message with `user`, `database` and further parameters.
@@ -171,9 +173,19 @@ impl Connection {
     /// # Errors
     /// When the server has closed the connection.
     pub fn send_password(&mut self, password: &[u8]) -> io::Result<()> {
+        if self.asked_by_sasl {
+            return self.send_bearer(password);
+        }
         let mut body = password.to_vec();
         body.push(0);
         self.send_message(b'p', &body)
+    }
+
+    /// SASLInitialResponse of OAUTHBEARER (RFC 7628 §3.1), with `token` as it is.
+    fn send_bearer(&mut self, token: &[u8]) -> io::Result<()> {
+        let response = [b"n,,\x01auth=Bearer ", token, b"\x01\x01"].concat();
+        let length = u32::try_from(response.len()).map_err(io::Error::other)?.to_be_bytes();
+        self.send_message(b'p', &[b"OAUTHBEARER\0", &length[..], &response].concat())
     }
 
     /// Sends a message of any type.
@@ -229,6 +241,16 @@ impl Connection {
                 Ok(message @ Message { tag: b'R', .. }) => match message.code() {
                     Some(0) => {}
                     Some(3) => return Progress::Challenged(self),
+                    Some(10)
+                        if message.body.get(4..).is_some_and(|list| list.starts_with(b"OAUTHBEARER\0")) =>
+                    {
+                        self.asked_by_sasl = true;
+                        return Progress::Challenged(self);
+                    }
+                    // The server's error, which the client acknowledges (RFC 7628 §3.2.3).
+                    Some(11) => {
+                        let _ = self.send_message(b'p', b"\x01");
+                    }
                     // Methods that this client does not speak; the connection is dropped.
                     other => {
                         let message = format!("the server asks for authentication method {other:?}");

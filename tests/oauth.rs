@@ -1,0 +1,162 @@
+//! The `oauth` way in of PostgreSQL 18: the same decision, by SASL OAUTHBEARER.
+
+use pgaad_tests::scene::quoted;
+use pgaad_tests::wire::Outcome;
+use pgaad_tests::{Route, Scene, run_directory};
+use std::process::Command;
+use std::time::Duration;
+use tenant::object_id;
+
+/// The scene, where the server has this way in.
+fn scene() -> Option<Scene> {
+    let scene = Scene::start();
+    if scene.cluster.installation().major() < 18 {
+        pgaad_tests::skipped("needs PostgreSQL 18: oauth");
+        return None;
+    }
+    Some(scene)
+}
+
+fn oauth_line(scene: &Scene, options: &str) -> String {
+    let issuer = scene.tenant.authority();
+    format!(
+        "host oauth_db all 127.0.0.1/32 oauth issuer={issuer} scope=\"api://pgaad/.default\" validator=pgaad {options}"
+    )
+}
+
+#[test]
+fn bearer_of_a_good_token_is_admitted_and_named() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    let mut session = scene.attempt(Route::OAuth, &role).expect_admitted();
+    assert_eq!(session.value("SELECT SYSTEM_USER"), Some(format!("oauth:{role}")));
+    assert_eq!(session.value("SELECT pgaad.claims()->>'oid'"), Some(object_id(&role)));
+    scene
+        .attempt(Route::OAuth, &role)
+        .with(scene.token("mallory@example.com").mint())
+        .expect_refused("role_not_bound");
+    let stranger = scene.fresh_name();
+    scene.cluster.sql(&format!("CREATE USER {}", quoted(&stranger)));
+    scene.attempt(Route::OAuth, &stranger).expect_refused("role_not_member");
+}
+
+#[test]
+fn role_bound_by_label_is_opened_by_its_owner_whatever_its_name() {
+    let Some(scene) = scene() else { return };
+    let ann = object_id("ann@example.com");
+    scene.cluster.sql(&format!(
+        "SELECT pgaadauth_create_principal_with_oid('accountant', '{ann}', 'user', false, false)"
+    ));
+    let token = scene.token("ann@example.com").mint();
+    let mut session = scene.attempt(Route::OAuth, "accountant").with(token).expect_admitted();
+    assert_eq!(session.value("SELECT SYSTEM_USER").as_deref(), Some("oauth:ann@example.com"));
+}
+
+#[test]
+fn line_without_delegation_is_refused_and_the_log_says_what_to_write() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    scene.attempt(Route::OAuth, &role).expect_admitted();
+    scene.cluster.write_hba(&[oauth_line(&scene, "")]);
+    scene.cluster.reload();
+    scene.attempt(Route::OAuth, &role).expect_refused("oauth_not_delegated");
+    let advice = "SELECT count(*) FROM pgaad.explain_event((SELECT max(id) FROM pgaad.events)) WHERE detail LIKE '%delegate_ident_mapping=1%'";
+    assert_eq!(scene.cluster.value(advice), "1");
+}
+
+#[test]
+fn closed_without_the_preload_without_keys_and_with_faults() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    scene.attempt(Route::OAuth, &role).expect_admitted();
+    scene.cluster.set("pgaad.tenant_id", "nonsense");
+    scene.attempt(Route::OAuth, &role).expect_refused("setting_invalid");
+    scene.cluster.append_conf("shared_preload_libraries = ''");
+    scene.cluster.restart();
+    let login = scene.attempt(Route::OAuth, &role).login();
+    assert!(matches!(login.outcome, Outcome::Refused(_)), "{login:?}");
+}
+
+#[test]
+fn client_without_a_token_is_told_where_to_get_one_and_the_log_is_silent() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    let mark = scene.cluster.log_mark();
+    // RFC 7628 §4.3: an empty auth asks for discovery. Core answers it, and no validator is asked.
+    let mut connection = scene.attempt(Route::OAuth, &role).until_asked();
+    let response = b"n,,\x01auth=\x01\x01";
+    let length = u32::try_from(response.len()).expect("short").to_be_bytes();
+    connection
+        .send_message(b'p', &[b"OAUTHBEARER\0", &length[..], response].concat())
+        .expect("the server reads");
+    let answer = connection.read_message().expect("an answer");
+    assert_eq!((answer.tag, &answer.body[..4]), (b'R', &[0, 0, 0, 11][..]));
+    assert!(String::from_utf8_lossy(&answer.body).contains("openid-configuration"));
+    drop(connection);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!scene.cluster.log_since(mark).contains("pgaad: login"));
+}
+
+/// libpq 18 itself, with a token set by its documented hook (`PQsetAuthDataHook`).
+#[test]
+fn libpqs_own_bearer_logs_in() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    let pg_config = std::env::var_os("PG_CONFIG").expect("PostgreSQL 18 is not where Debian's is");
+    let directory = |option: &str| {
+        let output = Command::new(&pg_config).arg(option).output().expect("pg_config");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let (source, program) =
+        (run_directory::fresh("client").with_extension("c"), run_directory::fresh("client"));
+    std::fs::write(&source, CLIENT).expect("our own file");
+    let lib = directory("--libdir");
+    let built = Command::new("cc")
+        .arg(&source)
+        .arg("-o")
+        .arg(&program)
+        .arg(format!("-I{}", directory("--includedir")))
+        .args([format!("-L{lib}"), format!("-Wl,-rpath,{lib}"), "-lpq".to_owned()])
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "cc");
+    let login = |token: &str| {
+        let connection = format!(
+            "host=127.0.0.1 port={} dbname=oauth_db user={role} sslmode=require oauth_issuer={} oauth_client_id=x",
+            scene.cluster.port(),
+            scene.tenant.authority()
+        );
+        let output = Command::new(&program).arg(connection).env("TOKEN", token).output().expect("the client");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(login(&scene.token(&role).mint()), format!("oauth:{role}"));
+    let said = login(&scene.token("mallory@example.com").mint());
+    assert!(said.contains("token authentication failed"), "{said}");
+}
+
+const CLIENT: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+#include <libpq-fe.h>
+
+static int give_token(PGauthData type, PGconn *conn, void *data)
+{
+	if (type != PQAUTHDATA_OAUTH_BEARER_TOKEN)
+		return 0;
+	((PGoauthBearerRequest *) data)->token = getenv("TOKEN");
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	PQsetAuthDataHook(give_token);
+	PGconn *conn = PQconnectdb(argv[1]);
+	if (PQstatus(conn) != CONNECTION_OK)
+	{
+		printf("%s", PQerrorMessage(conn));
+		return 1;
+	}
+	puts(PQgetvalue(PQexec(conn, "SELECT SYSTEM_USER"), 0, 0));
+	PQfinish(conn);
+	return 0;
+}
+"#;
