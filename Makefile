@@ -22,7 +22,7 @@ PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
-.PHONY: help demo test matrix check deb deb-test install package faulty-package provision test-core test-server test-logins torture bench fuzz clean
+.PHONY: help demo test matrix check deb deb-test install package faulty-package provision test-core test-server test-logins torture bench bench-check fuzz clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -30,7 +30,7 @@ help:
 	@echo 'make matrix [PG=18]           the same on PostgreSQL 15 and 18, or on one of them'
 	@echo 'make check                    formatting and lints'
 	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
-	@echo 'make bench                    what a decision costs'
+	@echo 'make bench [PG=18]            what a decision and a login cost; bench-check compares to the targets'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL'
@@ -71,9 +71,14 @@ torture: package
 	$(call say,how long each refusal takes)
 	$(CARGO) test -p pgaad-tests --test stranger -- --ignored --nocapture
 
-bench:
+bench: package
 	$(call say,a decision in multiples of one RSA verification)
 	$(CARGO) bench -p pgaad-core --bench decision
+	$(call say,logins beside those by PostgreSQL's own methods)
+	PGAAD_BENCH=$(CURDIR)/target/bench $(CARGO) run --quiet --release -p pgaad-bench --bin logins
+
+bench-check: export PGAAD_BENCH_CHECK = 1
+bench-check: bench
 
 # Each target for SECONDS; what is found grows under target/fuzz, a crash ends the run.
 SECONDS_EACH = $(or $(SECONDS),60)

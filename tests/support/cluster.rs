@@ -31,6 +31,7 @@ pub struct Cluster {
     conf: Vec<String>,
     hba: Vec<String>,
     another_address: bool,
+    pam_directory: Option<PathBuf>,
     log: Log,
     postmaster: Mutex<Option<Child>>,
 }
@@ -47,6 +48,7 @@ impl Cluster {
             conf: Vec::new(),
             hba: Vec::new(),
             another_address: false,
+            pam_directory: None,
             log,
             postmaster: Mutex::new(None),
         }
@@ -72,6 +74,13 @@ impl Cluster {
     #[must_use]
     pub fn with_another_address(mut self) -> Cluster {
         self.another_address = true;
+        self
+    }
+
+    /// Runs the server in a mount namespace of its own, where this directory is `/etc/pam.d`. Needs root.
+    #[must_use]
+    pub fn with_pam_directory(mut self, directory: PathBuf) -> Cluster {
+        self.pam_directory = Some(directory);
         self
     }
 
@@ -178,20 +187,26 @@ impl Cluster {
 
     fn postmaster_command(&self) -> Command {
         let postgres = self.installation.program("postgres");
-        if !self.another_address {
+        let (mut namespaces, mut script) = (Vec::new(), String::new());
+        if self.another_address {
+            namespaces.push("--net");
+            script += &format!("ip link set lo up && ip address add {ANOTHER_ADDRESS}/32 dev lo && ");
+        }
+        if let Some(directory) = &self.pam_directory {
+            namespaces.push("--mount");
+            script += &format!("mount --bind {} /etc/pam.d && ", directory.display());
+        }
+        if namespaces.is_empty() {
             return server_command(postgres);
         }
-        assert!(is_root(), "a network namespace needs root");
+        assert!(is_root(), "a namespace needs root");
         let account = account::Account::of_servers().expect("root runs servers under another account");
         // `exec` all the way: the child that we keep is the postmaster itself.
-        let script = format!(
-            "ip link set lo up && ip address add {ANOTHER_ADDRESS}/32 dev lo && \
-             exec setpriv --reuid {} --regid {} --clear-groups -- \"$@\"",
-            account.uid, account.gid
-        );
+        script +=
+            &format!("exec setpriv --reuid {} --regid {} --clear-groups -- \"$@\"", account.uid, account.gid);
         let mut command = Command::new("unshare");
         account::clean_environment(&mut command);
-        command.args(["--net", "--", "/bin/sh", "-c", &script, "sh"]).arg(postgres).current_dir("/");
+        command.args(namespaces).args(["--", "/bin/sh", "-c", &script, "sh"]).arg(postgres).current_dir("/");
         command
     }
 

@@ -1,7 +1,7 @@
 //! What a decision costs, as a multiple of the one RSA verification that it cannot do without.
 //!
 //! `make bench` runs this and prints the ratios; both sides are measured in one run, so that the
-//! machine's mood cancels.
+//! machine's mood cancels. With `PGAAD_BENCH_CHECK` set it fails when a target is missed.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
@@ -164,6 +164,25 @@ fn main() {
     }
     criterion.final_summary();
     report(&rows);
+    let met = targets();
+    if !met && std::env::var_os("PGAAD_BENCH_CHECK").is_some() {
+        std::process::exit(1);
+    }
+}
+
+/// The bounds of a decision; whether it keeps them.
+fn targets() -> bool {
+    let at = |name: &str| median(name).unwrap_or(f64::INFINITY);
+    let bounds = [
+        ("decision / bare verification, 2 kB, 8 keys", at("decision/2000-8") / at("bare/2000"), 1.35),
+        ("64 keys / 1 key, 2 kB", at("decision/2000-64") / at("decision/2000-1"), 1.1),
+        ("garbage refused, µs", at("refusal/garbage") / 1e3, 5.0),
+    ];
+    println!("\n| target | at most | measured | met |\n|---|--:|--:|--:|");
+    for (what, measured, bound) in bounds {
+        println!("| {what} | {bound} | {measured:.2} | {} |", if measured <= bound { "yes" } else { "no" });
+    }
+    bounds.iter().all(|(_, measured, bound)| measured <= bound)
 }
 
 /// The medians, and what they are in multiples of the bare verification.
