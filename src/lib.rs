@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+use pgaad_core::self_test::self_test;
 use pgrx::prelude::*;
 
 mod check;
@@ -34,6 +35,7 @@ pg_module_magic!(name, version);
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::entry::require_preload();
+    pg::entry::require(self_test(), "pgaad: the cryptographic library fails its self-test");
     settings::define();
     pg::shmem::request();
     pg::ring::request();

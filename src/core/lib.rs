@@ -26,6 +26,7 @@ pub mod pam_file;
 pub mod principal;
 pub mod refresh;
 pub mod refusal;
+pub mod self_test;
 pub mod snapshot;
 pub mod tenant;
 pub mod time;

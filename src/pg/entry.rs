@@ -22,6 +22,13 @@ pub(crate) fn require_preload() {
     }
 }
 
+/// Raises an ERROR unless this holds: the postmaster then does not start.
+pub(crate) fn require(holds: bool, message: &'static str) {
+    if !holds {
+        ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, message);
+    }
+}
+
 /// The address of a function that the process may or may not have, such as those of libpam: a hard
 /// reference would keep the library from loading into a server built without it.
 pub(super) fn server_symbol(name: &CStr) -> Option<NonNull<c_void>> {
