@@ -32,12 +32,12 @@ pub(crate) fn publish(tenant: &Tenant, set: &KeySet, fetched_at: UnixTime, sourc
     shmem::publish_keys(&board);
 }
 
-/// Finds the key that a token names; where it is not known, has the worker fetch, or joins a fetch
-/// that is under way, and waits until that is over or `wait` has passed since it was asked for.
+/// Finds the key that a token names; where it is not known, joins the fetch that is under way, or has the
+/// worker fetch, and waits until that is over or `wait` has passed since it was asked for.
 ///
 /// # Errors
-/// [`Refusal::KeyUnknown`], [`Refusal::NoKeys`], [`Refusal::KeysStale`], at once when another
-/// login has caused a fetch within the cool-down.
+/// [`Refusal::KeyUnknown`], [`Refusal::NoKeys`], [`Refusal::KeysStale`], at once when no fetch is under way
+/// and a login has caused one within the cool-down.
 pub(crate) fn find_or_refresh(
     name: KeyName<'_>,
     tenant: &Tenant,
@@ -45,22 +45,31 @@ pub(crate) fn find_or_refresh(
     wait: Duration,
 ) -> Result<SigningKey, Refusal> {
     let find = || find(name, tenant, policy, clock::now());
-    let refusal = match find() {
-        Ok(key) => return Ok(key),
-        Err(refusal) => refusal,
-    };
-    if let Some(refresh) = Refresh::under_way() {
-        if !is_done_in_time(refresh, wait) {
-            return Err(refusal);
-        }
+    // The fetch that is under way may have begun before the provider had the key; the one after it has not.
+    for _ in 0..2 {
         if let Ok(key) = find() {
             return Ok(key);
         }
+        let Some(refresh) = join_or_ask(policy) else { break };
+        if !is_done_in_time(refresh, wait) {
+            break;
+        }
     }
-    match claim_refresh(policy) {
-        Some(refresh) if is_done_in_time(refresh, wait) => find(),
-        _ => Err(refusal),
+    find()
+}
+
+/// The refresh that is under way, or one that this login causes, unless another has within the cool-down.
+///
+/// All of it happens under one lock: whoever is denied the cool-down sees the refresh of him who got it.
+fn join_or_ask(policy: &RefreshPolicy) -> Option<Refresh> {
+    let now = clock::monotonic();
+    let refresh = shmem::update_worker(|state| {
+        Refresh::under_way().or_else(|| state.cooldown.claim(now, policy).then(|| Refresh::owe(now)))
+    });
+    if refresh.is_some() {
+        shmem::wake_worker();
     }
+    refresh
 }
 
 /// Waits for a refresh, as long as it may take counted from when it was asked for.
@@ -73,12 +82,6 @@ fn is_done_in_time(refresh: Refresh, wait: Duration) -> bool {
         worker::nap(POLL);
     }
     true
-}
-
-/// Asks the worker for a fetch, unless a login has done so within the cool-down.
-fn claim_refresh(policy: &RefreshPolicy) -> Option<Refresh> {
-    let now = clock::monotonic();
-    shmem::update_worker(|state| state.cooldown.claim(now, policy)).then(|| Refresh::ask(now))
 }
 
 fn find(

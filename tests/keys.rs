@@ -11,6 +11,10 @@ use tenant::{Mood, Signer};
 /// `pgaad.key_wait`, by default.
 const KEY_WAIT: Duration = Duration::from_secs(3);
 
+/// A late provider's pause before each of a fetch's two answers: long enough for logins to come meanwhile,
+/// short enough for two fetches within [`KEY_WAIT`].
+const LATE: Duration = Duration::from_millis(400);
+
 /// The median time of some good logins, each of which must succeed.
 fn time_of_logins(scene: &Scene, role: &str) -> Duration {
     let attempt = scene.attempt(scene.route(), role);
@@ -212,11 +216,11 @@ fn new_signing_key_is_accepted_on_its_first_login() {
 fn logins_that_meet_a_new_key_together_cause_one_fetch_and_all_get_in() {
     let scene = Scene::start();
     let role = scene.member();
-    scene.attempt(scene.route(), &role).expect_admitted();
+    assert!(refresh(&scene), "no fetch is under way any more");
     let before = scene.tenant.fetches();
     scene.tenant.rotate();
     // Slow enough for all of them to come while the fetch is under way.
-    scene.tenant.set_mood(Mood::Slow(Duration::from_micros(50)));
+    scene.tenant.set_mood(Mood::Late(LATE));
     thread::scope(|threads| {
         for _ in 0..8 {
             threads.spawn(|| scene.attempt(scene.route(), &role).expect_admitted());
@@ -225,12 +229,34 @@ fn logins_that_meet_a_new_key_together_cause_one_fetch_and_all_get_in() {
     assert_eq!(scene.tenant.fetches(), before + 1);
 }
 
+/// A fetch that began before the rotation cannot bring the key, so whoever joined it needs the next one.
+#[test]
+fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_one() {
+    let scene = Scene::start();
+    let role = scene.member();
+    let (fetches, key_sets) = (scene.tenant.fetches(), scene.tenant.key_sets());
+    scene.tenant.set_mood(Mood::Late(LATE));
+    thread::scope(|threads| {
+        threads.spawn(|| assert!(refresh(&scene)));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while scene.tenant.key_sets() == key_sets {
+            assert!(Instant::now() < deadline, "no fetch");
+            thread::sleep(Duration::from_millis(1));
+        }
+        scene.tenant.rotate();
+        for _ in 0..8 {
+            threads.spawn(|| scene.attempt(scene.route(), &role).expect_admitted());
+        }
+    });
+    assert_eq!(scene.tenant.fetches(), fetches + 2);
+}
+
 /// A worker that slept on after a fetch, with another one asked for meanwhile, would let every login
 /// with an unknown key wait in vain until the next regular fetch.
 #[test]
 fn refresh_asked_for_during_a_fetch_is_not_forgotten() {
     let scene = Scene::start();
-    scene.tenant.set_mood(Mood::Slow(Duration::from_micros(100)));
+    scene.tenant.set_mood(Mood::Late(LATE));
     let start = Instant::now();
     thread::scope(|threads| {
         let asked: Vec<_> = (0..3)

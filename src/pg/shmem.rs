@@ -172,12 +172,18 @@ pub(crate) struct Refresh {
 impl Refresh {
     /// Asks the worker for a refresh that begins from now on.
     pub(crate) fn ask(now: Monotonic) -> Self {
+        let refresh = Self::owe(now);
+        wake_worker();
+        refresh
+    }
+
+    /// Makes the worker owe a refresh that begins from now on, without waking it: that takes the lock on its
+    /// state, which the caller may hold.
+    pub(crate) fn owe(now: Monotonic) -> Self {
         if Self::under_way().is_none() {
             ASKED_AT.get().store(now, Ordering::SeqCst);
         }
-        let refresh = Self { number: ASKED.get().fetch_add(1, Ordering::SeqCst) + 1, asked_at: now };
-        wake_worker();
-        refresh
+        Self { number: ASKED.get().fetch_add(1, Ordering::SeqCst) + 1, asked_at: now }
     }
 
     /// The refresh that is owed or running, if there is one.

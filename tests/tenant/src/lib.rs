@@ -74,7 +74,12 @@ impl Tenant {
         let state = State::open_or_create(dir, options.port);
         let tls = state.certificate_authority().server_tls();
         let port = state.port();
-        let desk = Arc::new(Desk { state, mood: Mutex::default(), fetches: AtomicUsize::new(0) });
+        let desk = Arc::new(Desk {
+            state,
+            mood: Mutex::default(),
+            fetches: AtomicUsize::new(0),
+            key_sets: AtomicUsize::new(0),
+        });
         let tenant = Self { desk, tls, port, running: Mutex::default() };
         tenant.start_again();
         tenant
@@ -126,6 +131,11 @@ impl Tenant {
     /// a connection stalled before TLS counts as one. Key sets do not count.
     pub fn fetches(&self) -> usize {
         self.desk.fetches.load(Ordering::SeqCst)
+    }
+
+    /// How many key sets were asked for so far. A rotation changes none of their answers any more.
+    pub fn key_sets(&self) -> usize {
+        self.desk.key_sets.load(Ordering::SeqCst)
     }
 
     /// Closes the port and every connection; connecting is refused from now on.

@@ -28,6 +28,8 @@ pub enum Mood {
     EmptySet,
     /// The right answer, one byte at a time with this pause after each, headers too.
     Slow(Duration),
+    /// The right answer as of the request, after this pause.
+    Late(Duration),
     /// The right answer, by a clock that is so many seconds ahead (or, negative, behind).
     Clock(i64),
     /// 200 and a JSON document that never ends.
@@ -55,6 +57,8 @@ pub(crate) enum Answer {
     Whole(Response),
     /// The response's head and half of its body.
     Half(Response),
+    /// The response after a pause.
+    Late(Response, Duration),
     /// The response, byte by byte, with a pause after each.
     Bytewise(Response, Duration),
     /// A body without end.
@@ -84,6 +88,7 @@ impl Mood {
                 Answer::Whole(Response::json(200, json!({ "keys": [] }).to_string()))
             }
             Self::EmptySet => Answer::Whole(right),
+            Self::Late(pause) => Answer::Late(right, *pause),
             Self::Slow(pause) => Answer::Bytewise(right, *pause),
             Self::Clock(ahead) => Answer::Whole(right.by_a_clock_ahead(*ahead)),
             Self::Endless => Answer::Endless,

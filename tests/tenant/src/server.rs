@@ -28,6 +28,8 @@ pub(crate) struct Desk {
     pub(crate) mood: Mutex<Mood>,
     /// Metadata requests read so far, and connections stalled before TLS.
     pub(crate) fetches: AtomicUsize,
+    /// Key sets whose answer was settled so far.
+    pub(crate) key_sets: AtomicUsize,
 }
 
 impl Desk {
@@ -168,7 +170,11 @@ fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, desk: &Desk, run: &Ru
             if !page.is_key_set() {
                 desk.count_fetch();
             }
-            desk.mood().answer(page, page.response(&desk.state.keys()))
+            let response = page.response(&desk.state.keys());
+            if page.is_key_set() {
+                desk.key_sets.fetch_add(1, Ordering::SeqCst);
+            }
+            desk.mood().answer(page, response)
         }
     };
     match answer {
@@ -176,6 +182,10 @@ fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, desk: &Desk, run: &Ru
         Answer::Half(response) => {
             let half = response.body().len() / 2;
             send(&mut stream, &response, &response.body()[..half])?;
+        }
+        Answer::Late(response, pause) => {
+            run.pause(pause);
+            send(&mut stream, &response, response.body())?;
         }
         Answer::Bytewise(response, pause) => {
             for byte in response.head().as_bytes().iter().chain(response.body()) {

@@ -124,6 +124,25 @@ fn an_empty_set_has_no_keys_and_good_metadata() {
 }
 
 #[test]
+fn late_sends_the_right_answer_as_of_the_request() {
+    let (_dir, tenant) = started("late");
+    tenant.set_mood(Mood::Late(MOMENT));
+    let before = tenant.keys().jwks();
+    let began = Instant::now();
+    let reply = thread::scope(|threads| {
+        let reply = threads.spawn(|| fetch(&tenant, &keys_url(&tenant)).unwrap());
+        while tenant.key_sets() == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        tenant.rotate();
+        reply.join().unwrap()
+    });
+    assert!(began.elapsed() >= MOMENT);
+    assert_eq!(reply.json(), before);
+    assert_ne!(published(&tenant), before);
+}
+
+#[test]
 fn slow_sends_the_right_answer_byte_by_byte() {
     let (_dir, tenant) = started("slow");
     tenant.set_mood(Mood::Slow(Duration::from_micros(100)));
