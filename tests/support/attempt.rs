@@ -1,5 +1,6 @@
 //! One login, and what must come of it: at the client and in the server's log.
 
+use crate::cluster::Cluster;
 use crate::log::LogMark;
 use crate::scene::Scene;
 use crate::token_pieces::TokenPieces;
@@ -63,7 +64,7 @@ pub enum Transport {
 /// A login to be tried. By default by TLS, with a good token of the role's name.
 #[derive(Clone)]
 pub struct Attempt<'a> {
-    scene: &'a Scene,
+    cluster: &'a Cluster,
     route: Route,
     transport: Transport,
     role: String,
@@ -73,7 +74,14 @@ pub struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     pub(crate) fn new(scene: &'a Scene, route: Route, role: &str) -> Attempt<'a> {
         let password = scene.token(role).mint().into_bytes();
-        Attempt { scene, route, transport: Transport::Tls, role: role.to_owned(), password }
+        Attempt { cluster: &scene.cluster, route, transport: Transport::Tls, role: role.to_owned(), password }
+    }
+
+    /// At another server than the scene's: a standby of it.
+    #[must_use]
+    pub fn at(mut self, cluster: &'a Cluster) -> Self {
+        self.cluster = cluster;
+        self
     }
 
     /// By another transport.
@@ -91,7 +99,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn target(&self) -> Target {
-        let (cluster, database) = (&self.scene.cluster, self.route.database());
+        let (cluster, database) = (self.cluster, self.route.database());
         match self.transport {
             Transport::Tls => cluster.tls(database),
             Transport::Plain => cluster.plain(database),
@@ -124,10 +132,10 @@ impl<'a> Attempt<'a> {
 
     /// It is let in, with a token and as nobody else, and the log says who.
     pub fn expect_admitted(&self) -> Session {
-        let mark = self.scene.cluster.log_mark();
+        let mark = self.cluster.log_mark();
         let login = self.login();
         let Outcome::Accepted(mut session) = login.outcome else {
-            panic!("{self:?}: {login:?}\n{}", self.scene.cluster.log_since(mark))
+            panic!("{self:?}: {login:?}\n{}", self.cluster.log_since(mark))
         };
         assert!(login.challenged, "{self:?}: let in without a token");
         assert_eq!(session.value("SELECT current_user").as_deref(), Some(self.role.as_str()));
@@ -137,7 +145,7 @@ impl<'a> Attempt<'a> {
 
     /// It is asked for the token and refused; the log has the code, and the client has not.
     pub fn expect_refused(&self, code: &str) -> String {
-        let mark = self.scene.cluster.log_mark();
+        let mark = self.cluster.log_mark();
         let login = self.login();
         assert!(login.challenged, "{self:?}: not asked for a token: {login:?}");
         self.expect_refusal(login, mark, code)
@@ -145,7 +153,7 @@ impl<'a> Attempt<'a> {
 
     /// It is refused before a token is asked for.
     pub fn expect_refused_unasked(&self, code: &str) -> String {
-        let mark = self.scene.cluster.log_mark();
+        let mark = self.cluster.log_mark();
         let login = self.login();
         assert!(!login.challenged, "{self:?}: a token was asked for: {login:?}");
         self.expect_refusal(login, mark, code)
@@ -182,7 +190,7 @@ impl<'a> Attempt<'a> {
     fn expect_line(&self, mark: LogMark, needles: &[&str]) -> String {
         let role = format!(" role=\"{}\" ", self.role);
         let needles: Vec<&str> = needles.iter().copied().chain([role.as_str()]).collect();
-        let line = self.scene.cluster.log().wait_for_line(mark, &needles, LOG_PATIENCE);
+        let line = self.cluster.log().wait_for_line(mark, &needles, LOG_PATIENCE);
         line.unwrap_or_else(|log| panic!("{self:?}: no line with {needles:?} in\n{log}"))
     }
 }

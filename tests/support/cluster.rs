@@ -61,7 +61,8 @@ impl Cluster {
         self
     }
 
-    /// A line of `pg_hba.conf`. Before all of them stands the superuser's way in, by the Unix socket.
+    /// A line of `pg_hba.conf`. Before all of them stands the superuser's way in, by the Unix socket, which
+    /// standbys use too.
     #[must_use]
     pub fn hba(mut self, line: impl Into<String>) -> Cluster {
         self.hba.push(line.into());
@@ -95,13 +96,70 @@ impl Cluster {
         self
     }
 
-    fn create(&self) {
-        let data = self.data_dir();
+    /// A streaming standby of this cluster as `pg_basebackup -R` makes it, started: the same files, but for
+    /// its own port and sockets.
+    ///
+    /// # Panics
+    /// When it cannot be made or does not come up.
+    #[must_use]
+    pub fn standby(&self) -> Cluster {
+        let standby = Cluster::new(&self.installation);
+        standby.make_directories();
+        let made = server_command(self.installation.program("pg_basebackup"))
+            .args([
+                "-R",
+                "--checkpoint=fast",
+                "--no-sync",
+                "-U",
+                "postgres",
+                "-p",
+                &self.port.to_string(),
+                "-h",
+            ])
+            .arg(self.socket_dir())
+            .arg("-D")
+            .arg(standby.data_dir())
+            .output()
+            .unwrap_or_else(|error| panic!("pg_basebackup: {error}"));
+        assert!(made.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&made.stderr));
+        standby.append_conf(&standby.place().join("\n"));
+        standby.start_again().unwrap_or_else(|log| panic!("the standby did not start:\n{log}"));
+        standby
+    }
+
+    /// Waits until a standby has replayed all that is committed here.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait_until_replayed_by(&self, standby: &Cluster) {
+        let written = self.value("SELECT pg_current_wal_lsn()");
+        let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
+        let deadline = Instant::now() + PATIENCE;
+        while standby.value(&replayed) != "t" {
+            assert!(Instant::now() < deadline, "not replayed:\n{}", standby.log_since(LogMark::START));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn make_directories(&self) {
         fs::create_dir_all(self.socket_dir()).expect("our own directory");
         for directory in [&self.directory, &self.socket_dir()] {
             fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).expect("our own directory");
             give_to_servers(directory);
         }
+    }
+
+    /// The settings that no two clusters share.
+    fn place(&self) -> [String; 2] {
+        [
+            conf_line("port", &self.port.to_string()),
+            conf_line("unix_socket_directories", &self.socket_dir().display().to_string()),
+        ]
+    }
+
+    fn create(&self) {
+        let data = self.data_dir();
+        self.make_directories();
         let copied = server_command("cp").arg("-a").arg(template(&self.installation)).arg(&data).status();
         assert!(copied.is_ok_and(|status| status.success()), "cp -a of the data directory");
         let (certificate, key) = tls::certificate();
@@ -111,8 +169,6 @@ impl Cluster {
             if self.another_address { format!("127.0.0.1,{ANOTHER_ADDRESS}") } else { "127.0.0.1".into() };
         let mut conf = vec![
             conf_line("listen_addresses", &addresses),
-            conf_line("port", &self.port.to_string()),
-            conf_line("unix_socket_directories", &self.socket_dir().display().to_string()),
             conf_line("ssl", "on"),
             conf_line("fsync", "off"),
             conf_line("max_connections", "60"),
@@ -120,6 +176,7 @@ impl Cluster {
             conf_line("log_line_prefix", "[%p] "),
             conf_line("logging_collector", "off"),
         ];
+        conf.extend(self.place());
         conf.extend(self.conf.iter().cloned());
         self.append_conf(&conf.join("\n"));
         self.write_hba(&self.hba);
@@ -127,7 +184,7 @@ impl Cluster {
 
     /// Replaces the lines of `pg_hba.conf` after the superuser's own; [`Cluster::reload`] makes them count.
     pub fn write_hba(&self, lines: &[String]) {
-        let text = format!("local all postgres trust\n{}\n", lines.join("\n"));
+        let text = format!("local all,replication postgres trust\n{}\n", lines.join("\n"));
         self.write_as_server("pg_hba.conf", &text);
     }
 

@@ -12,12 +12,13 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 /// The programs that the tests use, and those that pg_upgrade uses.
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 13] = [
     "postgres",
     "initdb",
     "psql",
     "pg_upgrade",
     "pg_ctl",
+    "pg_basebackup",
     "pg_controldata",
     "pg_config",
     "pg_dump",
