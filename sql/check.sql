@@ -6,6 +6,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+    -- A setting may have a value that is none; what is on must not depend on a cast.
+    yes CONSTANT text := '^(on|t(r|ru|rue)?|y(e|es)?|1)$';
     members oid[] := ARRAY(SELECT member FROM pg_auth_members WHERE roleid = to_regrole('azure_ad_user') GROUP BY 1);
 BEGIN
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
@@ -31,7 +33,7 @@ BEGIN
       UNION ALL
         SELECT 'members_password',
                format('%I has a password', rolname) || CASE
-                   WHEN current_setting('pgaad.allow_other_methods')::boolean THEN ', which works beside its token'
+                   WHEN current_setting('pgaad.allow_other_methods') ~* yes THEN ', which works beside its token'
                    ELSE ', which works again when it leaves azure_ad_user' END,
                format('ALTER ROLE %I PASSWORD NULL;', rolname)
         FROM pg_authid WHERE oid = ANY (members) AND rolpassword IS NOT NULL
@@ -52,7 +54,7 @@ BEGIN
       UNION ALL
         SELECT 'members_guarded', format('%I does not load pgaad, and a trust line matches it', rolname),
                'SELECT * FROM pgaad.guard_roles(true);'
-        FROM pg_roles role WHERE oid = ANY (members) AND current_setting('pgaad.allow_trust')::boolean
+        FROM pg_roles role WHERE oid = ANY (members) AND current_setting('pgaad.allow_trust') ~* yes
             AND NOT EXISTS (SELECT FROM pg_db_role_setting setting, unnest(setting.setconfig) entry
                             WHERE setting.setrole = role.oid AND entry ~ '^session_preload_libraries=.*pgaad')
       UNION ALL

@@ -7,6 +7,7 @@ use std::fs;
 use pgaad_core::defect::Defect;
 use pgaad_core::event::LogLine;
 use pgaad_core::tenant::Cloud;
+use pgaad_core::verify::TokenPolicy;
 use pgaad_core::{hba, pam_file};
 use pgrx::prelude::*;
 
@@ -33,6 +34,9 @@ const ITEMS: [(&str, &str); 14] = [
     ("pam_file", "the PAM service files ask this library and nothing else"),
 ];
 
+/// The items that only good settings can answer; nothing is said of them while a setting cannot be read.
+const OF_SETTINGS: [&str; 4] = ["tenant", "audience", "keys", "clock"];
+
 /// By how much the server's clock may differ from the provider's before it is worth a word; the
 /// default of `pgaad.clock_skew` is five times that.
 const CLOCK_TOLERANCE: i64 = 60;
@@ -51,13 +55,14 @@ fn check_server(
         || ("pam_other", true, "/etc/pam.d/other refuses".to_owned(), None),
         |defect| (defect.item, false, defect.detail, Some(defect.hint)),
     );
+    let is_unreadable = defects.iter().any(|defect| defect.item == "settings");
     let rows = ITEMS.into_iter().flat_map(move |(item, sound)| {
         let (found, rest) =
             std::mem::take(&mut defects).into_iter().partition::<Vec<_>, _>(|d| d.item == item);
         defects = rest;
         let mut rows: Vec<_> =
             found.into_iter().map(|defect| (item, false, defect.detail, Some(defect.hint))).collect();
-        if rows.is_empty() {
+        if rows.is_empty() && !(is_unreadable && OF_SETTINGS.contains(&item)) {
             rows.push((item, true, sound.to_owned(), None));
         }
         rows
@@ -76,69 +81,80 @@ pub(crate) fn warn() {
 
 /// What files and settings tell.
 fn defects(members: &[String]) -> Vec<Defect> {
-    let mut defects = Vec::new();
-    if let Some(library) = hook::outer_library() {
-        defects.push(Defect::new(
-            "hook",
-            format!("{library} has put itself before pgaad, and decides whether pgaad is asked"),
-            "Name pgaad last in shared_preload_libraries.",
-        ));
-    }
-    let settings = match Settings::read() {
-        Ok(settings) => settings,
-        Err(refusal) => {
-            let detail = refusal.facts(LogLine::new("every token login is refused:")).into_text();
-            defects.push(Defect::new(
-                "settings",
-                detail,
-                "Mend it in postgresql.conf and reload the server.",
-            ));
-            return defects;
-        }
-    };
-    match &settings.token {
-        None => defects.push(Defect::new(
+    let settings = Settings::read();
+    let of_settings = match &settings {
+        Err(refusal) => Some(Defect::new(
+            "settings",
+            refusal.facts(LogLine::new("every token login is refused:")).into_text(),
+            "Mend it in postgresql.conf and reload the server.",
+        )),
+        Ok(Settings { token: None, .. }) => Some(Defect::new(
             "tenant",
             "pgaad.tenant_id is empty: every token login is refused",
             "pgaad.tenant_id = '00000000-0000-0000-0000-000000000000'",
         )),
-        Some(policy) => {
-            let clouds = [Cloud::Public, Cloud::UsGov, Cloud::China];
-            let shared = |audience: &&String| {
-                let default =
-                    |cloud: &Cloud| cloud.default_audiences().contains(&audience.trim_end_matches('/'));
-                clouds.iter().any(default)
-            };
-            if let Some(audience) = policy.audiences.iter().find(shared) {
-                defects.push(Defect::new(
-                    "audience",
-                    format!("{audience} is shared by Azure and all pgaad servers of the tenant: each could use tokens at the others"),
-                    "pgaad.audience = 'api://…'    # an app registration of this server's own",
-                ));
-            }
-        }
-    }
-    match crate::pg::hba::lines() {
-        Ok((lines, services)) => {
-            let meaning = hba::Settings {
-                require_tls: settings.require_tls,
-                allow_trust: settings.allow_trust,
-                allow_other_methods: settings.allow_other_methods,
-            };
-            defects.extend(hba::defects(&lines, meaning, members));
-            let library = entry::own_path();
-            for service in services {
-                let text = fs::read_to_string(format!("/etc/pam.d/{service}")).ok();
-                defects.extend(pam_file::defects(&service, text.as_deref(), &library));
-            }
-        }
-        Err(fault) => defects.push(Defect::new(
-            "hba_file",
-            format!("{}: {fault}; the lines loaded before stay in force", crate::pg::hba::path().display()),
-            "SELECT * FROM pg_hba_file_rules WHERE error IS NOT NULL;",
-        )),
-    }
+        Ok(Settings { token: Some(policy), .. }) => defect_of_audience(policy),
+    };
+    // The lines are judged by the strictest settings while those in force cannot be read.
+    let meaning = settings.map_or(
+        hba::Settings { require_tls: true, allow_trust: false, allow_other_methods: false },
+        |settings| hba::Settings {
+            require_tls: settings.require_tls,
+            allow_trust: settings.allow_trust,
+            allow_other_methods: settings.allow_other_methods,
+        },
+    );
+    let mut defects: Vec<_> = defect_of_hook().into_iter().chain(of_settings).collect();
+    defects.extend(defects_of_hba(meaning, members));
     defects
+}
+
+fn defect_of_hook() -> Option<Defect> {
+    hook::outer_library().map(|library| {
+        Defect::new(
+            "hook",
+            format!("{library} has put itself before pgaad, and decides whether pgaad is asked"),
+            "Name pgaad last in shared_preload_libraries.",
+        )
+    })
+}
+
+fn defect_of_audience(policy: &TokenPolicy) -> Option<Defect> {
+    let own = policy.tenant.cloud();
+    policy.audiences.iter().find_map(|audience| match Cloud::of_default_audience(audience)? {
+        cloud if cloud == own => Some(Defect::new(
+            "audience",
+            format!("{audience} is shared by Azure and all pgaad servers of the tenant: each could use tokens at the others"),
+            "pgaad.audience = 'api://…'    # an app registration of this server's own",
+        )),
+        other => Some(Defect::new(
+            "audience",
+            format!("{audience} is of another cloud than pgaad.cloud, which is {}: no token has it", own.name()),
+            format!("pgaad.cloud = '{}'", other.name()),
+        )),
+    })
+}
+
+fn defects_of_hba(meaning: hba::Settings, members: &[String]) -> Vec<Defect> {
+    let (lines, services) = match crate::pg::hba::lines() {
+        Ok(read) => read,
+        Err(fault) => {
+            return vec![Defect::new(
+                "hba_file",
+                format!(
+                    "{}: {fault}; the lines loaded before stay in force",
+                    crate::pg::hba::path().display()
+                ),
+                "SELECT * FROM pg_hba_file_rules WHERE error IS NOT NULL;",
+            )];
+        }
+    };
+    let library = entry::own_path();
+    let of_services = services.iter().flat_map(|service| {
+        let text = fs::read_to_string(format!("/etc/pam.d/{service}")).ok();
+        pam_file::defects(service, text.as_deref(), &library)
+    });
+    hba::defects(&lines, meaning, members).into_iter().chain(of_services).collect()
 }
 
 fn pam_other() -> Option<Defect> {

@@ -139,8 +139,7 @@ impl Settings {
     /// # Errors
     /// [`Refusal::SettingInvalid`] names the first setting whose value cannot be used.
     pub(crate) fn read() -> Result<Self, Refusal> {
-        let cloud =
-            CLOUD.one_of(&[("public", Cloud::Public), ("usgov", Cloud::UsGov), ("china", Cloud::China)])?;
+        let cloud = CLOUD.one_of(&Cloud::ALL.map(|cloud| (cloud.name(), cloud)))?;
         let authority = AUTHORITY.optional(|text| text.parse().ok())?;
         let tenant =
             TENANT_ID.optional(|text| text.parse().ok())?.map(|id| Tenant::new(id, cloud, authority));

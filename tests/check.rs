@@ -117,10 +117,25 @@ fn settings_keys_and_clock_are_checked() {
     let Some(server) = Server::start() else { return };
     server.cluster.set("pgaad.audience", "");
     server.expect("audience", "is shared by Azure", "pgaad.audience = ");
+    server.cluster.set("pgaad.audience", "https://ossrdbms-aad.database.usgovcloudapi.net/");
+    server.expect("audience", "is of another cloud", "pgaad.cloud = 'usgov'");
     server.cluster.set("pgaad.audience", "api://pgaad-test");
-    server.cluster.set("pgaad.clock_skew", "nonsense");
-    server.expect("settings", "pgaad.clock_skew", "reload");
-    server.cluster.set("pgaad.clock_skew", "300");
+    for (setting, good) in
+        [("pgaad.clock_skew", "300"), ("pgaad.allow_trust", "off"), ("pgaad.allow_other_methods", "off")]
+    {
+        server.cluster.set(setting, "nonsense");
+        server.expect("settings", setting, "reload");
+        server.cluster.set(setting, good);
+    }
+    // What bad settings leave open is not called sound, and the lines are judged all the same.
+    server.lines(&["host all all 0.0.0.0/0 trust"]);
+    server.cluster.set("pgaad.max_stale", "nonsense");
+    let items: Vec<_> = server.defects().into_iter().map(|(item, ..)| item).collect();
+    assert!(items.contains(&"hba_trust_remote".to_owned()), "{items:?}");
+    let said = "SELECT count(*) FROM pgaad.check() WHERE item IN ('tenant', 'audience', 'keys', 'clock')";
+    assert_eq!(server.cluster.value(said), "0");
+    server.cluster.set("pgaad.max_stale", "24h");
+    server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 scram-sha-256"]);
     server.cluster.set("pgaad.tenant_id", "");
     server.expect("tenant", "pgaad.tenant_id is empty", "pgaad.tenant_id = ");
     server.cluster.set("pgaad.tenant_id", &server.tenant.tenant_id());

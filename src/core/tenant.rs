@@ -18,6 +18,24 @@ pub enum Cloud {
 }
 
 impl Cloud {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Public, Self::UsGov, Self::China];
+
+    /// Its name in `pgaad.cloud`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::UsGov => "usgov",
+            Self::China => "china",
+        }
+    }
+
+    /// The cloud whose Azure databases have this audience; a trailing slash does not count.
+    pub fn of_default_audience(audience: &str) -> Option<Self> {
+        let audience = audience.trim_end_matches('/');
+        Self::ALL.into_iter().find(|cloud| cloud.default_audiences().contains(&audience))
+    }
+
     /// Base URL of the identity provider.
     pub const fn authority(self) -> &'static str {
         match self {
@@ -113,6 +131,7 @@ fn https_url(text: &str) -> Option<http::Uri> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
     id: TenantId,
+    cloud: Cloud,
     authority: Authority,
     v1_issuer: String,
     v2_issuer: String,
@@ -125,6 +144,7 @@ impl Tenant {
         let v2_base = authority.as_ref().map_or(cloud.v2_issuer_base(), Authority::as_str).to_owned();
         Self {
             id,
+            cloud,
             v1_issuer: format!("{}/{id}/", cloud.v1_issuer_base()),
             v2_issuer: format!("{v2_base}/{id}/v2.0"),
             authority: authority.unwrap_or_else(|| Authority(cloud.authority().to_owned())),
@@ -134,6 +154,11 @@ impl Tenant {
     /// The tenant's id.
     pub fn id(&self) -> TenantId {
         self.id
+    }
+
+    /// The cloud that the tenant is in.
+    pub fn cloud(&self) -> Cloud {
+        self.cloud
     }
 
     /// The identity provider.
