@@ -7,13 +7,14 @@ use crate::process;
 use crate::run_directory;
 use crate::tls;
 use crate::wire::{self, Address, Target};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Starting and stopping take well under a second; a loaded machine gets much more.
@@ -444,10 +445,11 @@ fn free_port() -> u16 {
     listener.local_addr().expect("a listener has an address").port()
 }
 
-/// A data directory just as initdb leaves it, made once and copied ever after.
-fn template(installation: &Installation) -> &'static Path {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
+/// A data directory just as initdb of that major leaves it, made once and copied ever after.
+fn template(installation: &Installation) -> PathBuf {
+    static TEMPLATES: Mutex<BTreeMap<u32, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut templates = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner);
+    let template = templates.entry(installation.major()).or_insert_with(|| {
         let home = run_directory::fresh("template");
         fs::create_dir(&home).expect("our own directory");
         give_to_servers(&home);
@@ -459,5 +461,6 @@ fn template(installation: &Installation) -> &'static Path {
             .unwrap_or_else(|error| panic!("initdb: {error}"));
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         data
-    })
+    });
+    template.clone()
 }

@@ -56,13 +56,18 @@ struct System {
 }
 
 impl System {
-    fn found() -> System {
+    fn under_test() -> System {
         let pg_config =
             std::env::var_os("PG_CONFIG").unwrap_or_else(|| "/usr/lib/postgresql/15/bin/pg_config".into());
+        System::of(Path::new(&pg_config))
+    }
+
+    fn of(pg_config: &Path) -> System {
         let answer = |option: &str| {
-            let output = Command::new(&pg_config).arg(option).output().unwrap_or_else(|error| {
-                panic!("{} (set PG_CONFIG): {error}", Path::new(&pg_config).display())
-            });
+            let output = Command::new(pg_config)
+                .arg(option)
+                .output()
+                .unwrap_or_else(|error| panic!("{} (set PG_CONFIG): {error}", pg_config.display()));
             String::from_utf8(output.stdout).expect("pg_config speaks UTF-8").trim().to_owned()
         };
         let version = answer("--version");
@@ -107,12 +112,30 @@ impl Installation {
         Installation::with(Some(("PGAAD_PACKAGE", "target/release")))
     }
 
+    /// Another major that pgaad has been built for here, with pgaad: its package lies beside the one under test.
+    pub fn neighbour() -> Option<Installation> {
+        let system = System::under_test();
+        let ours = package_directory(&system, "PGAAD_PACKAGE", "target/release");
+        let beside = entries(ours.parent()?).into_iter().filter(|package| *package != ours);
+        beside.filter(|package| package.is_dir()).find_map(|package| {
+            let library = library_in(&package)?;
+            // An absolute path of the system again, where `lib` and `bin` are neighbours.
+            let lib = Path::new("/").join(library.strip_prefix(&package).ok()?.parent()?);
+            let pg_config = lib.with_file_name("bin").join("pg_config");
+            pg_config.is_file().then(|| Installation::of(System::of(&pg_config), Some(&package)))
+        })
+    }
+
     fn with(package: Option<(&str, &str)>) -> Installation {
-        let system = System::found();
+        let system = System::under_test();
         let package = package.map(|(variable, target)| package_directory(&system, variable, target));
+        Installation::of(system, package.as_deref())
+    }
+
+    fn of(system: System, package: Option<&Path>) -> Installation {
         let root = run_directory::fresh("tree");
         let installation = Installation { tree: Arc::new(Tree { root, system }) };
-        installation.build(package.as_deref());
+        installation.build(package);
         installation
     }
 
@@ -185,6 +208,14 @@ fn package_directory(system: &System, variable: &str, target: &str) -> PathBuf {
         library.display()
     );
     package
+}
+
+/// The library in a package, whichever PostgreSQL it is for.
+fn library_in(directory: &Path) -> Option<PathBuf> {
+    let (below, here): (Vec<_>, Vec<_>) = entries(directory).into_iter().partition(|entry| entry.is_dir());
+    here.into_iter()
+        .find(|file| file.ends_with("pgaad.so"))
+        .or_else(|| below.iter().find_map(|directory| library_in(directory)))
 }
 
 /// An absolute path of the system, under another root.
