@@ -27,7 +27,7 @@ say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
 	@echo 'make test                     everything that must pass'
-	@echo 'make matrix [PG=18]           the same on PostgreSQL 15 and 18, or on one of them'
+	@echo 'make matrix [PG=18]           the same on PostgreSQL 15 to 18, or on one of them'
 	@echo 'make check                    formatting and lints'
 	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
 	@echo 'make bench [PG=18]            what a decision and a login cost; bench-check compares to the targets'
@@ -51,7 +51,7 @@ check: provision
 	$(CARGO) clippy -p pgaad $(FEATURES) --all-targets -- -D warnings
 	$(CARGO) clippy -p pgaad $(FEATURES) --features fault_injection -- -D warnings
 
-test-core:
+test-core: provision
 	$(call say,the decision without PostgreSQL)
 	$(CARGO) test -p pgaad-core -p tenant
 

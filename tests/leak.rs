@@ -48,7 +48,7 @@ fn no_piece_of_a_token_is_written_down_anywhere() {
     let mut used = TokenPieces::new();
     let mut sessions = Vec::new();
     for route in scene.routes() {
-        for transport in [Transport::Tls, Transport::Plain, Transport::Unix] {
+        for transport in Transport::all() {
             let role = scene.member();
             let (good, v2) = (scene.token(&role), scene.tenant.token().v2().user(&role));
             for token in [good.clone(), v2] {

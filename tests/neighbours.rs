@@ -25,6 +25,10 @@ impl Host {
             skipped("needs root: a mount namespace for the PAM service files");
             return None;
         }
+        if !Installation::is_built_with("pam") {
+            skipped("needs a PostgreSQL built with PAM");
+            return None;
+        }
         let Some(neighbour) = Installation::neighbour() else {
             skipped("needs pgaad built for a second major, which `make matrix` does");
             return None;

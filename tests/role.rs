@@ -271,7 +271,7 @@ fn role_whose_name_is_no_utf8_is_a_member_all_the_same_and_opens_by_its_id_only(
     make("CREATE USER \"j\u{fc}rgen\" PASSWORD 'hunter2' IN ROLE azure_ad_user");
 
     let login = |route: Route, password: &str| {
-        let target = scene.cluster.tls(route.database());
+        let target = scene.cluster.tcp(route.database());
         let mut connection = Connection::connect(&target).expect("the server listens");
         let database = route.database().as_bytes();
         let body = [&[0, 3, 0, 0], &b"user\0"[..], NAME, b"\0database\0", database, b"\0\0"].concat();

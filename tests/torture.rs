@@ -144,7 +144,7 @@ fn client_that_is_silent_slow_or_gone_holds_nothing_for_longer_than_the_timeout(
     });
     for database in ["pam_db", "trust_db"] {
         // Gone before the server has asked for anything.
-        drop(Connection::connect(&scene.cluster.tls(database)));
+        drop(Connection::connect(&scene.cluster.tcp(database)));
         for bytes in
             [&[0_u8, 0][..], &[0, 0, 0, 200, 0, 3, 0, 0], &[0xff; 64], &[0, 0, 0, 4], &[0x80, 0, 0, 0]]
         {

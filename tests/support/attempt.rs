@@ -1,6 +1,7 @@
 //! One login, and what must come of it: at the client and in the server's log.
 
 use crate::cluster::Cluster;
+use crate::installation::Installation;
 use crate::log::LogMark;
 use crate::scene::Scene;
 use crate::token_pieces::TokenPieces;
@@ -61,6 +62,22 @@ pub enum Transport {
     Unix,
 }
 
+impl Transport {
+    /// All that can be tried here; says so when TLS cannot.
+    pub fn all() -> Vec<Transport> {
+        if Installation::is_built_with("openssl") {
+            return vec![Transport::Tls, Transport::Plain, Transport::Unix];
+        }
+        crate::skipped("needs a PostgreSQL built with OpenSSL");
+        vec![Transport::Plain, Transport::Unix]
+    }
+
+    /// TLS where the server has it, and loopback otherwise.
+    fn usual() -> Transport {
+        if Installation::is_built_with("openssl") { Transport::Tls } else { Transport::Plain }
+    }
+}
+
 /// A login to be tried. By default by TLS, with a good token of the role's name.
 #[derive(Clone)]
 pub struct Attempt<'a> {
@@ -74,7 +91,13 @@ pub struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     pub(crate) fn new(scene: &'a Scene, route: Route, role: &str) -> Attempt<'a> {
         let password = scene.token(role).mint().into_bytes();
-        Attempt { cluster: &scene.cluster, route, transport: Transport::Tls, role: role.to_owned(), password }
+        Attempt {
+            cluster: &scene.cluster,
+            route,
+            transport: Transport::usual(),
+            role: role.to_owned(),
+            password,
+        }
     }
 
     /// At another server than the scene's: a standby of it.

@@ -170,7 +170,7 @@ impl Cluster {
             if self.another_address { format!("127.0.0.1,{ANOTHER_ADDRESS}") } else { "127.0.0.1".into() };
         let mut conf = vec![
             conf_line("listen_addresses", &addresses),
-            conf_line("ssl", "on"),
+            conf_line("ssl", if Installation::is_built_with("openssl") { "on" } else { "off" }),
             conf_line("fsync", "off"),
             conf_line("max_connections", "60"),
             conf_line("shared_buffers", "16MB"),
@@ -369,6 +369,11 @@ impl Cluster {
     pub fn tls(&self, database: &str) -> Target {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         Target { address: Address::Tls(address), database: database.to_owned() }
+    }
+
+    /// The target by TCP on loopback: by TLS, where the server is built with it.
+    pub fn tcp(&self, database: &str) -> Target {
+        if Installation::is_built_with("openssl") { self.tls(database) } else { self.plain(database) }
     }
 
     /// Waits until the background worker has published keys for the first time.

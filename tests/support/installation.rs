@@ -56,20 +56,25 @@ struct System {
 }
 
 impl System {
+    fn pg_config() -> PathBuf {
+        std::env::var_os("PG_CONFIG")
+            .map_or_else(|| "/usr/lib/postgresql/15/bin/pg_config".into(), PathBuf::from)
+    }
+
+    fn answer(pg_config: &Path, option: &str) -> String {
+        let output = Command::new(pg_config)
+            .arg(option)
+            .output()
+            .unwrap_or_else(|error| panic!("{} (set PG_CONFIG): {error}", pg_config.display()));
+        String::from_utf8(output.stdout).expect("pg_config speaks UTF-8").trim().to_owned()
+    }
+
     fn under_test() -> System {
-        let pg_config =
-            std::env::var_os("PG_CONFIG").unwrap_or_else(|| "/usr/lib/postgresql/15/bin/pg_config".into());
-        System::of(Path::new(&pg_config))
+        System::of(&System::pg_config())
     }
 
     fn of(pg_config: &Path) -> System {
-        let answer = |option: &str| {
-            let output = Command::new(pg_config)
-                .arg(option)
-                .output()
-                .unwrap_or_else(|error| panic!("{} (set PG_CONFIG): {error}", pg_config.display()));
-            String::from_utf8(output.stdout).expect("pg_config speaks UTF-8").trim().to_owned()
-        };
+        let answer = |option| System::answer(pg_config, option);
         let version = answer("--version");
         let major = version
             .split_whitespace()
@@ -183,6 +188,13 @@ impl Installation {
     /// A program of this tree.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin().join(name)
+    }
+
+    /// Whether the PostgreSQL under test was built with this: `openssl`, `pam`.
+    pub fn is_built_with(feature: &str) -> bool {
+        static CONFIGURED: OnceLock<String> = OnceLock::new();
+        let configured = CONFIGURED.get_or_init(|| System::answer(&System::pg_config(), "--configure"));
+        configured.contains(&format!("--with-{feature}"))
     }
 
     /// PostgreSQL's major version.

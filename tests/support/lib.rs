@@ -24,10 +24,16 @@ pub use pam::PamService;
 pub use scene::Scene;
 pub use token_pieces::TokenPieces;
 
-/// Says that a test proved nothing here, and why, where it is seen in a long log.
+/// Says, once, that a test or a part of it proved nothing here, and why, where it is seen in a long log.
 pub fn skipped(why: &str) {
+    use std::collections::BTreeSet;
     use std::io::Write;
+    use std::sync::{Mutex, PoisonError};
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let thread = std::thread::current();
-    // Not `eprintln!`: the harness hides what a passing test prints by the macros.
-    let _ = writeln!(std::io::stderr(), "SKIPPED ({why}): {}", thread.name().unwrap_or("?"));
+    let line = format!("SKIPPED ({why}): {}", thread.name().unwrap_or("?"));
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(line.clone()) {
+        // Not `eprintln!`: the harness hides what a passing test prints by the macros.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }

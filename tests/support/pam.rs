@@ -16,9 +16,17 @@ pub struct PamService {
 }
 
 impl PamService {
-    /// Whether service files can be written here. Where not, the test says so and proves nothing.
+    /// Whether the server knows PAM and service files can be written here; says so when not.
     pub fn available() -> bool {
-        Path::new("/etc/pam.d").is_dir() && (account::is_root() || account::may_sudo())
+        let missing = if !Installation::is_built_with("pam") {
+            "needs a PostgreSQL built with PAM"
+        } else if !Path::new("/etc/pam.d").is_dir() || !(account::is_root() || account::may_sudo()) {
+            "needs root: the PAM service file"
+        } else {
+            return true;
+        };
+        crate::skipped(missing);
+        false
     }
 
     /// Writes the service file, as the README has the operator write it.
