@@ -121,12 +121,13 @@ impl Ring {
 impl Slot {
     fn write(&self, id: u64, record: &[u8]) {
         let version = self.version.load(Ordering::Relaxed);
-        let is_free = version.is_multiple_of(2)
+        let is_ours = record.len() <= MAX_RECORD
+            && version.is_multiple_of(2)
             && self
                 .version
                 .compare_exchange(version, version + 1, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok();
-        if !is_free || record.len() > MAX_RECORD {
+        if !is_ours {
             return;
         }
         fence(Ordering::Release);

@@ -89,11 +89,12 @@ pub(crate) fn end_due() -> (Vec<i32>, Option<Duration>) {
     let now = clock::now().seconds();
     let mut ended = Vec::new();
     for place in &sessions.places {
+        // The id first: once its end is taken, the place may already be another session's.
+        let pid = place.pid.load(Ordering::Acquire);
         let end = place.end.load(Ordering::Acquire);
         if end > now {
             sessions.next.fetch_min(end, Ordering::AcqRel);
         } else if place.end.compare_exchange(end, NEVER, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            let pid = place.pid.load(Ordering::Acquire);
             // SAFETY: a signal to a process that has its place here, so it is a backend of this server.
             if pid > 0 && unsafe { libc::kill(pid, libc::SIGTERM) } == 0 {
                 ended.push(pid);
