@@ -10,8 +10,9 @@ use pgaad_core::explain::{
 };
 use pgrx::prelude::*;
 
+use crate::pg::catalog::Role;
+use crate::pg::clock;
 use crate::pg::report::{self, SqlError};
-use crate::pg::{catalog, clock};
 use crate::settings::Settings;
 use crate::{events, key_cache};
 
@@ -62,7 +63,7 @@ fn try_explain(role_name: &str, unsigned_token: &str) -> Result<Vec<Finding>, Sq
         message: "pgaad.tenant_id is not set".to_owned(),
         hint: "Set it in postgresql.conf to the tenant's id and reload the server.",
     })?;
-    let role = CString::new(role_name).ok().and_then(|name| catalog::role_facts(&name));
+    let role = CString::new(role_name).ok().and_then(|name| Role::find(&name)).map(|role| role.facts());
     let context = Context {
         max_bytes: settings.max_token_bytes,
         keys: key_cache::all(&policy.tenant, &settings.refresh),

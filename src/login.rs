@@ -17,7 +17,7 @@ use std::ffi::{CStr, CString};
 use std::sync::{Mutex, OnceLock};
 
 use pgaad_core::Refusal;
-use pgaad_core::admit::{Admission, MAX_NAME_BYTES, RoleFacts, admit};
+use pgaad_core::admit::{Admission, MAX_NAME_BYTES, admit};
 use pgaad_core::event::{Event, Knock, LogLine, Route};
 use pgaad_core::principal::{Bearer, Principal};
 use pgaad_core::refusal::PublicAnswer;
@@ -25,10 +25,11 @@ use pgaad_core::time::UnixTime;
 use pgaad_core::token::{RawToken, UnverifiedToken};
 use pgaad_core::verify::{Rejection, verify};
 
+use crate::pg::catalog::Role;
 use crate::pg::hook::{Status, Verdict};
 use crate::pg::packet::{self, Reply};
 use crate::pg::port::{Method, Port};
-use crate::pg::{catalog, clock, pam, report, sessions};
+use crate::pg::{clock, pam, report, sessions};
 use crate::settings::{GuardTrust, Settings};
 use crate::{events, key_cache};
 
@@ -103,7 +104,7 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Re
     let verified = verify(token, &key, policy, clock::now())?;
     let principal = Principal::from(&verified);
     let bearer = Bearer::from(&principal);
-    let role = role_asked_for(port);
+    let role = role_asked_for(port).map(|role| role.facts());
     let admission = admit(principal, role.as_ref(), settings.admit, clock::now())
         .map_err(|refusal| Refused { refusal, bearer: Some(Box::new(bearer)) })?;
     Ok(Decision::Admitted(Box::new(Admitted {
@@ -116,9 +117,9 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Re
 
 /// The role that the client named, as the catalog has it now. A name that no role has may end with
 /// `@` and `pgaad.server_name`, as Azure Single Server asked for.
-fn role_asked_for(port: Port) -> Option<RoleFacts> {
+fn role_asked_for(port: Port) -> Option<Role> {
     let name = port.role_name();
-    catalog::role_facts(&name).or_else(|| catalog::role_facts(&without_server(&name)?))
+    Role::find(&name).or_else(|| Role::find(&without_server(&name)?))
 }
 
 /// The name without its last `@SERVER`. A name that PostgreSQL may have cut is not cut any further.
@@ -208,10 +209,10 @@ enum Pass {
 }
 
 fn pass(port: Port, method: &Method) -> Result<Pass, Refused> {
-    let role = role_asked_for(port).filter(|role| role.is_member);
+    let role = role_asked_for(port).filter(Role::is_member);
     match (role, method) {
         (Some(role), method) if is_token_line(method) => match take() {
-            Some(Decision::Admitted(admitted)) if admitted.admission.role_oid() == role.oid => {
+            Some(Decision::Admitted(admitted)) if admitted.admission.role_oid() == role.oid() => {
                 Ok(Pass::Admitted(admitted))
             }
             Some(Decision::Refused(refused)) => Err(refused),

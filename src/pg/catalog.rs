@@ -52,29 +52,64 @@ const LOCAL_USERID_CHANGE: i32 = 1;
 /// Seconds from 1970 to 2000, where PostgreSQL's timestamps begin (timestamp.h, `POSTGRES_EPOCH_JDATE`).
 const POSTGRES_EPOCH: i64 = 946_684_800;
 
-/// Reads the facts of the role `name` afresh. `None` when there is no such role.
-///
-/// The name is looked up as bytes, so that a role in any encoding is found and its membership counts;
-/// one that is not UTF-8 is given out as empty, and so equals no name in a token.
-pub(crate) fn role_facts(name: &CStr) -> Option<RoleFacts> {
-    // SAFETY: inside the transaction that InitPostgres starts before it authenticates.
-    unsafe { pg_sys::AcceptInvalidationMessages() };
+/// A role as the catalog has it at this moment. What is asked of it beyond its row is read when it is asked:
+/// each look-up in a process just forked is an index scan, and most logins are of roles that are none of ours.
+pub(crate) struct Role {
+    name: CString,
+    row: AuthId,
+}
 
-    let role = AuthId::find(name)?;
-    let is_member_of = |marker| is_member_of(role.oid, marker);
-    let label = Labelling::of(role.oid);
-    Some(RoleFacts {
-        oid: role.oid.to_u32(),
-        name: name.to_str().unwrap_or_default().to_owned(),
-        binding: label.binding,
-        label_tenant: label.tenant,
-        is_member: is_member_of(Marker::User),
-        is_admin: is_member_of(Marker::Admin) || label.admin,
-        needs_mfa: is_member_of(Marker::Mfa) || label.mfa,
-        can_login: role.can_login,
-        is_superuser: role.is_superuser,
-        valid_until: role.valid_until,
-    })
+impl Role {
+    /// Reads the role `name` afresh. `None` when there is no such role.
+    ///
+    /// The name is looked up as bytes, so that a role in any encoding is found and its membership counts.
+    pub(crate) fn find(name: &CStr) -> Option<Self> {
+        // SAFETY: inside the transaction that InitPostgres starts before it authenticates.
+        unsafe { pg_sys::AcceptInvalidationMessages() };
+        Some(Self { name: name.to_owned(), row: AuthId::find(name)? })
+    }
+
+    /// What it is known by whatever its name.
+    pub(crate) fn oid(&self) -> u32 {
+        self.row.oid.to_u32()
+    }
+
+    /// Whether it is a direct member of `azure_ad_user`.
+    pub(crate) fn is_member(&self) -> bool {
+        is_member_of(self.row.oid, Marker::User)
+    }
+
+    /// All that a decision depends on. A name that is not UTF-8 is given out as empty, and so equals no name
+    /// in a token.
+    pub(crate) fn facts(&self) -> RoleFacts {
+        let mut roles: Vec<u32> =
+            memberships(By::Member, self.row.oid).iter().map(|row| row.roleid).collect();
+        let mut is_in = |marker| take(&mut roles, marker);
+        let label = Labelling::of(self.row.oid);
+        RoleFacts {
+            oid: self.oid(),
+            name: self.name.to_str().unwrap_or_default().to_owned(),
+            binding: label.binding,
+            label_tenant: label.tenant,
+            is_member: is_in(Marker::User),
+            is_admin: is_in(Marker::Admin) || label.admin,
+            needs_mfa: is_in(Marker::Mfa) || label.mfa,
+            can_login: self.row.can_login,
+            is_superuser: self.row.is_superuser,
+            valid_until: self.row.valid_until,
+        }
+    }
+}
+
+/// Takes a marker role out of these; whether it was there. Once none is left, nothing is looked up.
+fn take(roles: &mut Vec<u32>, marker: Marker) -> bool {
+    let before = roles.len();
+    if before > 0
+        && let Some(marker) = AuthId::find(marker.name())
+    {
+        roles.retain(|role| *role != marker.oid.to_u32());
+    }
+    roles.len() < before
 }
 
 /// What the labels of a role add up to.
