@@ -9,6 +9,7 @@
 mod bed;
 mod footprint;
 mod herd;
+mod libpq;
 mod load;
 mod login;
 mod methods;
@@ -45,6 +46,9 @@ fn main() -> ExitCode {
     let mut page = Page::new(&bed);
     if wanted("methods") {
         methods::measure(&bed, effort, &mut page);
+    }
+    if wanted("libpq") {
+        libpq::measure(&bed, effort, &mut page);
     }
     if wanted("provider") {
         provider::measure(&bed, effort, &mut page);

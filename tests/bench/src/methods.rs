@@ -3,7 +3,7 @@
 use crate::Effort;
 use crate::bed::{Bed, Transport, Way};
 use crate::load;
-use crate::page::{AtLeast, Page};
+use crate::page::Page;
 use crate::plot;
 use crate::sample::Series;
 
@@ -20,7 +20,6 @@ pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
             let measured: Vec<(Way, Series)> = ways.into_iter().zip(series).collect();
             table(page, transport, clients, &measured);
             if (transport, clients) == (Transport::Plain, 1) {
-                targets(page, &measured);
                 page.figure("latency.svg", plot::latencies(bed, &measured));
             }
         }
@@ -49,16 +48,4 @@ fn table(page: &mut Page, transport: Transport, clients: usize, measured: &[(Way
             &format!("{:.2}", series.cpu_ms()),
         ]);
     }
-}
-
-fn targets(page: &mut Page, measured: &[(Way, Series)]) {
-    let by = |way, other| of(measured, way).rates_by(of(measured, other));
-    page.target("logins/s, token over trust / trust", by(Way::TokenTrust, Way::Trust), AtLeast(0.95));
-    page.target("logins/s, token over pam / trust", by(Way::TokenPam, Way::Trust), AtLeast(0.60));
-    page.target("logins/s, token over pam / scram", by(Way::TokenPam, Way::Scram), AtLeast(1.3));
-    page.target(
-        "logins/s, token over pam, lean `other` / trust",
-        by(Way::TokenLeanPam, Way::Trust),
-        AtLeast(0.80),
-    );
 }

@@ -74,7 +74,8 @@ impl Ratio {
         Ratio { median: ratio, quartiles: (ratio, ratio) }
     }
 
-    fn of(ratios: Vec<f64>) -> Ratio {
+    /// Of what was measured in each round.
+    pub fn of(ratios: Vec<f64>) -> Ratio {
         let at = |at| quantile(ratios.clone(), at);
         Ratio { median: at(0.5), quartiles: (at(0.25), at(0.75)) }
     }
