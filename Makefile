@@ -14,6 +14,8 @@ FAULTY_PACKAGE = $(CURDIR)/target/faulty/pgaad-pg$(PG)
 export PGAAD_PACKAGE        = $(PACKAGE)
 export PGAAD_FAULTY_PACKAGE = $(FAULTY_PACKAGE)
 export PG_CONFIG
+# Else cargo-pgrx links with --no-gc-sections, and the library is twice as large (docs/internals.md).
+export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND = 1
 
 # `cargo pgrx test` installs into the PostgreSQL it tests and starts a server, as postgres: with sudo.
 PGRX_TEST_DIR = /tmp/pgaad-pgrx-test

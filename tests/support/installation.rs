@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-/// The programs that the tests use, and those that pg_upgrade uses.
-const PROGRAMS: [&str; 13] = [
+/// The programs that the tests and the benchmark use, and those that pg_upgrade uses.
+const PROGRAMS: [&str; 14] = [
     "postgres",
     "initdb",
     "psql",
+    "pgbench",
     "pg_upgrade",
     "pg_ctl",
     "pg_basebackup",
