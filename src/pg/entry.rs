@@ -1,7 +1,7 @@
 //! How the library is loaded, and what it finds in the process that loaded it.
 
 use std::ffi::{CStr, c_void};
-use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
@@ -29,11 +29,35 @@ pub(crate) fn require(holds: bool, message: &'static str) {
     }
 }
 
-/// The address of a function that the process may or may not have, such as those of libpam: a hard
-/// reference would keep the library from loading into a server built without it.
-pub(super) fn server_symbol(name: &CStr) -> Option<NonNull<c_void>> {
-    // SAFETY: dlsym only reads the name; RTLD_DEFAULT searches what is loaded and loads nothing.
-    NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
+/// A function that the server may or may not have, such as those of libpam: a hard reference would keep the
+/// library from loading into a server built without it.
+///
+/// `dlsym` reads every library of the process to find out who asks: 60 µs and thirty page faults in a process
+/// just forked. So the postmaster looks it up, and backends inherit what it found.
+pub(super) struct ServerFunction<F> {
+    name: &'static CStr,
+    found: OnceLock<Option<F>>,
+}
+
+impl<F: Copy> ServerFunction<F> {
+    /// The function of this name.
+    ///
+    /// # Safety
+    /// `F` is a function pointer with the signature of whatever function has this name.
+    pub(super) const unsafe fn named(name: &'static CStr) -> Self {
+        const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
+        Self { name, found: OnceLock::new() }
+    }
+
+    /// The function, if the process has it. Call once in the postmaster, so that it is known in backends.
+    pub(super) fn get(&self) -> Option<F> {
+        *self.found.get_or_init(|| {
+            // SAFETY: dlsym only reads the name; RTLD_DEFAULT searches what is loaded and loads nothing.
+            let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, self.name.as_ptr()) };
+            // SAFETY: of the same size, by the assertion above, and not null; the rest is the promise of `named`.
+            (!address.is_null()).then(|| unsafe { std::mem::transmute_copy(&address) })
+        })
+    }
 }
 
 /// The path by which the server loaded this library.

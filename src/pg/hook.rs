@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 
 use super::entry::library_of;
 use super::libpq;
-use super::port::Port;
+use super::port::{self, Port};
 use super::report;
 
 /// What the method of the matched line said (libpq.h).
@@ -46,6 +46,7 @@ static PREVIOUS: OnceLock<libpq::ClientAuthentication_hook_type> = OnceLock::new
 
 /// Puts `gate` behind every login. Call once, from `_PG_init`.
 pub(crate) fn install(gate: Gate) {
+    port::find_functions();
     // SAFETY: libraries are loaded by the postmaster's only thread, before any login.
     let previous = unsafe { libpq::ClientAuthentication_hook };
     if GATE.set(gate).is_ok() && PREVIOUS.set(previous).is_ok() {

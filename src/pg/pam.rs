@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use pgaad_core::Refusal;
 use zeroize::Zeroize;
 
-use super::entry::server_symbol;
+use super::entry::ServerFunction;
 use super::packet::Reply;
 use super::port::Port;
 use super::report;
@@ -45,6 +45,7 @@ thread_local! {
 pub(crate) fn arm(decide: Decide) {
     // A second call changes nothing: the first function stays.
     let _ = DECIDE.set(decide);
+    let _ = GET_ITEM.get();
 }
 
 /// Whether a PAM service is one whose file names this module: `pgaad`, or `pgaad-…` so that two
@@ -55,6 +56,10 @@ pub(crate) fn is_our_service(service: &str) -> bool {
 
 /// libpam's handle.
 type Handle = *mut c_void;
+
+type GetItemFn = unsafe extern "C-unwind" fn(Handle, c_int, *mut *const c_void) -> c_int;
+// SAFETY: libpam's own function of that name has this signature (pam_modules.h).
+static GET_ITEM: ServerFunction<GetItemFn> = unsafe { ServerFunction::named(c"pam_get_item") };
 
 /// `auth required pgaad.so`: asks for the token and decides.
 #[unsafe(no_mangle)]
@@ -132,13 +137,10 @@ struct Conversation {
 /// The conversation is used directly and not through `pam_get_authtok`, which would leave a copy
 /// of the token in libpam for the modules after this one.
 fn ask_through(handle: Handle) -> Reply {
-    type GetItemFn = unsafe extern "C-unwind" fn(Handle, c_int, *mut *const c_void) -> c_int;
     const PAM_CONV: c_int = 5;
     const PAM_PROMPT_ECHO_OFF: c_int = 1;
 
-    let Some(get_item) = server_symbol(c"pam_get_item") else { return Reply::Broken };
-    // SAFETY: libpam's own function of that name has this signature (pam_modules.h).
-    let get_item: GetItemFn = unsafe { std::mem::transmute(get_item) };
+    let Some(get_item) = GET_ITEM.get() else { return Reply::Broken };
     let mut item: *const c_void = ptr::null();
     // SAFETY: the handle is the one libpam called us with; `item` is ours.
     if unsafe { get_item(handle, PAM_CONV, &raw mut item) } != 0 {

@@ -6,7 +6,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pgrx::prelude::*;
 
+use super::entry::ServerFunction;
 use super::libpq;
+
+/// In a server built without GSSAPI the function is not there, so it is looked up by name.
+// SAFETY: the server's own function of that name has this signature since PostgreSQL 12 (libpq/libpq-be.h),
+// and only reads the Port.
+static GSS_ENCRYPTION: ServerFunction<unsafe extern "C" fn(*mut libpq::Port) -> bool> =
+    unsafe { ServerFunction::named(c"be_gssapi_get_enc") };
+
+/// Looks up what [`Port`] asks of the server. Call once, from `_PG_init`.
+pub(super) fn find_functions() {
+    let _ = GSS_ENCRYPTION.get();
+}
 
 /// The connection of this process, while core authenticates it.
 #[derive(Clone, Copy)]
@@ -173,18 +185,13 @@ impl Port {
     /// Whether nobody between the client and the server can read along: TLS, GSS encryption, a
     /// Unix socket or loopback.
     pub(crate) fn is_private(&self) -> bool {
-        self.fields().ssl_in_use || self.is_gss_encrypted() || self.client().is_local()
+        self.fields().ssl_in_use || self.client().is_local() || self.is_gss_encrypted()
     }
 
     fn is_gss_encrypted(&self) -> bool {
-        // In a server built without GSSAPI the function is not there, so it is looked up by name.
-        let Some(function) = super::entry::server_symbol(c"be_gssapi_get_enc") else { return false };
-        // SAFETY: the server's own function of that name has this signature since PostgreSQL 12
-        // (libpq/libpq-be.h), and only reads the Port.
-        let function: unsafe extern "C" fn(*mut libpq::Port) -> bool =
-            unsafe { std::mem::transmute(function) };
+        let Some(is_encrypted) = GSS_ENCRYPTION.get() else { return false };
         // SAFETY: a live Port; the function tests `port->gss` for null itself.
-        unsafe { function(self.0) }
+        unsafe { is_encrypted(self.0) }
     }
 
     /// Whether this is a physical replication connection.
