@@ -42,7 +42,7 @@ fn counter(code: &str) -> usize {
 
 /// While the settings cannot be read, everything is logged.
 fn is_logged(event: &Event) -> bool {
-    match Settings::read().map(|settings| settings.log_logins) {
+    match Settings::of_this_login().map(|settings| settings.log_logins) {
         Ok(LogLogins::None) => false,
         Ok(LogLogins::Refused) => !event.is_admission(),
         Ok(LogLogins::All) | Err(_) => true,

@@ -85,7 +85,7 @@ fn decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Decision {
 }
 
 fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Refused> {
-    let settings = Settings::read()?;
+    let settings = Settings::of_this_login()?;
     let policy = settings.token.as_ref().ok_or(Refusal::NotConfigured)?;
     if settings.require_tls && !port.is_private() {
         return Err(Refusal::EncryptionRequired.into());
@@ -124,7 +124,7 @@ fn role_asked_for(port: Port) -> Option<Role> {
 
 /// The name without its last `@SERVER`. A name that PostgreSQL may have cut is not cut any further.
 fn without_server(name: &CStr) -> Option<CString> {
-    let server = Settings::read().ok()?.server_name?;
+    let server = Settings::of_this_login().ok()?.server_name.as_ref()?;
     let bytes = name.to_bytes().strip_suffix(format!("@{server}").as_bytes())?;
     (name.count_bytes() < MAX_NAME_BYTES && !bytes.is_empty()).then(|| CString::new(bytes).ok())?
 }
@@ -221,7 +221,7 @@ fn pass(port: Port, method: &Method) -> Result<Pass, Refused> {
         },
         (None, method) if is_token_line(method) => Err(Refusal::RoleNotMember.into()),
         (Some(_), Method::Trust) => pass_trust(port),
-        (Some(_), _) if Settings::read()?.allow_other_methods => Ok(Pass::NotOurs),
+        (Some(_), _) if Settings::of_this_login()?.allow_other_methods => Ok(Pass::NotOurs),
         (Some(_), _) => Err(Refusal::MethodNotAllowed.into()),
         (None, Method::Trust) if port.line_is_for_anybody() && !port.has_verified_certificate() => {
             guard_trust(port)
@@ -242,7 +242,7 @@ fn watch_over(pass: Pass) -> Result<Pass, Refused> {
 
 /// A member on a `trust` line: asked for the token here.
 fn pass_trust(port: Port) -> Result<Pass, Refused> {
-    if !Settings::read()?.allow_trust {
+    if !Settings::of_this_login()?.allow_trust {
         return Err(Refusal::TrustNotAllowed.into());
     }
     match decide(port, &mut || packet::ask_for_password(port)) {
@@ -255,7 +255,7 @@ fn pass_trust(port: Port) -> Result<Pass, Refused> {
 /// Another role on a `trust` line for anybody. It is asked exactly when a member would be, so that
 /// a stranger cannot tell the two apart, and then refused.
 fn guard_trust(port: Port) -> Result<Pass, Refused> {
-    let settings = Settings::read()?;
+    let settings = Settings::of_this_login()?;
     let guarded = match settings.guard_trust {
         GuardTrust::Off => false,
         GuardTrust::Remote => !port.client().is_local(),

@@ -4,6 +4,7 @@
 //! log; it never falls back to a default that the operator did not write.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pgaad_core::Refusal;
@@ -179,6 +180,15 @@ impl Settings {
             https_proxy: HTTPS_PROXY.optional(|text| ureq::Proxy::new(text).ok().map(|_| text.to_owned()))?,
             jwks_file: JWKS_FILE.optional(absolute_path)?,
         })
+    }
+
+    /// The values in force for this login, read once: before it is over no process reads `postgresql.conf` anew.
+    ///
+    /// # Errors
+    /// As [`Settings::read`].
+    pub(crate) fn of_this_login() -> Result<&'static Self, Refusal> {
+        static READ: OnceLock<Result<Settings, Refusal>> = OnceLock::new();
+        READ.get_or_init(Self::read).as_ref().map_err(Refusal::clone)
     }
 }
 
