@@ -19,11 +19,11 @@ use std::sync::{Mutex, OnceLock};
 use pgaad_core::Refusal;
 use pgaad_core::admit::{Admission, MAX_NAME_BYTES, admit};
 use pgaad_core::event::{Event, Knock, LogLine, Route};
-use pgaad_core::principal::{Bearer, Principal};
+use pgaad_core::principal::{Principal, Rejection};
 use pgaad_core::refusal::PublicAnswer;
 use pgaad_core::time::UnixTime;
 use pgaad_core::token::{RawToken, UnverifiedToken};
-use pgaad_core::verify::{Rejection, verify};
+use pgaad_core::verify::verify;
 
 use crate::pg::catalog::Role;
 use crate::pg::hook::{Status, Verdict};
@@ -36,7 +36,7 @@ use crate::{events, key_cache};
 /// How a decision came out.
 enum Decision {
     Admitted(Box<Admitted>),
-    Refused(Refused),
+    Refused(Rejection),
     /// The client hung up before it sent anything; there is nothing to decide.
     Gone,
 }
@@ -48,24 +48,6 @@ struct Admitted {
     claims: String,
     /// When the session must end, if it must.
     end: Option<UnixTime>,
-}
-
-/// A refusal, and whose token it was where its signature was good.
-struct Refused {
-    refusal: Refusal,
-    bearer: Option<Box<Bearer>>,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, bearer: None }
-    }
-}
-
-impl From<Rejection> for Refused {
-    fn from(Rejection { refusal, bearer }: Rejection) -> Self {
-        Self { refusal, bearer }
-    }
 }
 
 /// What our PAM module or OAuth validator decided, until the gate takes it: a process has one login.
@@ -84,7 +66,7 @@ fn decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Decision {
     report::contain(|| try_decide(port, ask)).unwrap_or_else(Decision::Refused)
 }
 
-fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Refused> {
+fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Rejection> {
     let settings = Settings::of_this_login()?;
     let policy = settings.token.as_ref().ok_or(Refusal::NotConfigured)?;
     if settings.require_tls && !port.is_private() {
@@ -102,17 +84,12 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Re
     let key =
         key_cache::find_or_refresh(token.key_name(), &policy.tenant, &settings.refresh, settings.key_wait)?;
     let verified = verify(token, &key, policy, clock::now())?;
-    let principal = Principal::from(&verified);
-    let bearer = Bearer::from(&principal);
+    let claims = verified.json().to_owned();
+    let end = settings.ends_sessions.then(|| verified.expires_at().plus(policy.clock_skew));
     let role = role_asked_for(port).map(|role| role.facts());
-    let admission = admit(principal, role.as_ref(), settings.admit, clock::now())
-        .map_err(|refusal| Refused { refusal, bearer: Some(Box::new(bearer)) })?;
-    Ok(Decision::Admitted(Box::new(Admitted {
-        admission,
-        role: role.map(|role| role.name).unwrap_or_default(),
-        claims: verified.json().to_owned(),
-        end: settings.ends_sessions.then(|| verified.expires_at().plus(policy.clock_skew)),
-    })))
+    let admission = admit(Principal::from(verified), role.as_ref(), settings.admit, clock::now())?;
+    let role = role.map(|role| role.name).unwrap_or_default();
+    Ok(Decision::Admitted(Box::new(Admitted { admission, role, claims, end })))
 }
 
 /// The role that the client named, as the catalog has it now. A name that no role has may end with
@@ -194,7 +171,7 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
             let _ = CLAIMS.set(admitted.claims);
             Verdict::LeaveToCore
         }
-        Err(Refused { refusal, bearer }) => {
+        Err(Rejection { refusal, bearer }) => {
             events::note(&Event::refused(&knock, &refusal, bearer.map(|bearer| *bearer), clock::now()));
             Verdict::Refuse(refusal.public_answer())
         }
@@ -208,7 +185,7 @@ enum Pass {
     Admitted(Box<Admitted>),
 }
 
-fn pass(port: Port, method: &Method) -> Result<Pass, Refused> {
+fn pass(port: Port, method: &Method) -> Result<Pass, Rejection> {
     let role = role_asked_for(port).filter(Role::is_member);
     match (role, method) {
         (Some(role), method) if is_token_line(method) => match take() {
@@ -231,7 +208,7 @@ fn pass(port: Port, method: &Method) -> Result<Pass, Refused> {
 }
 
 /// Has the session end with its token, where it must.
-fn watch_over(pass: Pass) -> Result<Pass, Refused> {
+fn watch_over(pass: Pass) -> Result<Pass, Rejection> {
     match &pass {
         Pass::Admitted(admitted) if admitted.end.is_some_and(|end| !sessions::end_at(end)) => {
             Err(Refusal::SessionsFull.into())
@@ -241,7 +218,7 @@ fn watch_over(pass: Pass) -> Result<Pass, Refused> {
 }
 
 /// A member on a `trust` line: asked for the token here.
-fn pass_trust(port: Port) -> Result<Pass, Refused> {
+fn pass_trust(port: Port) -> Result<Pass, Rejection> {
     if !Settings::of_this_login()?.allow_trust {
         return Err(Refusal::TrustNotAllowed.into());
     }
@@ -254,7 +231,7 @@ fn pass_trust(port: Port) -> Result<Pass, Refused> {
 
 /// Another role on a `trust` line for anybody. It is asked exactly when a member would be, so that
 /// a stranger cannot tell the two apart, and then refused.
-fn guard_trust(port: Port) -> Result<Pass, Refused> {
+fn guard_trust(port: Port) -> Result<Pass, Rejection> {
     let settings = Settings::of_this_login()?;
     let guarded = match settings.guard_trust {
         GuardTrust::Off => false,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::guid::{ObjectId, TenantId};
 use crate::label::Binding;
-use crate::principal::{Kind, Principal};
+use crate::principal::{Bearer, Kind, Principal, Rejection};
 use crate::refusal::Refusal;
 use crate::time::UnixTime;
 
@@ -107,14 +107,27 @@ pub fn admit(
     role: Option<&RoleFacts>,
     policy: AdmitPolicy,
     now: UnixTime,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission, Rejection> {
+    match check_admission(&principal, role, policy, now) {
+        Ok((role_oid, rule)) => Ok(Admission { role_oid, principal, rule }),
+        Err(refusal) => Err(Rejection { refusal, bearer: Some(Box::new(Bearer::from(&principal))) }),
+    }
+}
+
+/// The straight line from somebody to a role, and the rule that binds the two.
+fn check_admission(
+    principal: &Principal,
+    role: Option<&RoleFacts>,
+    policy: AdmitPolicy,
+    now: UnixTime,
+) -> Result<(u32, Rule), Refusal> {
     let role = role.ok_or(Refusal::RoleMissing)?;
     check_role(role, policy, now)?;
-    let rule = bind(&principal, role, policy)?;
+    let rule = bind(principal, role, policy)?;
     if role.needs_mfa {
-        check_mfa(&principal)?;
+        check_mfa(principal)?;
     }
-    Ok(Admission { role_oid: role.oid, principal, rule })
+    Ok((role.oid, rule))
 }
 
 /// Whether the role may be logged in as at all, whoever it belongs to.

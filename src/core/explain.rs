@@ -214,7 +214,7 @@ impl Explanation {
         self.yes("claims", "all that are required, each of its type".to_owned());
         self.issuer_tenant_audience(&claims, context.policy);
         self.time(&claims, context);
-        self.kind(&claims, token);
+        self.kind(claims, token);
     }
 
     fn issuer_tenant_audience(&mut self, claims: &Claims, policy: &TokenPolicy) {
@@ -265,8 +265,8 @@ impl Explanation {
         }
     }
 
-    fn kind(&mut self, claims: &Claims, token: &UnverifiedToken<'_>) {
-        match verify::identify(claims) {
+    fn kind(&mut self, claims: Claims, token: &UnverifiedToken<'_>) {
+        match verify::identify(&claims) {
             Ok(identity) => {
                 let Identity { object_id, client_id, kind } = identity;
                 let name = claims.user_name().map(|name| format!(", name \"{}\"", escaped(name)));
@@ -277,7 +277,7 @@ impl Explanation {
                         name.unwrap_or_default()
                     ),
                 );
-                self.principal = Some(Principal::new(claims, identity, token.key_name().text()));
+                self.principal = Some(Principal::new(claims, identity, token.key_name().text().to_owned()));
             }
             Err(refusal) => {
                 let shown = |name, value: &Option<String>| match value {

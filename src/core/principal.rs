@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claims::Claims;
 use crate::guid::{ClientId, ObjectId, TenantId};
+use crate::refusal::Refusal;
 use crate::verify::{Identity, VerifiedClaims, kind_of};
 
 /// The two kinds of principal that get tokens.
@@ -41,25 +42,25 @@ pub struct Principal {
     token_id: Option<String>,
 }
 
-impl From<&VerifiedClaims> for Principal {
-    fn from(verified: &VerifiedClaims) -> Self {
-        Self::new(&verified.claims, verified.identity, &verified.key_id)
+impl From<VerifiedClaims> for Principal {
+    fn from(VerifiedClaims { claims, identity, key_id, .. }: VerifiedClaims) -> Self {
+        Self::new(claims, identity, key_id)
     }
 }
 
 impl Principal {
-    pub(crate) fn new(claims: &Claims, identity: Identity, key_id: &str) -> Self {
+    pub(crate) fn new(claims: Claims, identity: Identity, key_id: String) -> Self {
         Self {
             kind: identity.kind,
             tenant: claims.tid,
             object_id: identity.object_id,
             client_id: identity.client_id,
             user_name: claims.user_name().map(str::to_owned).filter(|_| identity.kind == Kind::User),
-            groups: claims.groups.clone(),
+            groups: claims.groups,
             has_groups_elsewhere: claims.has_groups_elsewhere,
-            methods: claims.amr.clone(),
-            key_id: key_id.to_owned(),
-            token_id: claims.uti.clone(),
+            methods: claims.amr,
+            key_id,
+            token_id: claims.uti,
         }
     }
 
@@ -163,5 +164,26 @@ impl From<&Principal> for Bearer {
             kid: principal.key_id.clone(),
             uti: principal.token_id.clone(),
         }
+    }
+}
+
+/// Why a login was refused, and whose token it was where its signature was good.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Why.
+    pub refusal: Refusal,
+    /// Whose, as the tenant's own key vouches; boxed, since it is rare and large.
+    pub bearer: Option<Box<Bearer>>,
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, bearer: None }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        rejection.refusal
     }
 }

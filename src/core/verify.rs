@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::claims::{self, Claims};
 use crate::guid::{ClientId, ObjectId};
 use crate::keys::SigningKey;
-use crate::principal::{Bearer, Kind};
+use crate::principal::{Bearer, Kind, Rejection};
 use crate::refusal::Refusal;
 use crate::tenant::Tenant;
 use crate::time::UnixTime;
@@ -43,27 +43,6 @@ impl VerifiedClaims {
     /// When the token ends, skew not added.
     pub fn expires_at(&self) -> UnixTime {
         self.claims.exp
-    }
-}
-
-/// Why a token was refused, and whose it is where its signature was good.
-#[derive(Debug)]
-pub struct Rejection {
-    /// Why.
-    pub refusal: Refusal,
-    /// Whose, as the tenant's own key vouches; boxed, since it is rare and large.
-    pub bearer: Option<Box<Bearer>>,
-}
-
-impl From<Refusal> for Rejection {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, bearer: None }
-    }
-}
-
-impl From<Rejection> for Refusal {
-    fn from(rejection: Rejection) -> Self {
-        rejection.refusal
     }
 }
 
@@ -175,15 +154,14 @@ pub(crate) fn identify(claims: &Claims) -> Result<Identity, Refusal> {
 /// Whether one of the token's audiences is accepted. Exact, but for one trailing slash of a
 /// resource URI, which Entra repeats or leaves out as the client asked for it.
 fn audience_allows(found: &[String], accepted: &[String]) -> bool {
-    let bare = |audience: &'_ String| -> String {
-        match audience.strip_suffix('/') {
-            Some(uri) if uri.contains("://") => uri.to_owned(),
-            _ => audience.clone(),
-        }
-    };
     found.iter().any(|audience| {
         !audience.is_empty() && accepted.iter().any(|accepted| bare(accepted) == bare(audience))
     })
+}
+
+/// An audience without the slash that may end a resource URI.
+fn bare(audience: &str) -> &str {
+    audience.strip_suffix('/').filter(|uri| uri.contains("://")).unwrap_or(audience)
 }
 
 /// A user's token or a program's: decided by `idtyp` where it is, by what the token carries where it is not.

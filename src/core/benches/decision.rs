@@ -86,7 +86,7 @@ impl Server {
         // The session keeps them.
         black_box(verified.json().to_owned());
         let policy = AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false };
-        admit(Principal::from(&verified), Some(&self.role), policy, now)
+        Ok(admit(Principal::from(verified), Some(&self.role), policy, now)?)
     }
 }
 

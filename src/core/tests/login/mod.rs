@@ -52,7 +52,7 @@ pub(crate) fn decide(
     let unknown = Refusal::KeyUnknown { keys: keys.keys().len(), age_seconds: 0 };
     let key = keys.find(token.key_name()).ok_or(unknown)?;
     let verified = verify(token, key, policy, now)?;
-    admit(Principal::from(&verified), role, admit_policy, now)
+    Ok(admit(Principal::from(verified), role, admit_policy, now)?)
 }
 
 /// The stand-in tenant's keys.
