@@ -37,6 +37,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::entry::require_preload();
     pg::entry::require(self_test(), "pgaad: the cryptographic library fails its self-test");
     settings::define();
+    settings::Settings::read_ahead();
     pg::shmem::request();
     pg::ring::request();
     pg::sessions::request();

@@ -33,6 +33,11 @@ macro_rules! settings {
             setting::reserve_prefix();
         }
 
+        /// The text of every setting under `pgaad.`.
+        fn texts() -> Vec<String> {
+            vec![ $( $item.text(), )+ ]
+        }
+
         /// Name and default of every setting under `pgaad.`, as the README lists them.
         #[cfg(any(test, feature = "pg_test"))]
         pub(crate) const TABLE: &[(&std::ffi::CStr, &std::ffi::CStr)] = &[ $( ($name, $default), )+ ];
@@ -182,13 +187,39 @@ impl Settings {
         })
     }
 
-    /// The values in force for this login, read once: before it is over no process reads `postgresql.conf` anew.
+    /// Reads the values in force ahead of all logins. Call once, from `_PG_init`.
+    pub(crate) fn read_ahead() {
+        let _ = AT_START.set(Reading::now());
+    }
+
+    /// The values in force for this login: before it is over no process reads `postgresql.conf` anew.
+    ///
+    /// They are those that were read when the server started, as long as all texts are still the same: in a process
+    /// just forked reading costs as much as half a verification.
     ///
     /// # Errors
     /// As [`Settings::read`].
     pub(crate) fn of_this_login() -> Result<&'static Self, Refusal> {
-        static READ: OnceLock<Result<Settings, Refusal>> = OnceLock::new();
-        READ.get_or_init(Self::read).as_ref().map_err(Refusal::clone)
+        static AFRESH: OnceLock<Reading> = OnceLock::new();
+        static CHOSEN: OnceLock<&Reading> = OnceLock::new();
+        let at_start = || AT_START.get().filter(|reading| reading.texts == texts());
+        let reading = CHOSEN.get_or_init(|| at_start().unwrap_or_else(|| AFRESH.get_or_init(Reading::now)));
+        reading.settings.as_ref().map_err(Refusal::clone)
+    }
+}
+
+/// What the postmaster read when it loaded the library, and every backend inherits.
+static AT_START: OnceLock<Reading> = OnceLock::new();
+
+/// All settings, and the texts that they were read from.
+struct Reading {
+    texts: Vec<String>,
+    settings: Result<Settings, Refusal>,
+}
+
+impl Reading {
+    fn now() -> Self {
+        Self { texts: texts(), settings: Settings::read() }
     }
 }
 
