@@ -76,6 +76,7 @@ torture: package
 bench: package
 	$(call say,a decision in multiples of one RSA verification)
 	$(CARGO) bench -p pgaad-core --bench decision
+	$(CARGO) bench -p pgaad-core --bench first
 	$(call say,logins beside those by PostgreSQL's own methods)
 	PGAAD_BENCH=$(CURDIR)/target/bench $(CARGO) run --quiet --release -p pgaad-bench --bin logins
 

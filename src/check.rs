@@ -163,7 +163,7 @@ fn pam_other() -> Option<Defect> {
     if services.is_empty() {
         return None;
     }
-    pam_file::defects_of_other(fs::read_to_string("/etc/pam.d/other").ok().as_deref())
+    pam_file::defects_of_other(fs::read_to_string("/etc/pam.d/other").ok().as_deref(), &entry::own_path())
 }
 
 /// What only a moment tells: not for the log.

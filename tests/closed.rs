@@ -1,6 +1,6 @@
 //! What is broken stays closed: nobody gets in without a token because something is missing or wrong.
 
-use pgaad_tests::account::{give_to_servers, server_command};
+use pgaad_tests::account::{give_to_servers, is_root, server_command};
 use pgaad_tests::log::LogMark;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::wire::Outcome;
@@ -117,6 +117,32 @@ fn pam_service_of_another_name_is_not_ours() {
     scene.cluster.reload();
     let attempt = scene.attempt(Route::Pam, &role);
     attempt.expect_turned_away(attempt.login());
+}
+
+#[test]
+fn pam_directory_of_the_servers_own_opens_nothing_without_a_token() {
+    if !PamService::available() {
+        return;
+    }
+    if !is_root() {
+        return skipped("needs root: a mount namespace");
+    }
+    let service = PamService::new(&Installation::pgaad());
+    let directory = service.directory_of_its_own();
+    let scene = Scene::with(|cluster| cluster.with_pam_directory(directory));
+    let role = scene.member();
+    // The scene's own service has no file there, so `other` decides: this library, by the same rules.
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    scene.attempt(Route::Pam, &role).with("hunter2").expect_refused("malformed_token");
+    scene.cluster.write_hba(&Scene::hba(Some(&service)));
+    scene.cluster.reload();
+    scene.attempt(Route::Pam, &role).expect_admitted();
+    scene.attempt(Route::Pam, &role).with("hunter2").expect_refused("malformed_token");
+    // Of a service that is not ours it says no, to everybody.
+    let lines = [format!("host {} all 127.0.0.1/32 pam pamservice=postgresql", Route::Pam.database())];
+    scene.cluster.write_hba(&lines);
+    scene.cluster.reload();
+    pam_is_closed(&scene, &role);
 }
 
 #[test]

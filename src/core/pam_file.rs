@@ -44,12 +44,17 @@ pub fn defects(service: &str, text: Option<&str>, library: &str) -> Vec<Defect> 
     defects
 }
 
-/// What is wrong with `/etc/pam.d/other`, which decides where a service file is missing: it should refuse.
-pub fn defects_of_other(text: Option<&str>) -> Option<Defect> {
+/// What is wrong with `/etc/pam.d/other`, which decides where a service file is missing: it should refuse, or ask
+/// this library, which refuses services that are not its own.
+pub fn defects_of_other(text: Option<&str>, library: &str) -> Option<Defect> {
+    let refuses = |entry: Entry<'_>| {
+        ["required", "requisite"].contains(&entry.control)
+            && (entry.module.ends_with("pam_deny.so") || entry.module == library)
+    };
     let denies = |question| {
         entries(text.unwrap_or_default())
             .find(|entry| entry.question == question || entry.question == "include")
-            .is_some_and(|entry| entry.module.ends_with("pam_deny.so"))
+            .is_some_and(refuses)
     };
     // Without the file PAM refuses by itself.
     (text.is_some() && !QUESTIONS.into_iter().all(denies)).then(|| {
@@ -117,12 +122,14 @@ mod tests {
     #[test]
     fn other_must_refuse() {
         let deny = "auth required pam_deny.so\naccount required pam_deny.so\n";
-        assert_eq!(defects_of_other(Some(deny)), None);
-        assert_eq!(defects_of_other(None), None);
-        assert!(defects_of_other(Some("@include common-auth\n@include common-account\n")).is_some());
-        assert!(
-            defects_of_other(Some("auth required pam_deny.so\naccount required pam_permit.so\n")).is_some()
-        );
-        assert!(defects_of_other(Some("")).is_some());
+        let is_sound = |text: &str| defects_of_other(Some(&text.replace("LIB", LIBRARY)), LIBRARY).is_none();
+        assert!(is_sound(deny));
+        assert!(is_sound("auth requisite LIB\naccount required LIB\n"));
+        assert_eq!(defects_of_other(None, LIBRARY), None);
+        assert!(!is_sound("@include common-auth\n@include common-account\n"));
+        assert!(!is_sound("auth required pam_deny.so\naccount required pam_permit.so\n"));
+        assert!(!is_sound("auth optional pam_deny.so\naccount required pam_deny.so\n"));
+        assert!(!is_sound("auth required /usr/lib/postgresql/16/lib/pgaad.so\naccount required LIB\n"));
+        assert!(!is_sound(""));
     }
 }

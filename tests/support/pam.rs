@@ -3,6 +3,7 @@
 use crate::account;
 use crate::installation::Installation;
 use crate::run_directory;
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -62,6 +63,17 @@ impl PamService {
     /// The service file.
     pub fn path(&self) -> PathBuf {
         Path::new("/etc/pam.d").join(&self.name)
+    }
+
+    /// A directory for the server's own `/etc/pam.d`, as docs/install.md has it: this service, and an `other` that asks
+    /// the same. See [`crate::Cluster::with_pam_directory`].
+    pub fn directory_of_its_own(&self) -> PathBuf {
+        let directory = run_directory::fresh("pam.d");
+        fs::create_dir(&directory).expect("our own directory");
+        for name in [self.name(), "other"] {
+            fs::write(directory.join(name), &self.text).expect("our own file");
+        }
+        directory
     }
 
     /// Writes the file again.

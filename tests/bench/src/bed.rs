@@ -1,8 +1,5 @@
 //! The clusters that are measured, and the ways into them.
 
-use std::fs;
-use std::path::PathBuf;
-
 use pgaad_tests::cluster::Cluster;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::wire::Target;
@@ -24,6 +21,8 @@ pub enum Way {
     Bare,
     /// `trust`, with pgaad loaded: everything else is measured against it.
     Trust,
+    /// `password`, as it is: what any method costs that asks, and so a token's floor.
+    Password,
     /// `scram-sha-256`.
     Scram,
     /// `md5`.
@@ -32,7 +31,7 @@ pub enum Way {
     TokenTrust,
     /// A token, over `pam`, with the PAM files that Debian has.
     TokenPam,
-    /// A token, over `pam`, with an `other` that denies and loads nothing else.
+    /// A token, over `pam`, with a `/etc/pam.d` of the server's own, where `other` asks pgaad and loads nothing else.
     TokenLeanPam,
     /// A token, over `oauth`.
     TokenOAuth,
@@ -44,6 +43,7 @@ impl Way {
         match self {
             Self::Bare => "trust, without pgaad",
             Self::Trust => "trust",
+            Self::Password => "password",
             Self::Scram => "scram-sha-256",
             Self::Md5 => "md5",
             Self::TokenTrust => "token over trust",
@@ -56,6 +56,7 @@ impl Way {
     fn database(self) -> &'static str {
         match self {
             Self::Bare | Self::Trust | Self::TokenTrust => "by_trust",
+            Self::Password => "by_password",
             Self::Scram => "by_scram",
             Self::Md5 => "by_md5",
             Self::TokenPam | Self::TokenLeanPam => "by_pam",
@@ -104,7 +105,7 @@ impl Bed {
         let service = PamService::new(&installation);
         let lean_service = PamService::new(&installation);
         let cluster = with_pgaad(quiet(Cluster::new(&installation)), &tenant, &service).start();
-        let lean = quiet(Cluster::new(&installation)).with_pam_directory(lean_pam(&lean_service));
+        let lean = quiet(Cluster::new(&installation)).with_pam_directory(lean_service.directory_of_its_own());
         let lean = with_pgaad(lean, &tenant, &lean_service).start();
         let bare = quiet(Cluster::new(&installation)).hba("host all all 127.0.0.1/32 trust").start();
         bare.sql(&format!("CREATE USER {PLAIN}"));
@@ -118,8 +119,8 @@ impl Bed {
 
     /// The ways in that this PostgreSQL has.
     pub fn ways(&self) -> Vec<Way> {
-        use Way::{Bare, Md5, Scram, TokenLeanPam, TokenOAuth, TokenPam, TokenTrust, Trust};
-        let mut ways = vec![Bare, Trust, Md5, Scram, TokenTrust, TokenPam, TokenLeanPam];
+        use Way::{Bare, Md5, Password, Scram, TokenLeanPam, TokenOAuth, TokenPam, TokenTrust, Trust};
+        let mut ways = vec![Bare, Trust, Password, Md5, Scram, TokenTrust, TokenPam, TokenLeanPam];
         if self.major() >= 18 {
             ways.push(TokenOAuth);
         }
@@ -145,7 +146,8 @@ impl Bed {
         let secret = if way.is_by_token() { self.token_of(TOKEN_BYTES) } else { PASSWORD.to_owned() };
         let user = match way {
             _ if way.is_by_token() => ALICE,
-            Way::Md5 => "plain_md5",
+            // `password` checks whatever is stored; md5 as well, so that it is the asking that counts.
+            Way::Md5 | Way::Password => "plain_md5",
             _ => PLAIN,
         };
         self.ticket_with(way, transport, user, secret.as_bytes())
@@ -197,6 +199,7 @@ fn with_pgaad(cluster: Cluster, tenant: &Tenant, service: &PamService) -> Cluste
         .conf("pgaad.ca_file", tenant.ca_file().display().to_string())
         .conf("pgaad.allow_trust", "on")
         .hba("host by_trust all 127.0.0.1/32 trust")
+        .hba("host by_password all 127.0.0.1/32 password")
         .hba("host by_scram all 127.0.0.1/32 scram-sha-256")
         .hba("host by_md5 all 127.0.0.1/32 md5")
         .hba(format!("host by_pam all 127.0.0.1/32 pam pamservice={}", service.name()));
@@ -212,21 +215,10 @@ fn with_pgaad(cluster: Cluster, tenant: &Tenant, service: &PamService) -> Cluste
 fn furnish(cluster: &Cluster) {
     cluster.wait_until_ready();
     cluster.sql("CREATE EXTENSION pgaad");
-    for database in ["by_trust", "by_scram", "by_md5", "by_pam", "by_oauth"] {
+    for database in ["by_trust", "by_password", "by_scram", "by_md5", "by_pam", "by_oauth"] {
         cluster.sql(&format!("CREATE DATABASE {database}"));
     }
     cluster.sql(&format!("CREATE USER {} IN ROLE azure_ad_user", quoted(ALICE)));
     cluster.sql(&format!("CREATE USER {PLAIN} PASSWORD '{PASSWORD}'"));
     cluster.sql(&format!("SET password_encryption = md5; CREATE USER plain_md5 PASSWORD '{PASSWORD}'"));
-}
-
-/// A directory for `/etc/pam.d` with our service, and an `other` that loads no more than it must.
-fn lean_pam(service: &PamService) -> PathBuf {
-    let directory = run_directory::fresh("pam.d");
-    fs::create_dir(&directory).expect("our own directory");
-    fs::copy(service.path(), directory.join(service.name())).expect("our own file");
-    let denies =
-        ["auth", "account", "password", "session"].map(|kind| format!("{kind} required pam_deny.so\n"));
-    fs::write(directory.join("other"), denies.concat()).expect("our own file");
-    directory
 }

@@ -14,7 +14,8 @@ use crate::bed::{Bed, Transport, Way};
 use crate::page::{AtLeast, Page};
 use crate::sample::{Ratio, quantile};
 
-const WAYS: [Way; 6] = [Way::Trust, Way::Md5, Way::Scram, Way::TokenTrust, Way::TokenPam, Way::TokenLeanPam];
+const WAYS: [Way; 7] =
+    [Way::Trust, Way::Password, Way::Md5, Way::Scram, Way::TokenTrust, Way::TokenPam, Way::TokenLeanPam];
 
 pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
     let mut rates = WAYS.map(|_| Vec::new());
@@ -28,12 +29,13 @@ pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
     let by = |way, other| Ratio::of(of(way).iter().zip(of(other)).map(|(one, other)| one / other).collect());
 
     page.heading("Logins by libpq (`pgbench -C`), without TLS, 1 client");
-    page.row(&["method", "logins/s", "× trust", "× scram-sha-256"]);
+    page.row(&["method", "logins/s", "× trust", "× password", "× scram-sha-256"]);
     for way in WAYS {
         page.row(&[
             way.name(),
             &format!("{:.0}", quantile(of(way).clone(), 0.5)),
             &by(way, Way::Trust).to_string(),
+            &by(way, Way::Password).to_string(),
             &by(way, Way::Scram).to_string(),
         ]);
     }

@@ -69,7 +69,7 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// A ratio of two sums, which has no spread.
+    /// One number, which has no spread.
     pub fn exactly(ratio: f64) -> Ratio {
         Ratio { median: ratio, quartiles: (ratio, ratio) }
     }
@@ -83,7 +83,11 @@ impl Ratio {
 
 impl std::fmt::Display for Ratio {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.2} ({:.2}–{:.2})", self.median, self.quartiles.0, self.quartiles.1)
+        write!(f, "{:.2}", self.median)?;
+        if self.quartiles != (self.median, self.median) {
+            write!(f, " ({:.2}–{:.2})", self.quartiles.0, self.quartiles.1)?;
+        }
+        Ok(())
     }
 }
 

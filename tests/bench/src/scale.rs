@@ -1,21 +1,29 @@
-//! Whether a login costs the same with a thousand labelled roles, two hundred groups and 64 keys.
+//! Whether a login costs the same after many refused ones, with a thousand labelled roles, two hundred groups and 64 keys.
 
 use tenant::object_id;
 
 use crate::Effort;
 use crate::bed::{ALICE, Bed, Transport, Way, groups};
 use crate::load;
+use crate::login::login;
 use crate::page::{AtMost, Page};
 use crate::sample::{Ratio, Series};
 
 const ROLES: usize = 1_000;
 const GROUPS: usize = 200;
 const KEYS: usize = 64;
+const FAILED: usize = 2_000;
 
 pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
     page.heading("Scale: a token over trust, in multiples of trust itself");
     page.row(&["", "logins/s", "× trust", "server CPU ms", "CPU beyond trust, ms"]);
     let before = row(bed, effort, page, "one role, 2 kB token", ALICE, None);
+
+    let stranger = bed.ticket_with(Way::TokenTrust, Transport::Plain, ALICE, b"no token at all");
+    for _ in 0..FAILED {
+        assert!(login(&stranger).is_err(), "an attacker is let in");
+    }
+    let afterwards = row(bed, effort, page, &format!("after {FAILED} refused logins"), ALICE, None);
 
     let roles: String = (0..ROLES)
         .map(|number| {
@@ -45,6 +53,7 @@ pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
     let token = bed.token().claim("groups", member.clone()).mint();
     let label = format!("and {GROUPS} groups, {} kB token, as the last group", token.len() / 1000);
     row(bed, effort, page, &label, "staff", Some(token));
+    page.target("CPU of a login, after refused ones / before", afterwards.cpu_by(&before), AtMost(1.1));
     page.target("CPU of a login, 1,000 roles and 64 keys / one role", after.cpu_by(&before), AtMost(1.1));
 }
 

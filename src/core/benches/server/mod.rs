@@ -1,0 +1,125 @@
+//! A server's side of a decision, and the tokens that are sent to it.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pgaad_core::Refusal;
+use pgaad_core::admit::{Admission, AdmitPolicy, RoleFacts, admit};
+use pgaad_core::keys::KeySet;
+use pgaad_core::label::Binding;
+use pgaad_core::principal::Principal;
+use pgaad_core::tenant::{Cloud, Tenant};
+use pgaad_core::time::UnixTime;
+use pgaad_core::token::{RawToken, UnverifiedToken};
+use pgaad_core::verify::{TokenPolicy, verify};
+use serde_json::Value;
+use tenant::{AUDIENCE, Keys, Signer, TENANT_ID, Token};
+
+const AUTHORITY: &str = "https://localhost:8443";
+/// When everything happens.
+pub(crate) const NOW: i64 = 1_800_000_000;
+const ALICE: &str = "alice@example.com";
+
+/// Everything that a decision depends on, but the token.
+pub(crate) struct Server {
+    keys: KeySet,
+    policy: TokenPolicy,
+    role: RoleFacts,
+}
+
+impl Server {
+    /// A server that knows the keys of this document.
+    pub(crate) fn with_jwks(document: &str) -> Self {
+        Self {
+            keys: KeySet::import(document.as_bytes()).unwrap(),
+            policy: TokenPolicy {
+                tenant: Tenant::new(
+                    TENANT_ID.parse().unwrap(),
+                    Cloud::Public,
+                    Some(AUTHORITY.parse().unwrap()),
+                ),
+                audiences: vec![AUDIENCE.to_owned()],
+                clock_skew: Duration::from_secs(300),
+            },
+            role: RoleFacts {
+                oid: 16_384,
+                name: ALICE.to_owned(),
+                binding: Binding::Name,
+                label_tenant: None,
+                is_member: true,
+                is_admin: false,
+                needs_mfa: false,
+                can_login: true,
+                is_superuser: false,
+                valid_until: None,
+            },
+        }
+    }
+
+    /// The straight line, as the extension walks it.
+    pub(crate) fn decide(&self, password: &[u8]) -> Result<Admission, Refusal> {
+        let now = UnixTime::new(NOW);
+        let raw = RawToken::new(password.to_vec(), 65_535)?;
+        let token = UnverifiedToken::parse(&raw)?;
+        let unknown = Refusal::KeyUnknown { keys: self.keys.keys().len(), age_seconds: 0 };
+        let key = *self.keys.find(token.key_name()).ok_or(unknown)?;
+        let verified = verify(token, &key, &self.policy, now)?;
+        // The session keeps them.
+        black_box(verified.json().to_owned());
+        let policy = AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false };
+        Ok(admit(Principal::from(verified), Some(&self.role), policy, now)?)
+    }
+}
+
+/// A token of alice's, to be changed.
+pub(crate) fn token() -> Token {
+    Keys::generate(AUTHORITY)
+        .token()
+        .claim("nbf", NOW - 300)
+        .claim("iat", NOW - 300)
+        .claim("exp", NOW + 4_500)
+}
+
+/// The tenant's current key, as a JWK.
+pub(crate) fn signing_key() -> Value {
+    let keys = Keys::generate(AUTHORITY);
+    let kid = keys.kid(&Signer::Current);
+    let jwks = keys.jwks();
+    jwks["keys"].as_array().unwrap().iter().find(|key| key["kid"] == *kid).unwrap().clone()
+}
+
+/// A token of about this many bytes: with as many groups as it takes, as Entra's large tokens have.
+pub(crate) fn token_of(bytes: usize) -> String {
+    let groups = |count: usize| -> Vec<String> {
+        (0..count).map(|number| format!("0c7c1f3e-52a1-4e0b-8f5e-{number:012x}")).collect()
+    };
+    (0..)
+        .map(|count| token().claim("groups", groups(count)).mint())
+        .find(|token| token.len() >= bytes)
+        .unwrap()
+}
+
+/// The signature's check alone, of the same bytes by the same library.
+pub(crate) struct Bare {
+    modulus: Vec<u8>,
+    exponent: Vec<u8>,
+}
+
+impl Bare {
+    /// By a JWK.
+    pub(crate) fn by(key: &Value) -> Self {
+        let decode = |part: &Value| URL_SAFE_NO_PAD.decode(part.as_str().unwrap()).unwrap();
+        Self { modulus: decode(&key["n"]), exponent: decode(&key["e"]) }
+    }
+
+    /// Checks a token's signature.
+    pub(crate) fn verify(&self, password: &str) {
+        let (input, signature) = password.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let key = RsaPublicKeyComponents { n: &self.modulus, e: &self.exponent };
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, input.as_bytes(), &signature).unwrap();
+    }
+}
