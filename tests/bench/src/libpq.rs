@@ -17,45 +17,70 @@ use crate::sample::{Ratio, quantile};
 const WAYS: [Way; 7] =
     [Way::Trust, Way::Password, Way::Md5, Way::Scram, Way::TokenTrust, Way::TokenPam, Way::TokenLeanPam];
 
-pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
-    let mut rates = WAYS.map(|_| Vec::new());
-    for number in 0..effort.rounds {
-        for turn in 0..WAYS.len() {
-            let which = (number + turn) % WAYS.len();
-            rates[which].push(logins_per_second(bed, WAYS[which], effort.logins));
-        }
-    }
-    let of = |way| &rates[WAYS.iter().position(|other| *other == way).expect("it is measured")];
-    let by = |way, other| Ratio::of(of(way).iter().zip(of(other)).map(|(one, other)| one / other).collect());
+/// How many clients log in at a time, when they are many.
+const CLIENTS: usize = 16;
 
-    page.heading("Logins by libpq (`pgbench -C`), without TLS, 1 client");
-    page.row(&["method", "logins/s", "× trust", "× password", "× scram-sha-256"]);
-    for way in WAYS {
-        page.row(&[
-            way.name(),
-            &format!("{:.0}", quantile(of(way).clone(), 0.5)),
-            &by(way, Way::Trust).to_string(),
-            &by(way, Way::Password).to_string(),
-            &by(way, Way::Scram).to_string(),
-        ]);
+pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
+    for (clients, name) in [(1, "1 client"), (CLIENTS, "16 clients")] {
+        let rates = Rates::measured(bed, effort, clients);
+        rates.table(page, name);
+        let mut bound = |way: Way, other: Way, least| {
+            let what = format!("logins/s, {name}, {} / {}", way.name(), other.name());
+            page.target(&what, rates.by(way, other), AtLeast(least));
+        };
+        bound(Way::TokenTrust, Way::Trust, 0.95);
+        bound(Way::TokenPam, Way::Trust, 0.60);
+        bound(Way::TokenPam, Way::Scram, 1.3);
+        bound(Way::TokenLeanPam, Way::Trust, 0.80);
     }
-    page.target("logins/s, token over trust / trust", by(Way::TokenTrust, Way::Trust), AtLeast(0.95));
-    page.target("logins/s, token over pam / trust", by(Way::TokenPam, Way::Trust), AtLeast(0.60));
-    page.target("logins/s, token over pam / scram", by(Way::TokenPam, Way::Scram), AtLeast(1.3));
-    page.target(
-        "logins/s, token over pam, lean `other` / trust",
-        by(Way::TokenLeanPam, Way::Trust),
-        AtLeast(0.80),
-    );
 }
 
-fn logins_per_second(bed: &Bed, way: Way, logins: usize) -> f64 {
+/// Logins a second of each way, round by round.
+struct Rates([Vec<f64>; WAYS.len()]);
+
+impl Rates {
+    fn measured(bed: &Bed, effort: Effort, clients: usize) -> Rates {
+        let mut rates = WAYS.map(|_| Vec::new());
+        for number in 0..effort.rounds {
+            for turn in 0..WAYS.len() {
+                let which = (number + turn) % WAYS.len();
+                rates[which].push(logins_per_second(bed, WAYS[which], clients, effort.logins));
+            }
+        }
+        Rates(rates)
+    }
+
+    fn of(&self, way: Way) -> &[f64] {
+        &self.0[WAYS.iter().position(|other| *other == way).expect("it is measured")]
+    }
+
+    fn by(&self, way: Way, other: Way) -> Ratio {
+        Ratio::of(self.of(way).iter().zip(self.of(other)).map(|(one, other)| one / other).collect())
+    }
+
+    fn table(&self, page: &mut Page, clients: &str) {
+        page.heading(&format!("Logins by libpq (`pgbench -C`), without TLS, {clients}"));
+        page.row(&["method", "logins/s", "× trust", "× password", "× scram-sha-256"]);
+        for way in WAYS {
+            page.row(&[
+                way.name(),
+                &format!("{:.0}", quantile(self.of(way).to_vec(), 0.5)),
+                &self.by(way, Way::Trust).to_string(),
+                &self.by(way, Way::Password).to_string(),
+                &self.by(way, Way::Scram).to_string(),
+            ]);
+        }
+    }
+}
+
+fn logins_per_second(bed: &Bed, way: Way, clients: usize, logins: usize) -> f64 {
     let ticket = bed.ticket(way, Transport::Plain);
     let Address::Plain(address) = ticket.target.address else { unreachable!("asked for without TLS") };
     let script = run_directory::fresh("select.sql");
     fs::write(&script, "SELECT 1;\n").expect("our own file");
     let output = Command::new(bed.cluster.installation().program("pgbench"))
-        .args(["-C", "-n", "-c", "1", "-t", &logins.to_string(), "-f"])
+        .args(["-C", "-n", "-c", &clients.to_string(), "-j", &clients.to_string()])
+        .args(["-t", &logins.div_ceil(clients).to_string(), "-f"])
         .arg(&script)
         .args(["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-U", &ticket.user])
         .arg(&ticket.target.database)

@@ -18,6 +18,7 @@ mod plot;
 mod provider;
 mod sample;
 mod scale;
+mod trace;
 
 use std::env;
 use std::fs;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
     }
     if wanted("libpq") {
         libpq::measure(&bed, effort, &mut page);
+    }
+    if wanted("trace") {
+        trace::measure(&bed, effort, &mut page);
     }
     if wanted("provider") {
         provider::measure(&bed, effort, &mut page);
