@@ -147,7 +147,8 @@ pub(crate) fn decide_for_oauth(port: Port, token: Vec<u8>) -> Option<String> {
 /// Called by the hook for every login of the server.
 pub(crate) fn gate(port: Port, status: Status) -> Verdict {
     let method = port.method();
-    let knock = Knock {
+    // Most logins are none of ours, and leave no event.
+    let knock = || Knock {
         role: port.role_name().to_string_lossy().into_owned(),
         client: port.client().to_string(),
         route: route(&method),
@@ -164,7 +165,7 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
         Ok(Pass::NotOurs) => Verdict::LeaveToCore,
         Ok(Pass::Gone) => Verdict::HangUp,
         Ok(Pass::Admitted(admitted)) => {
-            events::note(&Event::admitted(&knock, &admitted.admission, clock::now()));
+            events::note(&Event::admitted(&knock(), &admitted.admission, clock::now()));
             port.cut_role_name(&admitted.role);
             port.overwrite_identity(&admitted.admission.principal().identity());
             // The first value stays: a process has one login.
@@ -172,7 +173,7 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
             Verdict::LeaveToCore
         }
         Err(Rejection { refusal, bearer }) => {
-            events::note(&Event::refused(&knock, &refusal, bearer.map(|bearer| *bearer), clock::now()));
+            events::note(&Event::refused(&knock(), &refusal, bearer.map(|bearer| *bearer), clock::now()));
             Verdict::Refuse(refusal.public_answer())
         }
     }
