@@ -4,12 +4,13 @@ use pgaad_core::Refusal;
 use pgaad_core::event::{ADMITTED, Event};
 use pgaad_core::time::UnixTime;
 
+use crate::pg::port::Port;
 use crate::pg::{report, ring};
 use crate::settings::{LogLogins, Settings};
 
 /// Logs a decision, as far as `pgaad.log_logins` says, and keeps it for the views in any case.
-pub(crate) fn note(event: &Event) {
-    if is_logged(event) {
+pub(crate) fn note(port: Port, event: &Event) {
+    if is_logged(port, event) {
         report::log(&event.line());
     }
     if let Some(record) = event.encode(ring::MAX_RECORD) {
@@ -41,8 +42,8 @@ fn counter(code: &str) -> usize {
 }
 
 /// While the settings cannot be read, everything is logged.
-fn is_logged(event: &Event) -> bool {
-    match Settings::of_this_login().map(|settings| settings.log_logins) {
+fn is_logged(port: Port, event: &Event) -> bool {
+    match Settings::of_login(port).map(|settings| settings.log_logins) {
         Ok(LogLogins::None) => false,
         Ok(LogLogins::Refused) => !event.is_admission(),
         Ok(LogLogins::All) | Err(_) => true,

@@ -67,7 +67,7 @@ fn decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Decision {
 }
 
 fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Rejection> {
-    let settings = Settings::of_this_login()?;
+    let settings = Settings::of_login(port)?;
     let policy = settings.token.as_ref().ok_or(Refusal::NotConfigured)?;
     if settings.require_tls && !port.is_private() {
         return Err(Refusal::EncryptionRequired.into());
@@ -96,12 +96,12 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Reply) -> Result<Decision, Re
 /// `@` and `pgaad.server_name`, as Azure Single Server asked for.
 fn role_asked_for(port: Port) -> Option<Role> {
     let name = port.role_name();
-    Role::find(&name).or_else(|| Role::find(&without_server(&name)?))
+    Role::find(&name).or_else(|| Role::find(&without_server(port, &name)?))
 }
 
 /// The name without its last `@SERVER`. A name that PostgreSQL may have cut is not cut any further.
-fn without_server(name: &CStr) -> Option<CString> {
-    let server = Settings::of_this_login().ok()?.server_name.as_ref()?;
+fn without_server(port: Port, name: &CStr) -> Option<CString> {
+    let server = Settings::of_login(port).ok()?.server_name.as_ref()?;
     let bytes = name.to_bytes().strip_suffix(format!("@{server}").as_bytes())?;
     (name.count_bytes() < MAX_NAME_BYTES && !bytes.is_empty()).then(|| CString::new(bytes).ok())?
 }
@@ -165,7 +165,7 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
         Ok(Pass::NotOurs) => Verdict::LeaveToCore,
         Ok(Pass::Gone) => Verdict::HangUp,
         Ok(Pass::Admitted(admitted)) => {
-            events::note(&Event::admitted(&knock(), &admitted.admission, clock::now()));
+            events::note(port, &Event::admitted(&knock(), &admitted.admission, clock::now()));
             port.cut_role_name(&admitted.role);
             port.overwrite_identity(&admitted.admission.principal().identity());
             // The first value stays: a process has one login.
@@ -173,7 +173,10 @@ pub(crate) fn gate(port: Port, status: Status) -> Verdict {
             Verdict::LeaveToCore
         }
         Err(Rejection { refusal, bearer }) => {
-            events::note(&Event::refused(&knock(), &refusal, bearer.map(|bearer| *bearer), clock::now()));
+            events::note(
+                port,
+                &Event::refused(&knock(), &refusal, bearer.map(|bearer| *bearer), clock::now()),
+            );
             Verdict::Refuse(refusal.public_answer())
         }
     }
@@ -199,7 +202,7 @@ fn pass(port: Port, method: &Method) -> Result<Pass, Rejection> {
         },
         (None, method) if is_token_line(method) => Err(Refusal::RoleNotMember.into()),
         (Some(_), Method::Trust) => pass_trust(port),
-        (Some(_), _) if Settings::of_this_login()?.allow_other_methods => Ok(Pass::NotOurs),
+        (Some(_), _) if Settings::of_login(port)?.allow_other_methods => Ok(Pass::NotOurs),
         (Some(_), _) => Err(Refusal::MethodNotAllowed.into()),
         (None, Method::Trust) if port.line_is_for_anybody() && !port.has_verified_certificate() => {
             guard_trust(port)
@@ -220,7 +223,7 @@ fn watch_over(pass: Pass) -> Result<Pass, Rejection> {
 
 /// A member on a `trust` line: asked for the token here.
 fn pass_trust(port: Port) -> Result<Pass, Rejection> {
-    if !Settings::of_this_login()?.allow_trust {
+    if !Settings::of_login(port)?.allow_trust {
         return Err(Refusal::TrustNotAllowed.into());
     }
     match decide(port, &mut || packet::ask_for_password(port)) {
@@ -233,7 +236,7 @@ fn pass_trust(port: Port) -> Result<Pass, Rejection> {
 /// Another role on a `trust` line for anybody. It is asked exactly when a member would be, so that
 /// a stranger cannot tell the two apart, and then refused.
 fn guard_trust(port: Port) -> Result<Pass, Rejection> {
-    let settings = Settings::of_this_login()?;
+    let settings = Settings::of_login(port)?;
     let guarded = match settings.guard_trust {
         GuardTrust::Off => false,
         GuardTrust::Remote => !port.client().is_local(),

@@ -14,6 +14,8 @@ use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::verify::TokenPolicy;
 use pgrx::GucSetting;
 
+use crate::pg::port::Port;
+use crate::pg::report;
 use crate::pg::setting::{self, TextSetting};
 
 macro_rules! settings {
@@ -189,17 +191,21 @@ impl Settings {
 
     /// Reads the values in force ahead of all logins. Call once, from `_PG_init`.
     pub(crate) fn read_ahead() {
-        let _ = AT_START.set(Reading::now());
+        // Whatever goes wrong here refuses logins, and must not keep the server from starting.
+        if let Ok(reading) = report::contain(|| Ok::<_, Refusal>(Reading::now())) {
+            let _ = AT_START.set(reading);
+        }
     }
 
-    /// The values in force for this login: before it is over no process reads `postgresql.conf` anew.
+    /// The values in force for the login of this connection: no backend reads `postgresql.conf` anew before its login is
+    /// over (postgres.c, `PostgresMain`).
     ///
     /// They are those that were read when the server started, as long as all texts are still the same: in a process
     /// just forked reading costs as much as half a verification.
     ///
     /// # Errors
     /// As [`Settings::read`].
-    pub(crate) fn of_this_login() -> Result<&'static Self, Refusal> {
+    pub(crate) fn of_login(_: Port) -> Result<&'static Self, Refusal> {
         static AFRESH: OnceLock<Reading> = OnceLock::new();
         static CHOSEN: OnceLock<&Reading> = OnceLock::new();
         let at_start = || AT_START.get().filter(|reading| reading.texts == texts());

@@ -45,6 +45,7 @@ thread_local! {
 pub(crate) fn arm(decide: Decide) {
     // A second call changes nothing: the first function stays.
     let _ = DECIDE.set(decide);
+    // Looked up here once, for all backends.
     let _ = GET_ITEM.get();
 }
 
