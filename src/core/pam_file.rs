@@ -22,14 +22,14 @@ pub fn defects(service: &str, text: Option<&str>, library: &str) -> Vec<Defect> 
     let mut defect =
         |detail: String| defects.push(Defect::new("pam_file", detail, format!("# {file}\n{right}")));
     for question in QUESTIONS {
-        let lines: Vec<_> = entries(text).filter(|entry| entry.question == question).collect();
+        let lines: Vec<_> = entries(text).into_iter().filter(|entry| entry.question == question).collect();
         match lines.first() {
             None => defect(format!("{file} has no {question} line")),
             Some(first) if first.module != library => defect(format!(
                 "the first {question} line of {file} names {} and not the library of this server, {library}",
                 first.module
             )),
-            Some(first) if !["required", "requisite"].contains(&first.control) => {
+            Some(first) if !is_required(first) => {
                 defect(format!("the {question} line of {file} is {} and not required", first.control));
             }
             Some(_) => {}
@@ -38,7 +38,7 @@ pub fn defects(service: &str, text: Option<&str>, library: &str) -> Vec<Defect> 
             defect(format!("{file} asks {} after pgaad in {question}", more.module));
         }
     }
-    if entries(text).any(|entry| entry.question == "include") {
+    if entries(text).iter().any(|entry| entry.question == "include") {
         defect(format!("{file} includes another file"));
     }
     defects
@@ -47,12 +47,13 @@ pub fn defects(service: &str, text: Option<&str>, library: &str) -> Vec<Defect> 
 /// What is wrong with `/etc/pam.d/other`, which decides where a service file is missing: it should refuse, or ask
 /// this library, which refuses services that are not its own.
 pub fn defects_of_other(text: Option<&str>, library: &str) -> Option<Defect> {
-    let refuses = |entry: Entry<'_>| {
-        ["required", "requisite"].contains(&entry.control)
-            && (entry.module.ends_with("pam_deny.so") || entry.module == library)
+    let refuses = |entry: &Entry| {
+        is_required(entry) && (entry.module.ends_with("pam_deny.so") || entry.module == library)
     };
+    let entries = entries(text.unwrap_or_default());
     let denies = |question| {
-        entries(text.unwrap_or_default())
+        entries
+            .iter()
             .find(|entry| entry.question == question || entry.question == "include")
             .is_some_and(refuses)
     };
@@ -66,31 +67,60 @@ pub fn defects_of_other(text: Option<&str>, library: &str) -> Option<Defect> {
     })
 }
 
-struct Entry<'a> {
-    /// `auth`, `account`, …; `include` for `@include`.
-    question: &'a str,
-    control: &'a str,
-    module: &'a str,
+fn is_required(entry: &Entry) -> bool {
+    ["required", "requisite"].contains(&entry.control.as_str())
 }
 
-/// The lines that say something.
-fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
-    text.lines().filter_map(|line| {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        let (question, rest) = line.split_once(char::is_whitespace)?;
-        let question = question.trim_start_matches('-');
-        let rest = rest.trim_start();
-        if question == "@include" {
-            return Some(Entry { question: "include", control: "", module: rest });
+struct Entry {
+    /// `auth`, `account`, …; `include` for `@include`.
+    question: String,
+    control: String,
+    module: String,
+}
+
+/// The lines that say something. libpam compares types and controls without regard to case.
+fn entries(text: &str) -> Vec<Entry> {
+    assembled(text).iter().filter_map(|line| entry(line)).collect()
+}
+
+/// The lines as libpam puts them together (pam_handlers.c, `_pam_assemble_line`): one that ends with a backslash, and
+/// not with a comment, goes on with the next.
+fn assembled(text: &str) -> Vec<String> {
+    let (mut lines, mut begun) = (Vec::new(), String::new());
+    for line in text.lines() {
+        match line.split_once('#') {
+            Some((said, _)) => begun.push_str(said),
+            None => match line.trim_end().strip_suffix('\\') {
+                Some(said) => {
+                    begun.push_str(said);
+                    begun.push(' ');
+                    continue;
+                }
+                None => begun.push_str(line),
+            },
         }
-        let (control, rest) = match rest.strip_prefix('[') {
-            Some(rest) => rest.split_once(']')?,
-            None => rest.split_once(char::is_whitespace)?,
-        };
-        let module = rest.split_whitespace().next()?;
-        let question = if ["include", "substack"].contains(&control) { "include" } else { question };
-        Some(Entry { question, control, module })
-    })
+        lines.push(std::mem::take(&mut begun));
+    }
+    lines.push(begun);
+    lines
+}
+
+fn entry(line: &str) -> Option<Entry> {
+    let (question, rest) = line.trim().split_once(char::is_whitespace)?;
+    let question = question.trim_start_matches('-').to_ascii_lowercase();
+    let rest = rest.trim_start();
+    if question == "@include" {
+        return Some(Entry { question: "include".into(), control: String::new(), module: rest.into() });
+    }
+    let (control, rest) = match rest.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => rest.split_once(char::is_whitespace)?,
+    };
+    let control = control.to_ascii_lowercase();
+    let module = rest.split_whitespace().next()?.to_owned();
+    let question =
+        if ["include", "substack"].contains(&control.as_str()) { "include".into() } else { question };
+    Some(Entry { question, control, module })
 }
 
 #[cfg(test)]
@@ -117,6 +147,17 @@ mod tests {
         assert_eq!(count("auth required LIB\naccount required LIB\n@include common-auth"), 1);
         assert_eq!(count("auth required LIB\naccount required LIB\nauth include common-auth"), 1);
         assert_eq!(defects("pgaad", None, LIBRARY).len(), 1);
+    }
+
+    #[test]
+    fn lines_are_read_as_libpam_reads_them() {
+        assert_eq!(count("AUTH Required LIB\nAccount REQUIRED LIB"), 0);
+        assert_eq!(count("auth required \\\n  LIB\naccount \\ \n required LIB\n"), 0);
+        assert_eq!(count("auth required LIB\naccount required LIB\nAUTH required pam_permit.so"), 1);
+        assert_eq!(count("auth required LIB\naccount required LIB\nauth \\\nrequired pam_permit.so"), 1);
+        // A comment ends a line, whatever it ends with.
+        assert_eq!(count("auth required LIB\naccount required LIB # \\\nauth required pam_permit.so"), 1);
+        assert_eq!(count("auth required LIB\naccount required LIB\n@Include common-auth"), 1);
     }
 
     #[test]
