@@ -1,6 +1,7 @@
 //! What the first decision of a process costs that was just forked, as every login's is, beside a later one.
 //!
-//! Nothing but the library's own self-test may run in the parent before: tokens are minted in a process of their own.
+//! Nothing of the cryptographic library may run in the parent before but the self-test, as in a postmaster: tokens are
+//! minted in a process of their own.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 

@@ -25,8 +25,8 @@ pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
 
 fn sessions(bed: &Bed, effort: Effort, page: &mut Page) {
     page.heading("A session's memory, kB");
-    page.row(&["session", "its own", "its part of files and shared memory"]);
-    let mut bare = 0.0;
+    page.row(&["session", "anonymous", "all, its part of what is shared"]);
+    let (mut bare, mut plain) = (0.0, 0.0);
     for way in [Way::Bare, Way::Trust, Way::Scram, Way::TokenTrust, Way::TokenPam, Way::TokenLeanPam] {
         // The first sessions of a database build caches that later ones read from a file.
         load::round(bed.cluster_of(way), &bed.ticket(way, Transport::Plain), 1, effort.logins);
@@ -34,14 +34,17 @@ fn sessions(bed: &Bed, effort: Effort, page: &mut Page) {
         let median = |of: fn(&Memory) -> usize| {
             quantile(sessions.iter().map(|memory| count(of(memory))).collect(), 0.5)
         };
-        let (own, shared) = (median(|memory| memory.own), median(|memory| memory.part_of_shared));
-        page.row(&[way.name(), &format!("{own:.0}"), &format!("{shared:.0}")]);
+        let (own, all) = (median(|memory| memory.anonymous), median(|memory| memory.in_all));
+        page.row(&[way.name(), &format!("{own:.0}"), &format!("{all:.0}")]);
+        let mut bound = |what: &str, more: f64| page.target(what, Ratio::exactly(more), AtMost(256.0));
         match way {
             Way::Bare => bare = own,
-            Way::TokenTrust | Way::TokenLeanPam => {
-                let what = format!("a session's own memory, {} − a server without pgaad, kB", way.name());
-                page.target(&what, Ratio::exactly(own - bare), AtMost(256.0));
+            Way::Trust => {
+                plain = own;
+                bound("memory of a session, pgaad preloaded − not, kB", own - bare);
             }
+            Way::TokenTrust => bound("memory of a session, token over trust − trust, kB", own - plain),
+            Way::TokenPam => bound("memory of a session, token over pam − trust, kB", own - plain),
             _ => {}
         }
     }
@@ -74,11 +77,14 @@ fn processes(bed: &Bed, page: &mut Page) {
     page.target("threads in the postmaster", Ratio::exactly(count(threads)), AtMost(1.0));
 
     let worker = *bed.cluster.processes("pgaad key worker").first().expect("there is a worker");
-    let refresh = |times: usize| bed.cluster.sql(&"SELECT pgaad.refresh();\n".repeat(times));
+    let refresh = |times: usize| {
+        let rows = bed.cluster.sql(&format!("SELECT pgaad.refresh() FROM generate_series(1, {times})"));
+        assert!(rows.iter().flatten().all(|cell| cell.as_deref() == Some("t")), "a fetch failed");
+    };
     refresh(REFRESHES / 10);
-    let before = memory(worker).own;
+    let before = memory(worker).anonymous;
     refresh(REFRESHES);
-    let growth = count(memory(worker).own) - count(before);
+    let growth = count(memory(worker).anonymous) - count(before);
     page.target(
         &format!("memory that {REFRESHES} fetches leave behind in the worker, kB"),
         Ratio::exactly(growth),
@@ -88,8 +94,11 @@ fn processes(bed: &Bed, page: &mut Page) {
 
 /// In kilobytes.
 struct Memory {
-    own: usize,
-    part_of_shared: usize,
+    /// What is neither of a file, which lies in the page cache whoever maps it, nor shared memory. Pages of the
+    /// postmaster's that nobody has written to since count as well, in full, and so the same in all its sessions.
+    anonymous: usize,
+    /// All that it has mapped, divided among those that share it.
+    in_all: usize,
 }
 
 fn memory_of_a_session(bed: &Bed, way: Way) -> Memory {
@@ -110,11 +119,9 @@ fn memory(pid: u32) -> Memory {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("root reads it");
     let field = |name: &str| -> usize {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix(" kB"));
-        line.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
+        line.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
     };
-    // What is neither of a file, which lies in the page cache whoever maps it, nor shared memory.
-    let own = field("Pss_Anon:");
-    Memory { own, part_of_shared: field("Pss:").saturating_sub(own) }
+    Memory { anonymous: field("Anonymous:"), in_all: field("Pss:") }
 }
 
 /// A stopped server is asked for a setting that depends on what its libraries ask for, so it loads them and ends.

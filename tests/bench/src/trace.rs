@@ -1,5 +1,6 @@
 //! Where the time of a login goes: the kernel's uprobes around functions of libpam, libaudit and pgaad, in real backends
-//! (Linux, `Documentation/trace/uprobetracer.rst`). Each probe costs a microsecond or two itself, within the span of its caller.
+//! (Linux, `Documentation/trace/uprobetracer.rst`). Each probe costs a microsecond or two itself, within the span of its caller,
+//! and each page fault that is noted half of one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -17,11 +18,13 @@ use crate::sample::quantile;
 
 const TRACING: &str = "/sys/kernel/tracing";
 const GROUP: &str = "pgaad_bench";
+/// On x86-64.
+const PAGE_FAULTS: &str = "events/exceptions/page_fault_user/enable";
 
 /// What is looked at: a file that the server has mapped, a function in it, and what it is about.
 const SPANS: [(&str, &str, &str); 18] = [
     ("libpam.so", "pam_start", "libpam: reads its files, loads modules"),
-    ("libc.so", "dlopen", "… of that in dlopen"),
+    ("libc.so", "dlopen", "dlopen, all of them"),
     ("libpam.so", "pam_authenticate", "libpam: authentication"),
     ("pgaad.so", "pam_sm_authenticate", "… of that our module"),
     ("libaudit.so", "audit_log_acct_message", "libpam: reports to the kernel's audit"),
@@ -45,8 +48,9 @@ pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
     if !Path::new(TRACING).join("uprobe_events").exists() {
         let _ = Command::new("mount").args(["-t", "tracefs", "none", TRACING]).status();
     }
-    if !Path::new(TRACING).join("uprobe_events").exists() {
-        return page.line("Not to be seen here: the kernel has no uprobes.");
+    if !Path::new(TRACING).join("uprobe_events").exists() || !Path::new(TRACING).join(PAGE_FAULTS).exists() {
+        return page
+            .line("Not to be seen here: the kernel has no uprobes, or no tracepoint for page faults.");
     }
     let ways = [Way::TokenTrust, Way::TokenPam, Way::TokenLeanPam];
     let traced = ways.map(|way| spans_of(bed, way, effort));
@@ -83,7 +87,7 @@ fn spans_of(bed: &Bed, way: Way, effort: Effort) -> BTreeMap<usize, Vec<Span>> {
         append("uprobe_events", &format!("p:{GROUP}/begin_{index} {place}"));
         append("uprobe_events", &format!("r:{GROUP}/end_{index} {place}"));
     }
-    let switches = [format!("events/{GROUP}/enable"), "events/exceptions/page_fault_user/enable".to_owned()];
+    let switches = [format!("events/{GROUP}/enable"), PAGE_FAULTS.to_owned()];
     set("buffer_size_kb", "65536");
     set("trace", "");
     switches.iter().for_each(|switch| set(switch, "1"));
@@ -93,6 +97,8 @@ fn spans_of(bed: &Bed, way: Way, effort: Effort) -> BTreeMap<usize, Vec<Span>> {
     let text = fs::read_to_string(Path::new(TRACING).join("trace")).expect("root reads it");
     switches.iter().for_each(|switch| set(switch, "0"));
     set("uprobe_events", "");
+    set("trace", "");
+    set("buffer_size_kb", "1408");
     read(&text)
 }
 
@@ -135,7 +141,7 @@ fn read(text: &str) -> BTreeMap<usize, Vec<Span>> {
     spans
 }
 
-/// The file of this name that the postmaster, or else libpam, has mapped.
+/// The file that the postmaster has mapped and whose name begins like this.
 fn mapped(cluster: &Cluster, library: &str) -> Option<PathBuf> {
     let maps = fs::read_to_string(format!("/proc/{}/maps", cluster.postmaster_pid())).ok()?;
     let is_it = |path: &&str| path.rsplit('/').next().is_some_and(|name| name.starts_with(library));
