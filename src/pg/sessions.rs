@@ -6,7 +6,7 @@
 //! given to another process; a backend that dies without makes the postmaster empty all of this.
 
 use std::array;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pgaad_core::time::UnixTime;
@@ -20,7 +20,13 @@ use super::{clock, shmem};
 /// Most sessions at a time.
 const PLACES: usize = 8192;
 
-/// No session: the end of a free place, and of one that was told.
+/// The end of a free place, and of a session that was told.
+///
+/// Zero, as all of a free place is, without padding: else the places are made on the stack of the postmaster and copied
+/// from there, which are 240 kB that every session inherits.
+const NONE: i64 = 0;
+
+/// No session will end.
 const NEVER: i64 = i64::MAX;
 
 struct Sessions {
@@ -31,13 +37,13 @@ struct Sessions {
 
 /// Free while the process id is 0.
 struct Place {
-    pid: AtomicI32,
+    pid: AtomicI64,
     end: AtomicI64,
 }
 
 impl Default for Sessions {
     fn default() -> Self {
-        let free = |_| Place { pid: AtomicI32::new(0), end: AtomicI64::new(NEVER) };
+        let free = |_| Place { pid: AtomicI64::new(0), end: AtomicI64::new(NONE) };
         Self { next: AtomicI64::new(NEVER), places: array::from_fn(free) }
     }
 }
@@ -58,7 +64,7 @@ pub(crate) fn request() {
 pub(crate) fn end_at(end: UnixTime) -> bool {
     let sessions = SESSIONS.share();
     // SAFETY: a plain global of this process.
-    let pid = unsafe { pg_sys::MyProcPid };
+    let pid = i64::from(unsafe { pg_sys::MyProcPid });
     let free =
         |place: &&Place| place.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok();
     let Some(place) = sessions.places.iter().find(free) else { return false };
@@ -74,9 +80,9 @@ pub(crate) fn end_at(end: UnixTime) -> bool {
 #[pg_guard]
 unsafe extern "C-unwind" fn forget(_code: i32, _argument: pg_sys::Datum) {
     // SAFETY: a plain global of this process.
-    let pid = unsafe { pg_sys::MyProcPid };
+    let pid = i64::from(unsafe { pg_sys::MyProcPid });
     for place in SESSIONS.share().places.iter().filter(|place| place.pid.load(Ordering::Relaxed) == pid) {
-        place.end.store(NEVER, Ordering::Release);
+        place.end.store(NONE, Ordering::Release);
         place.pid.store(0, Ordering::Release);
     }
 }
@@ -90,11 +96,14 @@ pub(crate) fn end_due() -> (Vec<i32>, Option<Duration>) {
     let mut ended = Vec::new();
     for place in &sessions.places {
         // The id first: once its end is taken, the place may already be another session's.
-        let pid = place.pid.load(Ordering::Acquire);
+        let pid = i32::try_from(place.pid.load(Ordering::Acquire)).unwrap_or_default();
         let end = place.end.load(Ordering::Acquire);
+        if end == NONE {
+            continue;
+        }
         if end > now {
             sessions.next.fetch_min(end, Ordering::AcqRel);
-        } else if place.end.compare_exchange(end, NEVER, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        } else if place.end.compare_exchange(end, NONE, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             // SAFETY: a signal to a process that has its place here, so it is a backend of this server.
             if pid > 0 && unsafe { libc::kill(pid, libc::SIGTERM) } == 0 {
                 ended.push(pid);
