@@ -48,7 +48,7 @@ impl Way {
             Self::Md5 => "md5",
             Self::TokenTrust => "token over trust",
             Self::TokenPam => "token over pam",
-            Self::TokenLeanPam => "token over pam, lean `other`",
+            Self::TokenLeanPam => "token over pam, own `pam.d`",
             Self::TokenOAuth => "token over oauth",
         }
     }
