@@ -14,6 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -445,9 +446,19 @@ fn conf_line(name: &str, value: &str) -> String {
     format!("{name} = '{}'", value.replace('\'', "''"))
 }
 
+/// A port that nobody has, below those that the kernel gives to outgoing connections (ip(7), `ip_local_port_range`: from
+/// 32768 on): one of these could be a client's before the server takes it.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a listener has an address").port()
+    const PORTS: std::ops::Range<u32> = 20_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut candidates = PORTS.map(|_| {
+        // Each process begins somewhere else, and none gives a port twice.
+        let turn = std::process::id().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        PORTS.start + turn % (PORTS.end - PORTS.start)
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let free = candidates.find_map(|port| u16::try_from(port).ok().filter(is_free));
+    free.expect("loopback has a free port")
 }
 
 /// A data directory just as initdb of that major leaves it, made once and copied ever after.
