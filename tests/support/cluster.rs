@@ -253,6 +253,11 @@ impl Cluster {
         }
         if let Some(directory) = &self.pam_directory {
             namespaces.push("--mount");
+            // In a chroot unshare cannot make mounts private; where none is shared it need not.
+            let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+            if !mounts.is_empty() && !mounts.contains(" shared:") {
+                namespaces.push("--propagation=unchanged");
+            }
             script += &format!("mount --bind {} /etc/pam.d && ", directory.display());
         }
         if namespaces.is_empty() {
