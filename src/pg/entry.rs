@@ -32,7 +32,7 @@ pub(crate) fn require(holds: bool, message: &'static str) {
 /// A function that the server may or may not have, such as those of libpam: a hard reference would keep the
 /// library from loading into a server built without it.
 ///
-/// `dlsym` reads every library of the process to find out who asks: 60 µs and thirty page faults in a process
+/// `dlsym` touches a page or two of every library of the process: 60 µs and thirty page faults in one
 /// just forked. So the postmaster looks it up, and backends inherit what it found.
 pub(super) struct ServerFunction<F> {
     name: &'static CStr,
