@@ -46,34 +46,38 @@ fn run() -> ! {
     let mut failures = 0;
     let mut due = Instant::now();
     loop {
-        if due <= Instant::now() || Refresh::under_way().is_some() {
-            // From here on the refresh is under way, and logins without a key wait for it.
-            let owed = Refresh::under_way().unwrap_or_else(|| Refresh::ask(clock::monotonic()));
-            let (outcome, reloaded) = refresh(&settings);
-            failures = match outcome {
-                Ok(()) => 0,
-                Err(()) => failures + 1,
-            };
-            let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(failures, &settings.refresh));
-            due = Instant::now() + wait;
-            shmem::update_worker(|state| state.next_refresh = Some(clock::now().plus(wait)));
-            owed.finish();
-            if reloaded {
-                (settings, failures, due) = reload();
-            }
-            // What was asked for meanwhile has used up its wake-up; look again before sleeping.
-            continue;
-        }
-        let until_fetch = due.saturating_duration_since(Instant::now());
-        let next_end =
-            settings.as_ref().ok().filter(|settings| settings.ends_sessions).and_then(|_| end_sessions());
-        match worker::sleep(next_end.map_or(until_fetch, |end| end.clamp(SHORTEST, LONGEST).min(until_fetch)))
-        {
+        // Counted before the signals are looked at: who reloads and then asks is answered by what he reloaded.
+        // From here on logins without a key wait for it.
+        let owed = Refresh::under_way()
+            .or_else(|| (due <= Instant::now()).then(|| Refresh::owe(clock::monotonic())));
+        let rest = if owed.is_some() { Duration::ZERO } else { rest(&settings, due) };
+        match worker::sleep(rest) {
             Wake::Stop => leave(),
             Wake::Reload => (settings, failures, due) = reload(),
             Wake::Time => {}
         }
+        let Some(owed) = owed else { continue };
+        let (outcome, reloaded) = refresh(&settings);
+        failures = match outcome {
+            Ok(()) => 0,
+            Err(()) => failures + 1,
+        };
+        let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(failures, &settings.refresh));
+        due = Instant::now() + wait;
+        shmem::update_worker(|state| state.next_refresh = Some(clock::now().plus(wait)));
+        owed.finish();
+        if reloaded {
+            (settings, failures, due) = reload();
+        }
     }
+}
+
+/// How long the worker may sleep: until the next fetch is due, or the next session to end.
+fn rest(settings: &Result<Settings, Refusal>, due: Instant) -> Duration {
+    let until_fetch = due.saturating_duration_since(Instant::now());
+    let ends_sessions = settings.as_ref().is_ok_and(|settings| settings.ends_sessions);
+    let next_end = if ends_sessions { end_sessions() } else { None };
+    next_end.map_or(until_fetch, |end| end.clamp(SHORTEST, LONGEST).min(until_fetch))
 }
 
 /// Ends the sessions whose token has; gives the time until the next one does.

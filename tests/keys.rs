@@ -3,6 +3,8 @@
 use pgaad_tests::wire::{self, Outcome};
 use pgaad_tests::{Route, Scene, run_directory};
 use serde_json::{Value, json};
+use std::fs::File;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,7 +47,7 @@ fn logins_go_on_while_the_provider_is(mood: Mood) {
         let asked = threads.spawn(|| refresh(&scene));
         thread::sleep(Duration::from_millis(100));
         let during = time_of_logins(&scene, &role);
-        assert!(during < before * 3 + Duration::from_millis(30), "{before:?}, then {during:?}");
+        assert!(during < KEY_WAIT, "they wait: {before:?}, then {during:?}");
 
         let start = Instant::now();
         let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
@@ -54,7 +56,7 @@ fn logins_go_on_while_the_provider_is(mood: Mood) {
         // Within the cool-down there is nothing to wait for.
         let start = Instant::now();
         scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown");
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert!(start.elapsed() < KEY_WAIT, "{:?}", start.elapsed());
 
         scene.attempt(scene.route(), &role).expect_admitted();
         assert!(!asked.join().expect("pgaad.refresh() answers"), "a bad answer is not a good one");
@@ -275,6 +277,32 @@ fn refresh_asked_for_during_a_fetch_is_not_forgotten() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
+/// A worker that is busy when the configuration is reloaded must not answer whoever reloaded it by what was
+/// there before. A pipe keeps it busy: its `jwks_file`, until the next settings have none.
+#[test]
+fn refresh_asked_for_after_a_reload_is_of_what_was_reloaded() {
+    let scene = Scene::start();
+    let pipe = run_directory::fresh("jwks");
+    let made = Command::new("mkfifo").arg("--mode=0644").arg(&pipe).status();
+    assert!(made.is_ok_and(|status| status.success()), "mkfifo");
+    scene.cluster.set("pgaad.jwks_file", &pipe.display().to_string());
+    // Opens once the worker reads.
+    let busy = File::options().write(true).open(&pipe).expect("our own pipe");
+    scene.cluster.set("pgaad.jwks_file", "");
+    thread::scope(|threads| {
+        let asked = threads.spawn(|| refresh(&scene));
+        let waits = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE query LIKE '%pgaad.refresh()' AND wait_event_type = 'Extension'";
+        while scene.cluster.value(waits) != "1" {
+            assert!(!asked.is_finished(), "nobody reads the pipe");
+            thread::sleep(Duration::from_millis(10));
+        }
+        drop(busy);
+        assert!(asked.join().expect("pgaad.refresh() answers"), "answered by the old settings");
+    });
+    assert_eq!(scene.cluster.value("SELECT DISTINCT source FROM pgaad.keys"), "network");
+}
+
 #[test]
 fn withdrawn_key_dies_with_the_next_good_answer() {
     let scene = Scene::start();
@@ -340,9 +368,9 @@ fn ten_thousand_random_key_ids_cause_at_most_three_fetches_a_minute() {
     let fetched = scene.tenant.fetches() - fetches;
     let minutes = usize::try_from(elapsed.as_secs() / 60).expect("a short while") + 1;
     assert!((1..=3 * minutes).contains(&fetched), "{fetched} fetches in {elapsed:?}");
-    // Five busy clients on a small machine: what matters is that nobody waits for a fetch.
+    // What matters is that nobody waits for a fetch.
     let slowest = times.iter().max().copied().unwrap_or_default();
-    assert!(slowest < quiet * 5 + Duration::from_millis(200), "{quiet:?}, then {slowest:?}");
+    assert!(slowest < KEY_WAIT, "{quiet:?}, then {slowest:?}");
     eprintln!("{LOGINS} logins in {elapsed:?}, {fetched} fetches; a valid login {quiet:?}, then {slowest:?}");
 }
 
