@@ -5,6 +5,7 @@ use crate::installation::Installation;
 use crate::log::{Log, LogMark};
 use crate::process;
 use crate::run_directory;
+use crate::seccomp;
 use crate::tls;
 use crate::wire::{self, Address, Target};
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub struct Cluster {
     hba: Vec<String>,
     another_address: bool,
     pam_directory: Option<PathBuf>,
+    without_netlink: bool,
     log: Log,
     postmaster: Mutex<Option<Child>>,
 }
@@ -51,6 +53,7 @@ impl Cluster {
             hba: Vec::new(),
             another_address: false,
             pam_directory: None,
+            without_netlink: false,
             log,
             postmaster: Mutex::new(None),
         }
@@ -84,6 +87,13 @@ impl Cluster {
     #[must_use]
     pub fn with_pam_directory(mut self, directory: PathBuf) -> Cluster {
         self.pam_directory = Some(directory);
+        self
+    }
+
+    /// Lets the server and all that it starts open no netlink sockets, as docs/install.md has systemd do it.
+    #[must_use]
+    pub fn without_netlink(mut self) -> Cluster {
+        self.without_netlink = true;
         self
     }
 
@@ -222,7 +232,9 @@ impl Cluster {
         let mut command = self.postmaster_command();
         command.arg("-D").arg(self.data_dir()).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a file")).stderr(log).process_group(0);
-        let child = command.spawn().unwrap_or_else(|error| panic!("postgres: {error}"));
+        let child =
+            if self.without_netlink { seccomp::spawn_without_netlink(&mut command) } else { command.spawn() };
+        let child = child.unwrap_or_else(|error| panic!("postgres: {error}"));
         run_directory::remember_process(child.id());
         *self.postmaster() = Some(child);
         let deadline = Instant::now() + PATIENCE;

@@ -12,6 +12,7 @@ pub mod pam;
 pub mod process;
 pub mod run_directory;
 pub mod scene;
+mod seccomp;
 pub mod tls;
 pub mod token_pieces;
 pub mod twin;
