@@ -33,11 +33,25 @@ pub enum Way {
     TokenPam,
     /// A token, over `pam`, with a `/etc/pam.d` of the server's own, where `other` asks pgaad and loads nothing else.
     TokenLeanPam,
+    /// The same on a server that may open no netlink sockets: all of what docs/install.md recommends.
+    TokenLeanPamWithoutNetlink,
     /// A token, over `oauth`.
     TokenOAuth,
 }
 
 impl Way {
+    /// The ways into a server with pgaad that every major has.
+    pub const OF_EVERY_SERVER: [Way; 8] = [
+        Way::Trust,
+        Way::Password,
+        Way::Md5,
+        Way::Scram,
+        Way::TokenTrust,
+        Way::TokenPam,
+        Way::TokenLeanPam,
+        Way::TokenLeanPamWithoutNetlink,
+    ];
+
     /// The name in the tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -49,6 +63,7 @@ impl Way {
             Self::TokenTrust => "token over trust",
             Self::TokenPam => "token over pam",
             Self::TokenLeanPam => "token over pam, own `pam.d`",
+            Self::TokenLeanPamWithoutNetlink => "token over pam, own `pam.d`, no netlink",
             Self::TokenOAuth => "token over oauth",
         }
     }
@@ -59,13 +74,14 @@ impl Way {
             Self::Password => "by_password",
             Self::Scram => "by_scram",
             Self::Md5 => "by_md5",
-            Self::TokenPam | Self::TokenLeanPam => "by_pam",
+            Self::TokenPam | Self::TokenLeanPam | Self::TokenLeanPamWithoutNetlink => "by_pam",
             Self::TokenOAuth => "by_oauth",
         }
     }
 
     fn is_by_token(self) -> bool {
-        matches!(self, Self::TokenTrust | Self::TokenPam | Self::TokenLeanPam | Self::TokenOAuth)
+        use Way::{TokenLeanPam, TokenLeanPamWithoutNetlink, TokenOAuth, TokenPam, TokenTrust};
+        matches!(self, TokenTrust | TokenPam | TokenLeanPam | TokenLeanPamWithoutNetlink | TokenOAuth)
     }
 }
 
@@ -92,6 +108,7 @@ pub struct Bed {
     /// The one with pgaad, and Debian's PAM files.
     pub cluster: Cluster,
     lean: Cluster,
+    lean_without_netlink: Cluster,
     bare: Cluster,
     _services: [PamService; 2],
 }
@@ -105,13 +122,17 @@ impl Bed {
         let service = PamService::new(&installation);
         let lean_service = PamService::new(&installation);
         let cluster = with_pgaad(quiet(Cluster::new(&installation)), &tenant, &service).start();
-        let lean = quiet(Cluster::new(&installation)).with_pam_directory(lean_service.directory_of_its_own());
-        let lean = with_pgaad(lean, &tenant, &lean_service).start();
+        let lean = || {
+            let own = lean_service.directory_of_its_own();
+            with_pgaad(quiet(Cluster::new(&installation)).with_pam_directory(own), &tenant, &lean_service)
+        };
+        let (lean, lean_without_netlink) = (lean().start(), lean().without_netlink().start());
         let bare = quiet(Cluster::new(&installation)).hba("host all all 127.0.0.1/32 trust").start();
         bare.sql(&format!("CREATE USER {PLAIN}"));
         bare.sql("CREATE DATABASE by_trust");
-        let bed = Bed { tenant, cluster, lean, bare, _services: [service, lean_service] };
-        for cluster in [&bed.cluster, &bed.lean] {
+        let _services = [service, lean_service];
+        let bed = Bed { tenant, cluster, lean, lean_without_netlink, bare, _services };
+        for cluster in [&bed.cluster, &bed.lean, &bed.lean_without_netlink] {
             furnish(cluster);
         }
         bed
@@ -119,10 +140,10 @@ impl Bed {
 
     /// The ways in that this PostgreSQL has.
     pub fn ways(&self) -> Vec<Way> {
-        use Way::{Bare, Md5, Password, Scram, TokenLeanPam, TokenOAuth, TokenPam, TokenTrust, Trust};
-        let mut ways = vec![Bare, Trust, Password, Md5, Scram, TokenTrust, TokenPam, TokenLeanPam];
+        let mut ways = vec![Way::Bare];
+        ways.extend(Way::OF_EVERY_SERVER);
         if self.major() >= 18 {
-            ways.push(TokenOAuth);
+            ways.push(Way::TokenOAuth);
         }
         ways
     }
@@ -137,6 +158,7 @@ impl Bed {
         match way {
             Way::Bare => &self.bare,
             Way::TokenLeanPam => &self.lean,
+            Way::TokenLeanPamWithoutNetlink => &self.lean_without_netlink,
             _ => &self.cluster,
         }
     }

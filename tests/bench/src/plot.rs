@@ -6,7 +6,7 @@ use crate::bed::{Bed, Way};
 use crate::sample::Series;
 
 const ROW: f64 = 34.0;
-const LEFT: f64 = 210.0;
+const LEFT: f64 = 270.0;
 const WIDTH: f64 = 520.0;
 const TOP: f64 = 54.0;
 
@@ -16,9 +16,9 @@ pub fn latencies(bed: &Bed, measured: &[(Way, Series)]) -> String {
     let x = |milliseconds: f64| LEFT + milliseconds / end * WIDTH;
     let bottom = measured.iter().fold(TOP, |y, _| y + ROW);
     let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 780 {height}" font-family="sans-serif" font-size="13">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 {height}" font-family="sans-serif" font-size="13">
 <title>Latency of a login by method</title>
-<rect width="780" height="{height}" fill="#fff"/>
+<rect width="840" height="{height}" fill="#fff"/>
 <text x="20" y="24" font-size="15" font-weight="bold">Latency of a login, PostgreSQL {major}, one client, loopback without TLS</text>
 <text x="20" y="42" fill="#555">bar: 5th to 95th percentile; line: median; dot: 99th</text>
 "##,
