@@ -138,7 +138,6 @@ fn settings_keys_and_clock_are_checked() {
     server.cluster.set("pgaad.tenant_id", "");
     server.expect("tenant", "pgaad.tenant_id is empty", "pgaad.tenant_id = ");
     server.cluster.set("pgaad.tenant_id", &server.tenant.tenant_id());
-    server.cluster.wait_until_ready();
     server.cluster.sql("SELECT pgaad.refresh()");
     server.expect_sound();
 

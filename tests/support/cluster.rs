@@ -37,6 +37,8 @@ pub struct Cluster {
     pam_directory: Option<PathBuf>,
     without_netlink: bool,
     log: Log,
+    /// Where the log of the server's last start begins.
+    started_at: Mutex<LogMark>,
     postmaster: Mutex<Option<Child>>,
 }
 
@@ -55,6 +57,7 @@ impl Cluster {
             pam_directory: None,
             without_netlink: false,
             log,
+            started_at: Mutex::new(LogMark::START),
             postmaster: Mutex::new(None),
         }
     }
@@ -227,6 +230,7 @@ impl Cluster {
     /// What it logged, when it ends instead of accepting connections.
     pub fn start_again(&self) -> Result<(), String> {
         let mark = self.log.mark();
+        *self.started_at() = mark;
         let log =
             fs::OpenOptions::new().create(true).append(true).open(self.log.path()).expect("our own log");
         let mut command = self.postmaster_command();
@@ -342,6 +346,10 @@ impl Cluster {
         // errors in the files follow it, so that a caller who looks for them must wait for their line.
     }
 
+    fn started_at(&self) -> MutexGuard<'_, LogMark> {
+        self.started_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn postmaster(&self) -> MutexGuard<'_, Option<Child>> {
         self.postmaster.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -394,12 +402,13 @@ impl Cluster {
         if Installation::is_built_with("openssl") { self.tls(database) } else { self.plain(database) }
     }
 
-    /// Waits until the background worker has published keys for the first time.
+    /// Waits until the worker has fetched keys since the server started.
     ///
     /// # Panics
     /// When it does not.
     pub fn wait_until_ready(&self) {
-        self.wait_for_log(LogMark::START, "pgaad: keys refreshed", PATIENCE);
+        let started_at = *self.started_at();
+        self.wait_for_log(started_at, "pgaad: keys refreshed", PATIENCE);
     }
 
     /// The log of the server.
