@@ -90,8 +90,9 @@ unsafe extern "C-unwind" fn forget(_code: i32, _argument: pg_sys::Datum) {
 /// Ends the sessions that are due. The process ids of those, and how long until the next one is.
 pub(crate) fn end_due() -> (Vec<i32>, Option<Duration>) {
     let sessions = SESSIONS.share();
-    // What is added from here on wakes the worker.
-    sessions.next.store(NEVER, Ordering::Release);
+    // What is added from here on wakes the worker, and what was added before is seen below: a swap, since a plain
+    // store could be overtaken by the loads.
+    sessions.next.swap(NEVER, Ordering::AcqRel);
     let now = clock::now().seconds();
     let mut ended = Vec::new();
     for place in &sessions.places {
