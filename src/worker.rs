@@ -57,16 +57,20 @@ fn run() -> ! {
             Wake::Time => {}
         }
         let Some(owed) = owed else { continue };
-        let (outcome, reloaded) = refresh(&settings);
-        failures = match outcome {
-            Ok(()) => 0,
-            Err(()) => failures + 1,
-        };
+        let refreshed = refresh(&settings);
+        failures = if refreshed.published.is_some() { 0 } else { failures + 1 };
         let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(failures, &settings.refresh));
         due = Instant::now() + wait;
         shmem::update_worker(|state| state.next_refresh = Some(clock::now().plus(wait)));
-        owed.finish();
-        if reloaded {
+        // After a reload it is owed still: he who reloaded and asked wants it by the new settings.
+        if !refreshed.reloaded {
+            owed.finish(clock::monotonic());
+        }
+        // Nobody waits for the disk.
+        if let Some(published) = refreshed.published {
+            write_down(published);
+        }
+        if refreshed.reloaded {
             (settings, failures, due) = reload();
         }
     }
@@ -119,44 +123,59 @@ fn read_settings() -> Result<Settings, Refusal> {
     settings
 }
 
-/// One refresh: fetch, publish, write down. Also tells whether the configuration was reloaded meanwhile.
-fn refresh(settings: &Result<Settings, Refusal>) -> (Result<(), ()>, bool) {
-    let began = Instant::now();
+/// How a refresh came out.
+struct Refreshed {
+    published: Option<Published>,
+    /// Whether the configuration was reloaded meanwhile.
+    reloaded: bool,
+}
+
+/// Keys that logins find from now on, and what is still to be done with them.
+struct Published {
+    /// What the log says of them.
+    line: LogLine,
+    /// For the next start, if they came from the provider.
+    snapshot: Option<Snapshot>,
+}
+
+/// One refresh: fetch and publish.
+fn refresh(settings: &Result<Settings, Refusal>) -> Refreshed {
+    let failed = |code| {
+        note_error(code);
+        Refreshed { published: None, reloaded: false }
+    };
     let settings = match settings {
         Ok(settings) => settings,
-        Err(refusal) => {
-            note_error(refusal.code());
-            return (Err(()), false);
-        }
+        Err(refusal) => return failed(refusal.code()),
     };
-    let Some(policy) = &settings.token else {
-        note_error(Refusal::NotConfigured.code());
-        return (Err(()), false);
-    };
-    let tenant = policy.tenant.clone();
+    let Some(policy) = &settings.token else { return failed(Refusal::NotConfigured.code()) };
+    let began = Instant::now();
     let (fetched, source, reloaded) = match &settings.jwks_file {
         Some(path) => (fetch::read_file(path), Source::File, false),
         None => {
-            let (fetched, reloaded) = fetch_aside(Errand {
-                tenant: tenant.clone(),
-                ca_file: settings.ca_file.clone(),
-                https_proxy: settings.https_proxy.clone(),
-            });
+            let (fetched, reloaded) = fetch_aside(settings, &policy.tenant);
             (fetched, Source::Network, reloaded)
         }
     };
-    let outcome = fetched.map_err(FetchFault::code).map(|fetched| {
-        accept(&tenant, fetched, source, began);
-    });
-    if let Err(code) = &outcome {
-        note_error(code);
-        report::log(&LogLine::new("pgaad: key refresh failed:").fact("code", code).into_text());
-    }
-    (outcome.map_err(|_| ()), reloaded)
+    let published = match fetched {
+        Ok(fetched) => Some(publish(&policy.tenant, fetched, source, began)),
+        Err(fault) => {
+            let code = fault.code();
+            note_error(&code);
+            report::log(&LogLine::new("pgaad: key refresh failed:").fact("code", code).into_text());
+            None
+        }
+    };
+    Refreshed { published, reloaded }
 }
 
-/// Fetches on another thread, so that a stop of the server does not wait for the provider.
-fn fetch_aside(errand: Errand) -> (Result<Fetched, FetchFault>, bool) {
+/// Fetches on another thread, so that neither a stop of the server nor the end of a session waits for the provider.
+fn fetch_aside(settings: &Settings, tenant: &Tenant) -> (Result<Fetched, FetchFault>, bool) {
+    let errand = Errand {
+        tenant: tenant.clone(),
+        ca_file: settings.ca_file.clone(),
+        https_proxy: settings.https_proxy.clone(),
+    };
     let mut reloaded = false;
     let Some(result) = worker::spawn(move || fetch::fetch(&errand)) else {
         return (Err(FetchFault::Internal), reloaded);
@@ -165,16 +184,20 @@ fn fetch_aside(errand: Errand) -> (Result<Fetched, FetchFault>, bool) {
         match result.try_recv() {
             Ok(fetched) => return (fetched, reloaded),
             Err(TryRecvError::Disconnected) => return (Err(FetchFault::Internal), reloaded),
-            Err(TryRecvError::Empty) => match worker::sleep(POLL) {
-                Wake::Stop => leave(),
-                Wake::Reload => reloaded = true,
-                Wake::Time => {}
-            },
+            Err(TryRecvError::Empty) => {}
+        }
+        if settings.ends_sessions {
+            end_sessions();
+        }
+        match worker::sleep(POLL) {
+            Wake::Stop => leave(),
+            Wake::Reload => reloaded = true,
+            Wake::Time => {}
         }
     }
 }
 
-fn accept(tenant: &Tenant, fetched: Fetched, source: Source, began: Instant) {
+fn publish(tenant: &Tenant, fetched: Fetched, source: Source, began: Instant) -> Published {
     let now = clock::now();
     key_cache::publish(tenant, &fetched.keys, now, source);
     shmem::update_worker(|state| {
@@ -182,19 +205,23 @@ fn accept(tenant: &Tenant, fetched: Fetched, source: Source, began: Instant) {
         state.last_error = Inline::EMPTY;
         state.clock_ahead = fetched.provider_time.map(|time| now.since(time));
     });
-    let line = LogLine::new("pgaad: keys refreshed:")
-        .fact("keys", fetched.keys.keys().len())
-        .fact("unusable", fetched.keys.faults().len())
-        .fact("source", source_name(source))
-        .fact("took_ms", began.elapsed().as_millis());
-    report::log(&line.into_text());
-    if source != Source::Network {
-        return;
+    Published {
+        line: LogLine::new("pgaad: keys refreshed:")
+            .fact("keys", fetched.keys.keys().len())
+            .fact("unusable", fetched.keys.faults().len())
+            .fact("source", source_name(source))
+            .fact("took_ms", began.elapsed().as_millis()),
+        snapshot: (source == Source::Network).then(|| Snapshot::new(tenant, now, fetched.document)),
     }
-    if let Err(error) = write_snapshot(&Snapshot::new(tenant, now, fetched.document)) {
+}
+
+/// Writes keys down for the next start, and tells of them.
+fn write_down(published: Published) {
+    if let Some(Err(error)) = published.snapshot.as_ref().map(write_snapshot) {
         let line = LogLine::new("pgaad: cannot write pgaad/keys.json:").quoted("cause", &error.to_string());
         report::warn(&line.into_text());
     }
+    report::log(&published.line.into_text());
 }
 
 /// The word for a source in logs and views.

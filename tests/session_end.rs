@@ -3,6 +3,7 @@
 use pgaad_tests::Scene;
 use pgaad_tests::wire::{Answer, Session};
 use std::time::{Duration, Instant};
+use tenant::Mood;
 
 /// Long enough for a login on a loaded machine, and not longer.
 const LIFE: i64 = 6;
@@ -62,11 +63,30 @@ fn session_ends_with_its_token_idle_busy_in_a_transaction_and_after_errors() {
         let mut longer = session(&scene, &role, 3_600);
         longer.query("SELECT pg_sleep(12)").expect("its token is good");
         let left = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user";
-        assert_eq!(longer.value(left).as_deref(), Some("1"), "nobody else is left");
-        scene.cluster.sql("SELECT 1");
+        while longer.value(left).as_deref() != Some("1") {
+            assert!(began.elapsed() < Duration::from_secs(60), "somebody else is left");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     });
     let log = scene.cluster.log_since(mark);
     assert_eq!(log.matches("code=token_ended").count(), 7, "{log}");
+}
+
+#[test]
+fn session_ends_with_its_token_while_the_worker_waits_for_the_provider() {
+    let scene = scene("token");
+    let role = scene.member();
+    let mut session = session(&scene, &role, LIFE);
+    let mark = scene.cluster.log_mark();
+    scene.tenant.set_mood(Mood::Stalled);
+    // The worker gives up after ten seconds.
+    assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f");
+    let failed = "key refresh failed: code=timed_out";
+    scene.cluster.wait_for_log(mark, failed, Duration::from_secs(5));
+    let log = scene.cluster.log_since(mark);
+    let (before, _) = log.split_once(failed).expect("it is there");
+    assert!(before.contains("code=token_ended"), "{log}");
+    expect_ended(session.query("SELECT 1").expect_err("its token has ended"), "idle");
 }
 
 #[test]
@@ -87,11 +107,11 @@ fn skew_counts_and_a_place_is_free_again_when_its_session_ends() {
 fn session_lives_on_where_the_setting_is_never_and_where_it_is_taken_back() {
     let scene = scene("never");
     let role = scene.member();
-    let mut unwatched = session(&scene, &role, 3);
+    let mut unwatched = session(&scene, &role, LIFE);
     scene.cluster.set("pgaad.session_end", "token");
-    let mut watched = session(&scene, &role, 3);
+    let mut watched = session(&scene, &role, LIFE);
     scene.cluster.set("pgaad.session_end", "never");
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(LIFE.unsigned_abs() + 2));
     for session in [&mut unwatched, &mut watched] {
         assert_eq!(session.value("SELECT 1").as_deref(), Some("1"));
     }

@@ -93,7 +93,7 @@ static WORKER: PgLwLock<WorkerState> = unsafe { PgLwLock::new(c"pgaad_worker") }
 /// Refreshes asked for, counted; the worker owes one while `DONE` is smaller.
 // SAFETY: a name of ours, used once.
 static ASKED: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked") };
-/// When the first of those that are owed was asked for.
+/// When the one that is under way was asked for, or began because it was asked for during another.
 // SAFETY: a name of ours, used once.
 static ASKED_AT: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked_at") };
 /// The count of `ASKED` that the last finished refresh had seen when it began.
@@ -165,7 +165,7 @@ pub(crate) fn wake_worker() {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refresh {
     number: u64,
-    /// When it was asked for.
+    /// When it was asked for; where that was during another one, when that one was over.
     pub(crate) asked_at: Monotonic,
 }
 
@@ -197,8 +197,12 @@ impl Refresh {
         DONE.get().load(Ordering::SeqCst) >= self.number
     }
 
-    /// Notes, in the worker, that this and all earlier ones are over.
-    pub(crate) fn finish(self) {
+    /// Notes, in the worker, that this and all earlier ones are over. One that was asked for meanwhile begins now, and
+    /// whoever joins it waits as long for it as for any other.
+    pub(crate) fn finish(self, now: Monotonic) {
+        if ASKED.get().load(Ordering::SeqCst) > self.number {
+            ASKED_AT.get().store(now, Ordering::SeqCst);
+        }
         DONE.get().fetch_max(self.number, Ordering::SeqCst);
     }
 }

@@ -34,6 +34,8 @@ pub(crate) fn register(name: &str, main: Main) {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn pgaad_worker_main(_argument: pg_sys::Datum) {
+    // A reload between the fork and here is missed, until the next one: bgworker.c ignores SIGHUP at first. Reading the
+    // files here would be worse: a worker started anew would be ahead of backends, which have the postmaster's settings.
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     match MAIN.get() {
         Some(main) => main(),
