@@ -165,11 +165,9 @@ fn pam_service_file_must_ask_this_library_and_nothing_else() {
     let write = |text: &str| {
         let library = server.cluster.installation().library();
         let text = text.replace("LIB", &library.display().to_string());
-        std::fs::write("/tmp/pgaad-check-pam", text).expect("a file of ours");
-        let copied = pgaad_tests::account::as_root("cp")
-            .arg("/tmp/pgaad-check-pam")
-            .arg(server.service.path())
-            .status();
+        let draft = run_directory::fresh("pam");
+        std::fs::write(&draft, text).expect("a file of ours");
+        let copied = pgaad_tests::account::as_root("cp").arg(draft).arg(server.service.path()).status();
         assert!(copied.is_ok_and(|status| status.success()));
     };
     write("auth required LIB\n");

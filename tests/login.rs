@@ -263,6 +263,7 @@ fn plain_tcp_from_another_address_is_refused_before_the_token_is_asked_for() {
         .hba("host trust_db all 10.99.0.1/32 trust")
         .hba(format!("host all all 10.99.0.1/32 pam pamservice={}", service.name()))
         .start();
+    cluster.wait_until_ready();
     cluster.sql("CREATE EXTENSION pgaad");
     cluster.sql("CREATE DATABASE trust_db");
     cluster.sql("CREATE USER \"alice@example.com\" IN ROLE azure_ad_user");

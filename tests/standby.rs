@@ -22,7 +22,8 @@ struct Pair {
 
 impl Pair {
     fn start() -> Pair {
-        let scene = Scene::start();
+        // Without autovacuum, whose snapshots would keep back what `conflict` has removed; and with time to fetch.
+        let scene = Scene::with(|cluster| cluster.conf("autovacuum", "off").conf("pgaad.key_wait", "30s"));
         let standby = scene.cluster.standby();
         standby.wait_until_ready();
         Pair { standby, scene }
@@ -373,7 +374,7 @@ fn login_that_waits_for_a_key_makes_way_for_replay_at_once() {
         pair.scene.cluster.wait_until_replayed_by(&pair.standby);
         attempt.expect_refusal(login.join().expect("the login ends"), mark, "internal_error");
         // The provider would have had ten seconds, and the login a minute.
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     });
     let cause = "cause=\"canceling statement due to conflict with recovery\"";
     pair.standby.wait_for_log(mark, cause, PATIENCE);
