@@ -27,21 +27,24 @@ pub fn measure(bed: &Bed, page: &mut Page) {
         "refused meanwhile",
         "fetches",
         "waits for a lock",
+        "for one of pgaad's",
     ]);
     for way in [Way::Trust, Way::TokenTrust, Way::TokenPam] {
         let herd = run(bed, way, false);
-        let waits = run(bed, way, true).waits;
+        let Waits { all, ours } = run(bed, way, true).waits;
         page.row(&[
             way.name(),
             &format!("{:.2}", herd.all_in),
             &format!("{:.2}", herd.median),
             &herd.refused.to_string(),
             &herd.fetches.to_string(),
-            &waits.to_string(),
+            &all.to_string(),
+            &ours.to_string(),
         ]);
     }
     page.line(
-        "\nWaits for a lock were counted in a run of their own, under strace: futex(2) calls that slept, of all backends.",
+        "\nWaits for a lock were counted in a run of their own, under strace: futex(2) calls that slept, of all backends, \
+         and the library that had called `LWLockAcquire`.",
     );
 }
 
@@ -50,7 +53,15 @@ struct Herd {
     median: f64,
     refused: usize,
     fetches: usize,
-    waits: usize,
+    waits: Waits,
+}
+
+/// How often backends slept for a lock.
+#[derive(Default)]
+struct Waits {
+    all: usize,
+    /// For a lock that pgaad itself had asked for, and not core on its behalf.
+    ours: usize,
 }
 
 fn run(bed: &Bed, way: Way, is_traced: bool) -> Herd {
@@ -74,7 +85,7 @@ fn run(bed: &Bed, way: Way, is_traced: bool) -> Herd {
     });
     let times: Vec<f64> = entered.iter().map(|(time, _)| *time).collect();
     drop(entered);
-    let waits = trace.map_or(0, Trace::waits);
+    let waits = trace.map(Trace::waits).unwrap_or_default();
     Herd {
         all_in: quantile(times.clone(), 1.0),
         median: quantile(times, 0.5),
@@ -94,7 +105,7 @@ impl Trace {
     fn of(pid: u32) -> Trace {
         let file = run_directory::fresh("futexes");
         let strace = Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=futex", "-o"])
+            .args(["-f", "-k", "-qq", "-e", "trace=futex", "-o"])
             .arg(&file)
             .args(["-p", &pid.to_string()])
             .stderr(Stdio::null())
@@ -104,12 +115,18 @@ impl Trace {
         Trace { strace, file }
     }
 
-    fn waits(mut self) -> usize {
+    fn waits(mut self) -> Waits {
         process::signal(self.strace.id(), "INT");
         let _ = self.strace.wait();
         let text = fs::read_to_string(&self.file).unwrap_or_default();
         // A wait that found the value changed meanwhile ends with EAGAIN and did not sleep.
         let waited = |line: &&str| line.contains("FUTEX_WAIT") && !line.contains("EAGAIN");
-        text.lines().filter(waited).count()
+        let lines: Vec<&str> = text.lines().collect();
+        // The stack follows, the caller after the called.
+        let is_ours = |pair: &&[&str]| pair[0].contains("(LWLockAcquire+") && pair[1].contains("/pgaad.so");
+        Waits {
+            all: lines.iter().copied().filter(waited).count(),
+            ours: lines.windows(2).filter(is_ours).count(),
+        }
     }
 }
