@@ -63,7 +63,9 @@ fn run() -> ! {
         due = Instant::now() + wait;
         shmem::update_worker(|state| state.next_refresh = Some(clock::now().plus(wait)));
         // After a reload it is owed still: he who reloaded and asked wants it by the new settings.
-        if !refreshed.reloaded {
+        if refreshed.reloaded {
+            Refresh::begin_again(clock::monotonic());
+        } else {
             owed.finish(clock::monotonic());
         }
         // Nobody waits for the disk.

@@ -93,7 +93,7 @@ static WORKER: PgLwLock<WorkerState> = unsafe { PgLwLock::new(c"pgaad_worker") }
 /// Refreshes asked for, counted; the worker owes one while `DONE` is smaller.
 // SAFETY: a name of ours, used once.
 static ASKED: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked") };
-/// When the one that is under way was asked for, or began because it was asked for during another.
+/// When the one that is under way was asked for, or began, where that was after another.
 // SAFETY: a name of ours, used once.
 static ASKED_AT: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked_at") };
 /// The count of `ASKED` that the last finished refresh had seen when it began.
@@ -165,7 +165,7 @@ pub(crate) fn wake_worker() {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refresh {
     number: u64,
-    /// When it was asked for; where that was during another one, when that one was over.
+    /// When it was asked for; where it had to wait for another one, when that was over.
     pub(crate) asked_at: Monotonic,
 }
 
@@ -197,11 +197,16 @@ impl Refresh {
         DONE.get().load(Ordering::SeqCst) >= self.number
     }
 
+    /// Notes, in the worker, that what is owed begins now.
+    pub(crate) fn begin_again(now: Monotonic) {
+        ASKED_AT.get().store(now, Ordering::SeqCst);
+    }
+
     /// Notes, in the worker, that this and all earlier ones are over. One that was asked for meanwhile begins now, and
     /// whoever joins it waits as long for it as for any other.
     pub(crate) fn finish(self, now: Monotonic) {
         if ASKED.get().load(Ordering::SeqCst) > self.number {
-            ASKED_AT.get().store(now, Ordering::SeqCst);
+            Self::begin_again(now);
         }
         DONE.get().fetch_max(self.number, Ordering::SeqCst);
     }
