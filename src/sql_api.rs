@@ -26,8 +26,9 @@ extension_sql_file!("../sql/principals.sql", name = "principals");
 extension_sql_file!("../sql/guard.sql", name = "guard");
 extension_sql_file!("../sql/privileges.sql", finalize);
 
-/// Longest time that `pgaad.refresh()` waits: the worker's own limit for a fetch, and some.
-const REFRESH_WAIT: Duration = Duration::from_secs(15);
+/// Longest time that `pgaad.refresh()` waits: twice the worker's own limit for a fetch, since one that is under way may
+/// come first, and some.
+const REFRESH_WAIT: Duration = Duration::from_secs(25);
 
 /// The verified claims of this session; `NULL` if it did not log in with a token.
 ///

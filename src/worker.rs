@@ -68,7 +68,7 @@ fn run() -> ! {
         } else {
             owed.finish(clock::monotonic());
         }
-        // Nobody waits for the disk.
+        // Those who waited for this one do not wait for the disk.
         if let Some(published) = refreshed.published {
             write_down(published);
         }
