@@ -62,11 +62,10 @@ fn run() -> ! {
         let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(failures, &settings.refresh));
         due = Instant::now() + wait;
         shmem::update_worker(|state| state.next_refresh = Some(clock::now().plus(wait)));
+        Refresh::begin_again(clock::monotonic());
         // After a reload it is owed still: he who reloaded and asked wants it by the new settings.
-        if refreshed.reloaded {
-            Refresh::begin_again(clock::monotonic());
-        } else {
-            owed.finish(clock::monotonic());
+        if !refreshed.reloaded {
+            owed.finish();
         }
         // Those who waited for this one do not wait for the disk.
         if let Some(published) = refreshed.published {

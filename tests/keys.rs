@@ -5,6 +5,7 @@ use pgaad_tests::{Route, Scene, run_directory};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,19 +20,18 @@ const KEY_WAIT: Duration = Duration::from_secs(3);
 /// short enough for two fetches within [`KEY_WAIT`].
 const LATE: Duration = Duration::from_millis(400);
 
-/// The median time of some good logins, each of which must succeed.
+/// The longest time of some good logins, each of which must succeed.
 fn time_of_logins(scene: &Scene, role: &str) -> Duration {
     let attempt = scene.attempt(scene.route(), role);
-    let mut times: Vec<Duration> = (0..15)
+    (0..15)
         .map(|_| {
             let start = Instant::now();
             let login = attempt.login();
             assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
             start.elapsed()
         })
-        .collect();
-    times.sort_unstable();
-    times[times.len() / 2]
+        .max()
+        .expect("there were some")
 }
 
 fn refresh(scene: &Scene) -> bool {
@@ -49,12 +49,12 @@ fn logins_go_on_while_the_provider_is(mood: Mood) {
         let asked = threads.spawn(|| refresh(&scene));
         thread::sleep(Duration::from_millis(100));
         let during = time_of_logins(&scene, &role);
-        assert!(during < KEY_WAIT, "they wait: {before:?}, then {during:?}");
+        assert!(during < KEY_WAIT / 2, "they wait: {before:?}, then {during:?}");
 
         let start = Instant::now();
         let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
         scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown");
-        assert!(start.elapsed() < KEY_WAIT + Duration::from_secs(10), "{:?}", start.elapsed());
+        assert!(start.elapsed() < KEY_WAIT + Duration::from_secs(2), "{:?}", start.elapsed());
         // Within the cool-down there is nothing to wait for.
         let start = Instant::now();
         scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown");
@@ -289,9 +289,16 @@ fn pipe(scene: &Scene) -> PathBuf {
     pipe
 }
 
-/// The other end of it, once the worker reads.
+/// The other end of it, once the worker reads: until then it cannot be opened (fifo(7), `ENXIO`).
 fn opened(pipe: &Path) -> File {
-    File::options().write(true).open(pipe).expect("our own pipe")
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match File::options().write(true).custom_flags(libc::O_NONBLOCK).open(pipe) {
+            Ok(file) => return file,
+            Err(error) => assert!(Instant::now() < deadline, "the worker does not read: {error}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Waits until so many sessions wait in `pgaad.refresh()`.
@@ -353,7 +360,10 @@ fn refresh_asked_for_after_a_reload_is_of_what_was_reloaded() {
 /// As when both are asked for in one breath: the server reads its files after the fetch has begun.
 #[test]
 fn refresh_is_over_when_what_was_reloaded_meanwhile_was_fetched() {
-    let scene = Scene::start();
+    // Shorter than the first fetch lasts, so that who joins the second one must not count from the first.
+    let scene = Scene::with(|cluster| cluster.conf("pgaad.key_wait", "8s"));
+    let role = scene.member();
+    let mark = scene.cluster.log_mark();
     scene.tenant.set_mood(Mood::Stalled);
     let fetches = scene.tenant.fetches();
     thread::scope(|threads| {
@@ -363,8 +373,11 @@ fn refresh_is_over_when_what_was_reloaded_meanwhile_was_fetched() {
             thread::sleep(Duration::from_millis(10));
         }
         // For the next one: this one is stalled, and fails after ten seconds.
-        scene.tenant.set_mood(Mood::Well);
+        scene.tenant.set_mood(Mood::Late(LATE));
+        scene.tenant.rotate();
         scene.cluster.reload();
+        scene.cluster.wait_for_log(mark, "key refresh failed: code=timed_out", Duration::from_secs(20));
+        scene.attempt(scene.route(), &role).expect_admitted();
         assert!(asked.join().expect("pgaad.refresh() answers"), "answered by the old settings");
     });
 }
@@ -436,7 +449,7 @@ fn ten_thousand_random_key_ids_cause_at_most_three_fetches_a_minute() {
     assert!((1..=3 * minutes).contains(&fetched), "{fetched} fetches in {elapsed:?}");
     // What matters is that nobody waits for a fetch.
     let slowest = times.iter().max().copied().unwrap_or_default();
-    assert!(slowest < KEY_WAIT, "{quiet:?}, then {slowest:?}");
+    assert!(slowest < KEY_WAIT / 2, "{quiet:?}, then {slowest:?}");
     eprintln!("{LOGINS} logins in {elapsed:?}, {fetched} fetches; a valid login {quiet:?}, then {slowest:?}");
 }
 

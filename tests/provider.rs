@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tenant::Mood;
 
-/// The worker's own limit for a fetch is ten seconds; a busy machine may need as many more.
-const LONGEST: Duration = Duration::from_secs(20);
+/// The worker's own limit for a fetch is ten seconds.
+const LONGEST: Duration = Duration::from_secs(13);
 /// By how many kilobytes the worker may grow through all of it.
 const GROWTH: u64 = 16 * 1024;
 

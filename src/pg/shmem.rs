@@ -197,17 +197,13 @@ impl Refresh {
         DONE.get().load(Ordering::SeqCst) >= self.number
     }
 
-    /// Notes, in the worker, that what is owed begins now.
+    /// Notes, in the worker, that what is owed still begins now: whoever joins it waits as long for it as for any other.
     pub(crate) fn begin_again(now: Monotonic) {
         ASKED_AT.get().store(now, Ordering::SeqCst);
     }
 
-    /// Notes, in the worker, that this and all earlier ones are over. One that was asked for meanwhile begins now, and
-    /// whoever joins it waits as long for it as for any other.
-    pub(crate) fn finish(self, now: Monotonic) {
-        if ASKED.get().load(Ordering::SeqCst) > self.number {
-            Self::begin_again(now);
-        }
+    /// Notes, in the worker, that this and all earlier ones are over.
+    pub(crate) fn finish(self) {
         DONE.get().fetch_max(self.number, Ordering::SeqCst);
     }
 }

@@ -42,3 +42,23 @@ fn filter() -> seccompiler::Result<BpfProgram> {
     )?;
     Ok(filter.try_into()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Stdio;
+
+    #[test]
+    fn netlink_is_refused_as_systemd_refuses_it() {
+        let command = || {
+            let mut command = Command::new("ip");
+            command.arg("link").stdout(Stdio::null()).stderr(Stdio::piped());
+            command
+        };
+        assert!(command().status().expect("ip runs").success());
+        let child = spawn_without_netlink(&mut command()).expect("ip starts");
+        let output = child.wait_with_output().expect("ip ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("Address family not supported"), "{said}");
+    }
+}

@@ -105,7 +105,7 @@ fn targets(growth: f64) -> bool {
         ("decision / bare verification, 2 kB, 8 keys", at("decision/2000-8") / at("bare/2000"), 1.35),
         ("64 keys / 1 key, 2 kB", at("decision/2000-64") / at("decision/2000-1"), 1.1),
         ("garbage refused, µs", at("refusal/garbage") / 1e3, 5.0),
-        ("memory that 250,000 decisions leave behind, kB", growth, 16.0),
+        ("memory that 250,000 decisions leave behind, kB", growth, 0.0),
     ];
     println!("\n| target | at most | measured | met |\n|---|--:|--:|--:|");
     for (what, measured, bound) in bounds {
