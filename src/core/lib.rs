@@ -21,6 +21,8 @@ pub mod hba;
 pub mod inline;
 pub mod keys;
 pub mod label;
+pub mod labelling;
+pub mod membership;
 pub mod packet;
 pub mod pam_file;
 pub mod principal;
