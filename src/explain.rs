@@ -46,7 +46,7 @@ fn explain_event(
         None => SqlError {
             code: PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
             message: format!("there is no event {id}"),
-            hint: "The last 256 are in pgaad.events.",
+            hint: "The last 256 are in pgaad.events.".into(),
         }
         .raise(),
     }
@@ -56,12 +56,13 @@ fn try_explain(role_name: &str, unsigned_token: &str) -> Result<Vec<Finding>, Sq
     let settings = Settings::read().map_err(|refusal| SqlError {
         code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
         message: refusal.facts(LogLine::new("a setting has a value that cannot be used:")).into_text(),
-        hint: "Every token login is refused until it is mended in postgresql.conf and the server reloaded.",
+        hint: "Every token login is refused until it is mended in postgresql.conf and the server reloaded."
+            .into(),
     })?;
     let policy = settings.token.as_ref().ok_or(SqlError {
         code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
         message: "pgaad.tenant_id is not set".to_owned(),
-        hint: "Set it in postgresql.conf to the tenant's id and reload the server.",
+        hint: "Set it in postgresql.conf to the tenant's id and reload the server.".into(),
     })?;
     let role = CString::new(role_name).ok().and_then(|name| Role::find(&name)).map(|role| role.facts());
     let context = Context {
@@ -77,12 +78,13 @@ fn try_explain(role_name: &str, unsigned_token: &str) -> Result<Vec<Finding>, Sq
         NotExplained::WholeToken => SqlError {
             code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             message: "a token with its signature is a password and must not become SQL text".to_owned(),
-            hint: "Pass it without its last part, in a shell ${TOKEN%.*}, and let this one expire unused.",
+            hint: "Pass it without its last part, in a shell ${TOKEN%.*}, and let this one expire unused."
+                .into(),
         },
         NotExplained::NotTwoParts => SqlError {
             code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             message: "this is not the header and the payload of a token".to_owned(),
-            hint: "Pass the token without its last part: in a shell ${TOKEN%.*}.",
+            hint: "Pass the token without its last part: in a shell ${TOKEN%.*}.".into(),
         },
     })
 }

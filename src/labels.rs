@@ -1,27 +1,43 @@
-//! Who may put which label on a role, and what a label does.
+//! Who may put which label on a role. What a label does is in `pg/role_plan.rs`.
+
+use std::ffi::CString;
 
 use pgaad_core::label::{InternalLabel, Label, LabelFault};
+use pgaad_core::membership::Privilege;
 use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
 
-use crate::pg::catalog;
-use crate::pg::report::{self, SqlError};
+use crate::membership_guard;
+use crate::pg::catalog::{self, Marker};
+use crate::pg::report::SqlError;
+use crate::pg::role_graph;
 use crate::pg::seclabel::Provider;
 
-/// Judges a label that somebody wants to put on a role, after core's own rule (ownership) was
-/// satisfied, and makes the role a member of `azure_ad_user`, as on Azure.
+/// Judges a label that somebody wants to put on a role, or to take away, after core's own rule (ownership) was
+/// satisfied.
 ///
 /// # Errors
-/// `42501` unless the caller is a superuser or a member of `azure_ad_admin` (and, where the label says
-/// `admin`, a superuser); `22023` for a label that is not in the grammar, naming the part.
+/// `42501` unless the caller is a superuser or a member of `azure_ad_admin`; for a role with power over the server, an
+/// administrator's, and a label that says `admin`, unless the caller is a superuser. `22023` for a label that is not
+/// in the grammar, naming the part, and for any label of a marker role.
 pub(crate) fn judge(provider: Provider, role: Oid, text: Option<&str>) -> Result<(), SqlError> {
-    let caller = catalog::caller();
-    if !caller.is_superuser && !caller.is_entra_admin {
+    let (is_superuser, caller) = catalog::caller();
+    if !is_superuser && !caller.is_entra_admin {
+        return Err(denied(
+            "permission denied to change an Entra label".to_owned(),
+            "Only superusers and members of azure_ad_admin may.",
+        ));
+    }
+    let name = catalog::name_of(role).unwrap_or_default();
+    if let Some(marker) = Marker::named(&name) {
         return Err(SqlError {
-            code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            message: "permission denied to change an Entra label".to_owned(),
-            hint: "Only superusers and members of azure_ad_admin may.",
+            code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            message: format!("role {} has no label", membership_guard::quoted(marker.name())),
+            hint: "Label the role that a user, group or service logs in as.".into(),
         });
+    }
+    if !is_superuser && let Some(privilege) = role_graph::read().privilege(role.to_u32()) {
+        return Err(privileged(&name, privilege));
     }
     let Some(text) = text else { return Ok(()) };
     let label = match provider {
@@ -29,26 +45,36 @@ pub(crate) fn judge(provider: Provider, role: Oid, text: Option<&str>) -> Result
         Provider::Internal => text.parse::<InternalLabel>().map(|internal| internal.label),
     };
     let label = label.map_err(malformed)?;
-    if label.admin && !caller.is_superuser {
-        return Err(SqlError {
-            code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            message: "permission denied to label a role as the Entra administrator's".to_owned(),
-            hint: "Only superusers may.",
-        });
-    }
-    if !catalog::make_member(role) {
-        report::notice(
-            "role azure_ad_user does not exist yet; the label takes effect when the role is made a member of it"
-                .to_owned(),
-        );
+    if label.admin && !is_superuser {
+        return Err(denied(
+            "permission denied to label a role as the Entra administrator's".to_owned(),
+            "Only superusers may.",
+        ));
     }
     Ok(())
+}
+
+fn privileged(name: &CString, privilege: Privilege) -> SqlError {
+    denied(
+        format!(
+            "permission denied to change the label of role {}, which {}",
+            membership_guard::quoted(name),
+            membership_guard::words(privilege)
+        ),
+        "Only superusers may.",
+    )
+}
+
+fn denied(message: String, hint: &'static str) -> SqlError {
+    SqlError { code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, hint: hint.into() }
 }
 
 fn malformed(fault: LabelFault) -> SqlError {
     SqlError {
         code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         message: format!("invalid Entra label: {fault}"),
-        hint: "Write 'aadauth', or 'aadauth,oid=…,type=user' (or group, or service), then ',admin' or ',mfa'.",
+        hint:
+            "Write 'aadauth', or 'aadauth,oid=…,type=user' (or group, or service), then ',admin' or ',mfa'."
+                .into(),
     }
 }

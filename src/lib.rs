@@ -15,7 +15,7 @@ mod fetch;
 mod key_cache;
 mod labels;
 mod login;
-mod markers;
+mod membership_guard;
 mod pg;
 mod settings;
 mod sql_api;
@@ -42,8 +42,8 @@ pub extern "C-unwind" fn _PG_init() {
     pg::ring::request();
     pg::sessions::request();
     worker::register();
-    pg::seclabel::register(labels::judge);
-    pg::utility::install(markers::GUARD);
+    pg::seclabel::install(labels::judge);
+    pg::utility::install(membership_guard::GUARD);
     pg::pam::arm(login::decide_for_pam);
     #[cfg(feature = "pg18")]
     pg::oauth::arm(login::decide_for_oauth);

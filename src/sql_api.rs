@@ -40,7 +40,7 @@ fn claims() -> Option<JsonB> {
         SqlError {
             code: PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
             message: "pgaad.claims() cannot be asked in a parallel worker".to_owned(),
-            hint: "Mark the function that asks it PARALLEL RESTRICTED.",
+            hint: "Mark the function that asks it PARALLEL RESTRICTED.".into(),
         }
         .raise();
     }

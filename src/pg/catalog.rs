@@ -7,8 +7,8 @@
 use std::ffi::{CStr, CString};
 
 use pgaad_core::admit::RoleFacts;
-use pgaad_core::guid::TenantId;
-use pgaad_core::label::{Binding, InternalLabel, Label};
+use pgaad_core::labelling::Labelling;
+use pgaad_core::membership::Caller;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
@@ -44,10 +44,17 @@ impl Marker {
             Self::Mfa => c"azure_ad_mfa",
         }
     }
-}
 
-/// `SECURITY_LOCAL_USERID_CHANGE` (miscadmin.h).
-const LOCAL_USERID_CHANGE: i32 = 1;
+    /// Whether there is such a role.
+    pub(super) fn exists(self) -> bool {
+        AuthId::find(self.name()).is_some()
+    }
+
+    /// Whether there is any of them: else nobody uses pgaad on this server.
+    pub(super) fn any_exists() -> bool {
+        Self::ALL.into_iter().any(Self::exists)
+    }
+}
 
 /// Seconds from 1970 to 2000, where PostgreSQL's timestamps begin (timestamp.h, `POSTGRES_EPOCH_JDATE`).
 const POSTGRES_EPOCH: i64 = 946_684_800;
@@ -85,7 +92,7 @@ impl Role {
         let mut roles: Vec<u32> =
             memberships(By::Member, self.row.oid).iter().map(|row| row.roleid).collect();
         let mut is_in = |marker| take(&mut roles, marker);
-        let label = Labelling::of(self.row.oid);
+        let label = labelling_of(self.row.oid);
         RoleFacts {
             oid: self.oid(),
             name: self.name.to_str().unwrap_or_default().to_owned(),
@@ -113,94 +120,39 @@ fn take(roles: &mut Vec<u32>, marker: Marker) -> bool {
 }
 
 /// What the labels of a role add up to.
-struct Labelling {
-    binding: Binding,
-    tenant: Option<TenantId>,
-    admin: bool,
-    mfa: bool,
+fn labelling_of(role: pg_sys::Oid) -> Labelling {
+    let (public, internal) = (label_of(role, Provider::Public), label_of(role, Provider::Internal));
+    Labelling::of(public.as_deref(), internal.as_deref())
 }
 
-impl Labelling {
-    /// The label that people write counts; Azure's own only where there is no other. One that cannot
-    /// be read, or an object id in each that differ, bind the role to nobody.
-    fn of(role: pg_sys::Oid) -> Self {
-        let nobody = Self { binding: Binding::Nobody, tenant: None, admin: true, mfa: true };
-        let read = |provider| label_of(role, provider);
-        let public = match read(Provider::Public).map(|text| text.parse::<Label>()) {
-            Some(Err(_)) => return nobody,
-            Some(Ok(label)) => Some(label),
-            None => None,
-        };
-        let internal = match read(Provider::Internal).map(|text| text.parse::<InternalLabel>()) {
-            Some(Err(_)) => return nobody,
-            Some(Ok(label)) => Some(label),
-            None => None,
-        };
-        match (public, internal) {
-            (None, None) => Self { binding: Binding::Name, tenant: None, admin: false, mfa: false },
-            (Some(label), None) => {
-                Self { binding: label.binding, tenant: None, admin: label.admin, mfa: label.mfa }
-            }
-            (None, Some(InternalLabel { label, tenant })) => {
-                Self { binding: label.binding, tenant: Some(tenant), admin: label.admin, mfa: label.mfa }
-            }
-            (Some(label), Some(internal)) if label.binding == internal.label.binding => Self {
-                binding: label.binding,
-                tenant: Some(internal.tenant),
-                admin: label.admin || internal.label.admin,
-                mfa: label.mfa,
-            },
-            (Some(_), Some(_)) => nobody,
-        }
-    }
+/// What the labels of the role of this name add up to; `None` when there is no such role.
+pub(super) fn labelling(name: &CStr) -> Option<Labelling> {
+    AuthId::find(name).map(|role| labelling_of(role.oid))
 }
 
-/// Who runs the SQL.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller {
-    /// A superuser.
-    pub(crate) is_superuser: bool,
-    /// A direct member of `azure_ad_admin`.
-    pub(crate) is_entra_admin: bool,
+/// What the labels of the role of this id add up to.
+pub(crate) fn labelling_of_oid(role: u32) -> Labelling {
+    labelling_of(pg_sys::Oid::from(role))
 }
 
-/// Who runs the SQL, `SET ROLE` and SECURITY DEFINER considered.
-pub(crate) fn caller() -> Caller {
+/// Who runs the SQL, `SET ROLE` and SECURITY DEFINER considered; and whether it is a superuser.
+pub(crate) fn caller() -> (bool, Caller) {
     // SAFETY: in a transaction of a session that has logged in.
     let (user, is_superuser) = unsafe { (pg_sys::GetUserId(), pg_sys::superuser()) };
-    Caller { is_superuser, is_entra_admin: is_member_of(user, Marker::Admin) }
+    let caller = Caller {
+        role: user.to_u32(),
+        is_entra_admin: is_entra_admin(user),
+        createrole_rules_all: !MEMBERSHIPS_HAVE_OWNERS,
+    };
+    (is_superuser, caller)
 }
 
-/// Makes a role a member of `azure_ad_user`, unless it is one. `false` when there is no such role.
-///
-/// # Errors
-/// Whatever PostgreSQL says against it is raised.
-pub(crate) fn make_member(role: pg_sys::Oid) -> bool {
-    let Some(members) = AuthId::find(Marker::User.name()) else { return false };
-    if is_direct_member(role, members.oid) {
-        return true;
-    }
-    // SAFETY: GetUserNameFromId raises an error for a role that is gone; the name is palloc'd.
-    let role = unsafe { CStr::from_ptr(pg_sys::quote_identifier(pg_sys::GetUserNameFromId(role, false))) };
-    let grant = format!("GRANT azure_ad_user TO {}", role.to_string_lossy());
-    as_bootstrap_superuser(|| Spi::run(&grant)).is_ok()
-}
-
-/// Does `work` with the rights and in the name of the superuser that initdb made. What may be done so
-/// has been judged before.
-pub(super) fn as_bootstrap_superuser<T>(work: impl FnOnce() -> T) -> T {
-    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: in a transaction; set back below, and by core should the work fail (xact.c,
-    // AbortTransaction and AbortSubTransaction).
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
-        let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
-        pg_sys::SetUserIdAndSecContext(superuser, context | LOCAL_USERID_CHANGE);
-    }
-    let done = work();
-    // SAFETY: as above.
-    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
-    done
+/// Whether `holder` has the ADMIN OPTION on the role of this name.
+#[cfg(not(feature = "pg15"))]
+pub(super) fn administers(holder: u32, role: &CStr) -> bool {
+    // SAFETY: in a transaction of a session that has logged in, so that the cache of memberships hears of changes.
+    AuthId::find(role)
+        .is_some_and(|role| unsafe { pg_sys::is_admin_of_role(pg_sys::Oid::from(holder), role.oid) })
 }
 
 /// What makes a role one that tokens should not open.
@@ -212,6 +164,8 @@ pub(crate) struct Standing {
     pub(crate) is_superuser: bool,
     /// Has REPLICATION.
     pub(crate) can_replicate: bool,
+    /// Has a password.
+    pub(crate) has_password: bool,
 }
 
 /// How a role stands; `None` when there is no such role.
@@ -221,11 +175,24 @@ pub(crate) fn standing(name: &CStr) -> Option<Standing> {
         is_member: is_member_of(role.oid, Marker::User),
         is_superuser: role.is_superuser,
         can_replicate: role.can_replicate,
+        has_password: role.has_password,
     })
 }
 
 fn is_member_of(member: pg_sys::Oid, marker: Marker) -> bool {
     AuthId::find(marker.name()).is_some_and(|marker| is_direct_member(member, marker.oid))
+}
+
+/// Whether a role has the rights of `azure_ad_admin` as a direct member: not with nothing but the ADMIN OPTION, which
+/// from 16 on a CREATEROLE gets who makes a role.
+fn is_entra_admin(member: pg_sys::Oid) -> bool {
+    #[cfg(feature = "pg15")]
+    let conveys = |_: &libpq::FormData_pg_auth_members| true;
+    #[cfg(not(feature = "pg15"))]
+    let conveys = |row: &libpq::FormData_pg_auth_members| row.inherit_option || row.set_option;
+    AuthId::find(Marker::Admin.name()).is_some_and(|admin| {
+        memberships(By::Member, member).iter().any(|row| row.roleid == admin.oid.to_u32() && conveys(row))
+    })
 }
 
 /// A row of `pg_authid`, as far as it matters here.
@@ -234,6 +201,7 @@ struct AuthId {
     can_login: bool,
     is_superuser: bool,
     can_replicate: bool,
+    has_password: bool,
     valid_until: Option<UnixTime>,
 }
 
@@ -255,11 +223,19 @@ impl AuthId {
                 i16::try_from(pg_sys::Anum_pg_authid_rolvaliduntil).ok()?,
                 &raw mut is_null,
             );
+            let mut is_null_password = false;
+            pg_sys::SysCacheGetAttr(
+                cache,
+                tuple,
+                i16::try_from(pg_sys::Anum_pg_authid_rolpassword).ok()?,
+                &raw mut is_null_password,
+            );
             let found = Self {
                 oid: (*row).oid,
                 can_login: (*row).rolcanlogin,
                 is_superuser: (*row).rolsuper,
                 can_replicate: (*row).rolreplication,
+                has_password: !is_null_password,
                 valid_until: i64::from_datum(until, is_null).and_then(unix_time),
             };
             pg_sys::ReleaseSysCache(tuple);
@@ -280,41 +256,52 @@ fn is_direct_member(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
 }
 
 /// Whether a membership belongs to its grantor: from 16 on there is a row for each grantor, which goes only
-/// when it is revoked in his name, and goes with what he owns. On 15 there is one row, and no such bond.
-const HAS_GRANTORS: bool = !cfg!(feature = "pg15");
+/// when it is revoked in the grantor's name, and goes with what the grantor owns. On 15 there is one row, and no
+/// such bond; CREATEROLE rules over all roles there.
+pub(super) const MEMBERSHIPS_HAVE_OWNERS: bool = !cfg!(feature = "pg15");
 
 /// Those in whose names the membership of `member` in `role` must be revoked; nobody in particular on 15.
 pub(super) fn grantors(role: &CStr, member: &CStr) -> Vec<CString> {
-    if !HAS_GRANTORS {
+    if !MEMBERSHIPS_HAVE_OWNERS {
         return Vec::new();
     }
     let (Some(role), Some(member)) = (AuthId::find(role), AuthId::find(member)) else { return Vec::new() };
     memberships(By::Member, member.oid)
         .into_iter()
         .filter(|row| row.roleid == role.oid.to_u32())
-        .filter_map(|row| name_of(row.grantor))
+        .filter_map(|row| name_of(pg_sys::Oid::from(row.grantor)))
         .collect()
 }
 
-/// The members of a marker role that are members as long as `grantor` wants it; none on 15.
-pub(super) fn members_granted_by(marker: Marker, grantor: &CStr) -> Vec<CString> {
-    if !HAS_GRANTORS {
-        return Vec::new();
-    }
-    let (Some(marker), Some(grantor)) = (AuthId::find(marker.name()), AuthId::find(grantor)) else {
-        return Vec::new();
-    };
-    memberships(By::Role, marker.oid)
-        .into_iter()
-        .filter(|row| row.grantor == grantor.oid.to_u32())
-        .filter_map(|row| name_of(row.member))
-        .collect()
+/// The Entra roles that a role is a direct member of, each once.
+pub(super) fn entra_roles_of(member: &CStr) -> Vec<CString> {
+    let Some(member) = AuthId::find(member) else { return Vec::new() };
+    let mut roles: Vec<_> = memberships(By::Member, member.oid).iter().map(|row| row.roleid).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    let roles = roles.into_iter().map(pg_sys::Oid::from);
+    roles.filter(|role| is_member_of(*role, Marker::User)).filter_map(name_of).collect()
 }
 
-fn name_of(role: libpq::Oid) -> Option<CString> {
+/// The direct members of a role.
+pub(crate) fn members_of(role: &CStr) -> Vec<CString> {
+    let Some(role) = AuthId::find(role) else { return Vec::new() };
+    let mut members: Vec<_> = memberships(By::Role, role.oid).iter().map(|row| row.member).collect();
+    members.sort_unstable();
+    members.dedup();
+    members.into_iter().map(pg_sys::Oid::from).filter_map(name_of).collect()
+}
+
+/// The id of the role of this name.
+pub(super) fn oid_of(name: &CStr) -> Option<u32> {
+    AuthId::find(name).map(|role| role.oid.to_u32())
+}
+
+/// The name of a role, in bytes; `None` when it is gone.
+pub(crate) fn name_of(role: pg_sys::Oid) -> Option<CString> {
     // SAFETY: null for a role that is gone, else a palloc'd string.
     unsafe {
-        let name = pg_sys::GetUserNameFromId(pg_sys::Oid::from(role), true);
+        let name = pg_sys::GetUserNameFromId(role, true);
         (!name.is_null()).then(|| CStr::from_ptr(name).to_owned())
     }
 }

@@ -1,6 +1,7 @@
 //! Log lines, and the FATAL that ends a login.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -74,13 +75,15 @@ pub(crate) struct SqlError {
     /// What is wrong.
     pub(crate) message: String,
     /// What to do.
-    pub(crate) hint: &'static str,
+    pub(crate) hint: Cow<'static, str>,
 }
 
 impl SqlError {
     /// Raises it as an ERROR.
     pub(crate) fn raise(self) -> ! {
-        ErrorReport::new(self.code, self.message, "pgaad").set_hint(self.hint).report(PgLogLevel::ERROR);
+        ErrorReport::new(self.code, self.message, "pgaad")
+            .set_hint(self.hint.into_owned())
+            .report(PgLogLevel::ERROR);
         unreachable_after_error()
     }
 }
@@ -93,10 +96,17 @@ pub(crate) fn hide_statement() {
 }
 
 /// Warns somebody who runs SQL, and says what to do.
-pub(crate) fn caution(message: String, hint: &'static str) {
+pub(crate) fn caution(message: String, hint: impl Into<String>) {
     ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, message, "pgaad")
         .set_hint(hint)
         .report(PgLogLevel::WARNING);
+}
+
+/// Tells somebody who runs SQL something that is no error, and says what to do about it.
+pub(crate) fn advice(message: String, hint: impl Into<String>) {
+    ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, "pgaad")
+        .set_hint(hint)
+        .report(PgLogLevel::NOTICE);
 }
 
 /// Tells somebody who runs SQL something that is no error.

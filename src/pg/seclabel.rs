@@ -1,14 +1,14 @@
 //! Security labels on roles: the providers, and reading what the catalog holds.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use pgaad_core::guid::ObjectId;
 use pgrx::prelude::*;
 
 use super::report;
 
-/// Who keeps labels.
+/// A provider of labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Provider {
     /// `pgaadauth`: what people write.
@@ -18,11 +18,23 @@ pub(crate) enum Provider {
 }
 
 impl Provider {
-    const fn name(self) -> &'static CStr {
+    const ALL: [Self; 2] = [Self::Public, Self::Internal];
+
+    /// Its name.
+    pub(super) const fn name(self) -> &'static CStr {
         match self {
             Self::Public => c"pgaadauth",
             Self::Internal => c"pgaadauth-int",
         }
+    }
+
+    /// Whether a statement names one of ours; null where it names none.
+    ///
+    /// # Safety
+    /// Null or a NUL-terminated string.
+    pub(super) unsafe fn is_ours(name: *const c_char) -> bool {
+        // SAFETY: as above.
+        !name.is_null() && Self::ALL.iter().any(|provider| provider.name() == unsafe { CStr::from_ptr(name) })
     }
 }
 
@@ -31,10 +43,21 @@ pub(crate) type Judge = fn(Provider, pg_sys::Oid, Option<&str>) -> Result<(), re
 
 static JUDGE: OnceLock<Judge> = OnceLock::new();
 
-/// Registers both providers. Call once, from `_PG_init`.
-pub(crate) fn register(judge: Judge) {
-    if JUDGE.set(judge).is_ok() {
-        // SAFETY: constant names; seclabel.c copies them. Called while libraries are loaded.
+/// Keeps the judge of labels. Call once, from `_PG_init`.
+pub(crate) fn install(judge: Judge) {
+    // A second call changes nothing: the first function stays.
+    let _ = JUDGE.set(judge);
+}
+
+/// Registers both providers with core, in this process, when a statement names one for the first time.
+///
+/// Not in the postmaster, for all: a `SECURITY LABEL` without `FOR` means the only provider there is, and an error
+/// where there is none or more than one (seclabel.c, `ExecSecLabelStmt`), so providers of ours would be noticed by
+/// those who use another one, or none.
+pub(super) fn register() {
+    static IS_REGISTERED: AtomicBool = AtomicBool::new(false);
+    if !IS_REGISTERED.swap(true, Ordering::Relaxed) {
+        // SAFETY: constant names, which seclabel.c copies into memory that lives as long as the process.
         unsafe {
             pg_sys::register_label_provider(Provider::Public.name().as_ptr(), Some(relabel_public));
             pg_sys::register_label_provider(Provider::Internal.name().as_ptr(), Some(relabel_internal));
@@ -44,19 +67,24 @@ pub(crate) fn register(judge: Judge) {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn relabel_public(object: *const pg_sys::ObjectAddress, label: *const c_char) {
-    relabel(Provider::Public, object, label);
+    // SAFETY: core's own arguments.
+    unsafe { relabel(Provider::Public, object, label) };
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn relabel_internal(object: *const pg_sys::ObjectAddress, label: *const c_char) {
-    relabel(Provider::Internal, object, label);
+    // SAFETY: core's own arguments.
+    unsafe { relabel(Provider::Internal, object, label) };
 }
 
 /// Called by `SECURITY LABEL` (seclabel.c, `ExecSecLabelStmt`) after core's own rule, ownership, was satisfied.
-fn relabel(provider: Provider, object: *const pg_sys::ObjectAddress, label: *const c_char) {
-    // SAFETY: core's own argument, never null.
+///
+/// # Safety
+/// An address, and null or a NUL-terminated string.
+unsafe fn relabel(provider: Provider, object: *const pg_sys::ObjectAddress, label: *const c_char) {
+    // SAFETY: as above.
     let object = unsafe { *object };
-    // SAFETY: null or a NUL-terminated string of the statement.
+    // SAFETY: as above.
     let label = (!label.is_null()).then(|| unsafe { CStr::from_ptr(label) }.to_string_lossy());
     let judged = match JUDGE.get() {
         Some(judge) if object.classId == pg_sys::AuthIdRelationId => {
@@ -65,31 +93,12 @@ fn relabel(provider: Provider, object: *const pg_sys::ObjectAddress, label: *con
         _ => Err(report::SqlError {
             code: PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             message: "Entra labels are for roles only".to_owned(),
-            hint: "Use SECURITY LABEL … ON ROLE.",
+            hint: "Use SECURITY LABEL … ON ROLE.".into(),
         }),
     };
     if let Err(error) = judged {
         error.raise();
     }
-}
-
-/// Binds a role to a program and tells who runs the SQL. What [`Judge`] asks was asked before.
-pub(super) fn bind_to_service(role: &CStr, id: ObjectId) {
-    let label = format!("aadauth,oid={id},type=service");
-    // SAFETY: both names are NUL-terminated; a role that is gone is an ERROR; seclabel.c copies the label.
-    unsafe {
-        let object = pg_sys::ObjectAddress {
-            classId: pg_sys::AuthIdRelationId,
-            objectId: pg_sys::get_role_oid(role.as_ptr(), false),
-            objectSubId: 0,
-        };
-        let Ok(label) = CString::new(label) else { return };
-        pg_sys::SetSecurityLabel(&raw const object, Provider::Public.name().as_ptr(), label.as_ptr());
-    }
-    report::notice(format!(
-        "role \"{}\" is bound to the program with client id {id}, and has no password",
-        role.to_string_lossy()
-    ));
 }
 
 /// The label of a role in the shared catalog, where there is one. Readable before there is a database.

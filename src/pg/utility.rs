@@ -1,84 +1,93 @@
-//! `ProcessUtility_hook` (utility.c): every statement that changes roles or who is in them, wherever it
-//! is run, in a function and in a DO block too.
+//! `ProcessUtility_hook` (utility.c): every statement that changes roles or their members, wherever it is run, in a
+//! function and in a DO block too.
 //!
-//! Memberships in the marker roles are recorded with the bootstrap superuser as grantor, so that
-//! revoking an administrator never takes away the users he enabled. A statement that mixes them with
-//! other memberships is therefore carried out in two parts.
+//! A statement that is not about roles passes from this hook to the next one, or to core, as if there were no hook:
+//! by one preset pointer, from a frame that owns nothing. So do the parts of a statement that is: guarded code of
+//! ours runs before and after them and keeps nothing across, and an error of core's jumps over these frames untouched.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{c_char, c_int};
+use std::mem;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pgrx::pg_sys::NodeTag;
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgaad_core::membership::{Caller, RoleGraph};
+use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
 
-use super::catalog::{Marker, as_bootstrap_superuser};
 use super::report::SqlError;
+use super::role_plan::{Plan, Step};
 use super::role_statement::{self, Change};
-use super::seclabel;
+use super::{raw, role_graph};
 
 /// Who is asked before and after a statement.
 #[derive(Clone, Copy)]
 pub(crate) struct Guard {
-    /// May refuse what is about to be done.
-    pub(crate) judge: fn(&[Change]) -> Result<(), SqlError>,
-    /// Sees what was done, for warnings.
-    pub(crate) advise: fn(&[Change]),
+    /// May refuse what a caller who is no superuser is about to do, for what the graph does not show.
+    pub(crate) before: fn(&[Change], Caller) -> Result<(), SqlError>,
+    /// May refuse what the statement of such a caller has made of the roles.
+    pub(crate) after: fn(&RoleGraph, &RoleGraph, Caller) -> Result<(), SqlError>,
+    /// Sees what was done, for notices and warnings; and whether a superuser has done it.
+    pub(crate) advise: fn(&[Change], bool),
 }
+
+type Hook = unsafe extern "C-unwind" fn(
+    *mut pg_sys::PlannedStmt,
+    *const c_char,
+    bool,
+    pg_sys::ProcessUtilityContext::Type,
+    pg_sys::ParamListInfo,
+    *mut pg_sys::QueryEnvironment,
+    *mut pg_sys::DestReceiver,
+    *mut pg_sys::QueryCompletion,
+);
 
 static GUARD: OnceLock<Guard> = OnceLock::new();
-static PREVIOUS: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
 
-/// Puts the guard before every statement. Call once, from `_PG_init`.
+/// The function to call next: of the library that was in the hook before, or core's own.
+#[allow(clippy::as_conversions, reason = "the one way from a function to its address")]
+static NEXT: AtomicPtr<()> = AtomicPtr::new(raw::standard_ProcessUtility as *mut ());
+
+/// `SECURITY_LOCAL_USERID_CHANGE` (miscadmin.h).
+const LOCAL_USERID_CHANGE: c_int = 1;
+
+/// Held from the first statement of a transaction that changes roles to the transaction's end: two transactions that
+/// each made half of what is forbidden would not see each other's half. Database 0 keeps it apart from the advisory
+/// locks of users, which are of their own database (lockfuncs.c, `SET_LOCKTAG_INT64`).
+static ROLES_LOCK: pg_sys::LOCKTAG = pg_sys::LOCKTAG {
+    locktag_field1: 0,
+    // "pgaa", "role"
+    locktag_field2: 0x7067_6161,
+    locktag_field3: 0x726f_6c65,
+    locktag_field4: 0,
+    locktag_type: 10,
+    locktag_lockmethodid: 2,
+};
+
+/// `ExclusiveLock` (lockdefs.h).
+const EXCLUSIVE: pg_sys::LOCKMODE = 7;
+
+/// Puts the guard before every statement about roles. Call once, from `_PG_init`.
 pub(crate) fn install(guard: Guard) {
+    if GUARD.set(guard).is_err() {
+        return;
+    }
     // SAFETY: libraries are loaded by the postmaster's only thread, before any statement.
-    let previous = unsafe { pg_sys::ProcessUtility_hook };
-    if GUARD.set(guard).is_ok() && PREVIOUS.set(previous).is_ok() {
-        // SAFETY: as above.
-        unsafe { pg_sys::ProcessUtility_hook = Some(process_utility) };
-    }
-}
-
-/// The arguments of the hook besides the statement.
-struct Call {
-    query: *const c_char,
-    context: pg_sys::ProcessUtilityContext::Type,
-    params: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    dest: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-}
-
-impl Call {
-    /// Has the statement carried out by whoever was in the hook before, or by core.
-    ///
-    /// # Safety
-    /// The statement is core's own, or a copy of it.
-    unsafe fn run(&self, statement: *mut pg_sys::PlannedStmt, read_only: bool) {
-        let Self { query, context, params, environment, dest, completion } = *self;
-        // SAFETY: the arguments are core's own, passed on as they came.
-        unsafe {
-            match PREVIOUS.get() {
-                Some(Some(previous)) => pg_guard_ffi_boundary(|| {
-                    previous(statement, query, read_only, context, params, environment, dest, completion);
-                }),
-                _ => pg_sys::standard_ProcessUtility(
-                    statement,
-                    query,
-                    read_only,
-                    context,
-                    params,
-                    environment,
-                    dest,
-                    completion,
-                ),
-            }
+    unsafe {
+        if let Some(previous) = pg_sys::ProcessUtility_hook {
+            #[allow(clippy::as_conversions, reason = "the one way from a function to its address")]
+            NEXT.store(previous as *mut (), Ordering::Relaxed);
         }
+        pg_sys::ProcessUtility_hook = Some(process_utility);
     }
+}
+
+#[inline(always)]
+fn next() -> Hook {
+    // SAFETY: `NEXT` never holds anything but a function of this type, which is not null.
+    unsafe { mem::transmute::<*mut (), Hook>(NEXT.load(Ordering::Relaxed)) }
 }
 
 #[allow(clippy::too_many_arguments, reason = "core's own signature")]
-#[pg_guard]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
     query: *const c_char,
@@ -89,108 +98,104 @@ unsafe extern "C-unwind" fn process_utility(
     dest: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    let call = Call { query, context, params, environment, dest, completion };
-    // SAFETY: a statement of core's, in the transaction that role statements need anyway.
-    let changes = unsafe { role_statement::changes_of((*statement).utilityStmt) };
-    let Some(guard) = GUARD.get().filter(|_| !changes.is_empty()) else {
-        // SAFETY: as above.
-        return unsafe { call.run(statement, read_only) };
-    };
-    if let Err(error) = (guard.judge)(&changes) {
-        drop(changes);
+    // SAFETY: the arguments are core's own, passed on as they came.
+    unsafe {
+        if role_statement::is_about_roles((*statement).utilityStmt) {
+            carry_out(statement, query, read_only, context, params, environment, dest, completion);
+        } else {
+            next()(statement, query, read_only, context, params, environment, dest, completion);
+        }
+    }
+}
+
+/// Carries out a statement about roles, in a frame that owns nothing.
+#[allow(clippy::too_many_arguments, reason = "core's own signature")]
+#[inline(never)]
+unsafe extern "C-unwind" fn carry_out(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const c_char,
+    read_only: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    dest: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: the arguments are core's own; a plan lives as long as the statement's memory context, and the user is
+    // set back below, or by core should the statement fail (xact.c, AbortTransaction and AbortSubTransaction).
+    unsafe {
+        let plan = plan(statement);
+        if plan.is_null() {
+            return next()(statement, query, read_only, context, params, environment, dest, completion);
+        }
+        if changes_graph(plan) {
+            raw::LockAcquire(&raw const ROLES_LOCK, EXCLUSIVE, false, false);
+        }
+        begin(plan);
+        loop {
+            let step = next_step(plan);
+            if step.statement.is_null() {
+                break;
+            }
+            let (mut user, mut security) = (pg_sys::InvalidOid, 0);
+            raw::GetUserIdAndSecContext(&raw mut user, &raw mut security);
+            if step.as_superuser {
+                let superuser = pg_sys::Oid::from_u32(pg_sys::BOOTSTRAP_SUPERUSERID);
+                raw::SetUserIdAndSecContext(superuser, security | LOCAL_USERID_CHANGE);
+            }
+            let read_only = read_only && step.is_original;
+            next()(step.statement, query, read_only, context, params, environment, dest, completion);
+            raw::SetUserIdAndSecContext(user, security);
+            raw::CommandCounterIncrement();
+        }
+        finish(plan);
+    }
+}
+
+/// Reads a statement and refuses it where that can be told already. Null where it is left to core alone.
+#[pg_guard]
+unsafe extern "C-unwind" fn plan(statement: *mut pg_sys::PlannedStmt) -> *mut Plan {
+    // SAFETY: a statement of core's that is about roles, in the transaction that it needs anyway.
+    let Some(plan) = (unsafe { Plan::new(statement) }) else { return std::ptr::null_mut() };
+    if let Some(guard) = GUARD.get().filter(|_| !plan.is_superuser)
+        && let Err(error) = (guard.before)(&plan.statement.changes, plan.caller)
+    {
+        drop(plan);
         error.raise();
     }
-    if changes.iter().any(|change| change.membership_of().is_some()) {
-        // SAFETY: as above.
-        unsafe { run_in_two(&call, statement, &changes) };
-    } else {
-        // SAFETY: as above.
-        unsafe { call.run(statement, read_only) };
-    }
-    (guard.advise)(&changes);
+    PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(plan)
 }
 
-/// Carries out what concerns the marker roles as the bootstrap superuser, and the rest as who asks.
-///
-/// # Safety
-/// As [`Call::run`]; the statement changes memberships in a marker role.
-unsafe fn run_in_two(call: &Call, statement: *mut pg_sys::PlannedStmt, changes: &[Change]) {
-    // SAFETY: core's tree may belong to a cached plan, so only copies are changed; a node is cast to
-    // the type that its tag names.
-    unsafe {
-        let (rest, ours) = (copy(statement), copy(statement));
-        match (*(*statement).utilityStmt).type_ {
-            NodeTag::T_GrantRoleStmt => {
-                let (theirs, change): (*mut pg_sys::GrantRoleStmt, *mut pg_sys::GrantRoleStmt) =
-                    ((*rest).utilityStmt.cast(), (*ours).utilityStmt.cast());
-                let (markers, others) = role_statement::split((*theirs).granted_roles);
-                (*change).granted_roles = markers;
-                // Whoever is named as the grantor: it is the one who runs this.
-                (*change).grantor = std::ptr::null_mut();
-                if !others.is_null() {
-                    (*theirs).granted_roles = others;
-                    call.run(rest, false);
-                    pg_sys::CommandCounterIncrement();
-                }
-                run_as_bootstrap_superuser(call, ours, change);
-            }
-            NodeTag::T_CreateRoleStmt => {
-                let create: *mut pg_sys::CreateRoleStmt = (*rest).utilityStmt.cast();
-                let Some(grant) = role_statement::take_markers(create) else {
-                    // A marker role is made with members: by a superuser, who may as well be the grantor.
-                    return call.run(rest, false);
-                };
-                let is_for_tokens = changes.iter().any(|change| change.membership_of() == Some(Marker::User));
-                let client_id = is_for_tokens.then(|| role_statement::take_client_id(create)).flatten();
-                call.run(rest, false);
-                pg_sys::CommandCounterIncrement();
-                if let Some(client_id) = client_id {
-                    seclabel::bind_to_service(CStr::from_ptr((*create).role), client_id);
-                }
-                run_as_bootstrap_superuser(call, ours, grant);
-            }
-            // ALTER GROUP, of a marker: nothing is left for who asks.
-            NodeTag::T_AlterRoleStmt => {
-                let change = role_statement::of_group((*ours).utilityStmt.cast());
-                run_as_bootstrap_superuser(call, ours, change);
-            }
-            // DROP OWNED takes more than memberships: it stays who asks.
-            _ => call.run(rest, false),
-        }
-    }
+/// Whether the statement can change what the rules of the graph look at.
+unsafe extern "C-unwind" fn changes_graph(plan: *mut Plan) -> bool {
+    // SAFETY: made by `plan`, and nobody else's.
+    unsafe { (*plan).statement.changes_graph }
 }
 
-/// Carries out a GRANT or REVOKE of marker roles. A REVOKE takes the membership away, whoever granted it.
-///
-/// # Safety
-/// `statement` is a copy, and so is `change`, which takes the place of what it held.
-unsafe fn run_as_bootstrap_superuser(
-    call: &Call,
-    statement: *mut pg_sys::PlannedStmt,
-    change: *mut pg_sys::GrantRoleStmt,
-) {
-    // SAFETY: as above.
-    unsafe {
-        role_statement::name_members(change);
-        if (*change).is_grant {
-            (*statement).utilityStmt = change.cast();
-            return as_bootstrap_superuser(|| call.run(statement, false));
-        }
-        for single in role_statement::one_by_one(change) {
-            for revoke in role_statement::by_grantors(single) {
-                (*statement).utilityStmt = revoke.cast();
-                as_bootstrap_superuser(|| call.run(statement, false));
-                pg_sys::CommandCounterIncrement();
-            }
-        }
-    }
+#[pg_guard]
+unsafe extern "C-unwind" fn begin(plan: *mut Plan) {
+    // SAFETY: made by `plan`, and nobody else's.
+    unsafe { (*plan).begin() };
 }
 
-/// A copy in the current memory context.
-///
-/// # Safety
-/// The statement is core's own.
-unsafe fn copy(statement: *mut pg_sys::PlannedStmt) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: copyfuncs.c copies any node, and everything below it.
-    unsafe { pg_sys::copyObjectImpl(statement.cast()).cast() }
+#[pg_guard]
+unsafe extern "C-unwind" fn next_step(plan: *mut Plan) -> Step {
+    // SAFETY: made by `plan`, and nobody else's.
+    unsafe { (*plan).next() }
+}
+
+/// Judges what the statement has done.
+#[pg_guard]
+unsafe extern "C-unwind" fn finish(plan: *mut Plan) {
+    // SAFETY: made by `plan`, and nobody else's.
+    let plan = unsafe { &mut *plan };
+    let Some(guard) = GUARD.get() else { return };
+    // Let go of here: a loop of statements may keep their memory context for long.
+    if let Some(before) = plan.before.take()
+        && let Err(error) = (guard.after)(&before, &role_graph::read(), plan.caller)
+    {
+        drop(before);
+        error.raise();
+    }
+    (guard.advise)(&plan.statement.changes, plan.is_superuser);
 }

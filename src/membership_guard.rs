@@ -1,0 +1,252 @@
+//! Who may change roles, as far as tokens open them: the rules of `pgaad_core::membership` in the words of SQL.
+//!
+//! Membership in `azure_ad_user` takes a role's password away and gives the role to the holder of a token. So superusers
+//! and Entra administrators decide about it, and nobody rises by it: see `pgaad_core::membership` for the rules.
+
+use std::collections::BTreeSet;
+use std::ffi::CStr;
+
+use pgaad_core::label::Binding;
+use pgaad_core::membership::{self, Caller, Privilege, RoleGraph, RoleOid, Violation};
+use pgrx::prelude::*;
+
+use crate::pg::catalog::{self, Marker, standing};
+use crate::pg::report::{self, SqlError};
+use crate::pg::role_statement::Change;
+use crate::pg::utility::Guard;
+
+/// The guard of every statement about roles.
+pub(crate) const GUARD: Guard = Guard { before, after, advise };
+
+const ADMINISTRATORS: &str = "Only superusers and members of azure_ad_admin may.";
+const SUPERUSERS: &str = "Only superusers may.";
+
+/// Judges a statement of a caller who is no superuser before it is carried out: what the graph will not show, and
+/// what can be said in better words now.
+///
+/// # Errors
+/// `42501` for what the caller may not do.
+fn before(changes: &[Change], caller: Caller) -> Result<(), SqlError> {
+    changes.iter().try_for_each(|change| match change {
+        Change::Role(name) => match Marker::named(name) {
+            Some(marker) => Err(denied(
+                format!("permission denied to create, alter, rename or drop role {}", quoted(marker.name())),
+                SUPERUSERS,
+            )),
+            None => Ok(()),
+        },
+        Change::Grant { .. } | Change::Revoke { .. } => match change.membership_of() {
+            Some(Marker::Admin) => Err(denied(
+                format!("permission denied to change the members of role {}", quoted(Marker::Admin.name())),
+                "Only superusers may: SELECT pgaad.set_admin(name, object_id, type).",
+            )),
+            Some(marker) if !caller.is_entra_admin => Err(denied(
+                format!("permission denied to change the members of role {}", quoted(marker.name())),
+                ADMINISTRATORS,
+            )),
+            Some(_) => name_no_superuser(change),
+            None => Ok(()),
+        },
+        Change::Label(_) => Ok(()),
+    })
+}
+
+/// Nobody but a superuser decides how a superuser logs in, as with all else about superusers in core.
+fn name_no_superuser(change: &Change) -> Result<(), SqlError> {
+    let (Change::Grant { role, member } | Change::Revoke { role, member }) = change else { return Ok(()) };
+    if standing(member).is_some_and(|standing| standing.is_superuser) {
+        return Err(denied(
+            format!(
+                "permission denied to put superuser {} into role {} or take it out",
+                quoted(member),
+                quoted(role)
+            ),
+            SUPERUSERS,
+        ));
+    }
+    Ok(())
+}
+
+/// Judges what a statement of such a caller has made of the roles.
+///
+/// # Errors
+/// `42501` for what the caller may not do.
+fn after(before: &RoleGraph, after: &RoleGraph, caller: Caller) -> Result<(), SqlError> {
+    let is_bound_by_name = |role| catalog::labelling_of_oid(role).binding == Binding::Name;
+    membership::judge(before, after, caller, is_bound_by_name)
+        .map_err(|violation| error_of(&violation, |role| name_in(role, before, after)))
+}
+
+fn error_of(violation: &Violation, name: impl Fn(RoleOid) -> String) -> SqlError {
+    match violation {
+        Violation::Marker => denied("permission denied to change a role of pgaad's".to_owned(), SUPERUSERS),
+        Violation::MarkerIsMember { marker, of } => denied(
+            format!("permission denied to grant role {} to role {}", name(*of), name(*marker)),
+            "All Entra roles would have its rights. Only superusers may.",
+        ),
+        Violation::Administrators(role) => denied(
+            format!("permission denied to change whether role {} is an Entra administrator", name(*role)),
+            "Only superusers may: SELECT pgaad.set_admin(name, object_id, type).",
+        ),
+        Violation::NotAdministrator { marker } => denied(
+            format!("permission denied to change the members of role {}", name(*marker)),
+            ADMINISTRATORS,
+        ),
+        Violation::Privileged { role, privilege } => denied(
+            format!(
+                "permission denied to change whether tokens open role {}, which {}",
+                name(*role),
+                words(*privilege)
+            ),
+            SUPERUSERS,
+        ),
+        Violation::Outsider { role, outsider } => denied(
+            format!(
+                "Entra role {0} cannot have member {1}, which is not an Entra role",
+                name(*role),
+                name(*outsider)
+            ),
+            format!(
+                "Its rights would be had without a token, and a line for +azure_ad_user would match {1}. \
+                 REVOKE {0} FROM {1}; or grant both what they need by a third role. Only superusers may do otherwise.",
+                name(*role),
+                name(*outsider)
+            ),
+        ),
+        Violation::BindingRenamed(role) => denied(
+            format!("permission denied to rename Entra role {}, which is bound by its name", name(*role)),
+            "Another user's token would open it. Only superusers and members of azure_ad_admin may.",
+        ),
+        Violation::ServerRole { granted, reaches } if granted == reaches => denied(
+            format!("permission denied to grant role {}", name(*granted)),
+            "It has power over the server. Only superusers and holders of its ADMIN OPTION may, where pgaad is used.",
+        ),
+        Violation::ServerRole { granted, reaches } => denied(
+            format!(
+                "permission denied to grant role {}, which is a member of {}",
+                name(*granted),
+                name(*reaches)
+            ),
+            "That role has power over the server. Only superusers and holders of the ADMIN OPTION may, where pgaad is used.",
+        ),
+    }
+}
+
+/// Why a role is left to superusers.
+pub(crate) fn words(privilege: Privilege) -> String {
+    match privilege {
+        Privilege::Predefined => "is a predefined role".to_owned(),
+        Privilege::Superuser => "is a superuser".to_owned(),
+        Privilege::Replication => "has REPLICATION".to_owned(),
+        Privilege::BypassRls => "has BYPASSRLS".to_owned(),
+        Privilege::Reaches(role) => {
+            let name = catalog::name_of(pg_sys::Oid::from(role)).unwrap_or_default();
+            format!("is a member of {}", quoted(&name))
+        }
+        Privilege::Administrator => "is an Entra administrator".to_owned(),
+    }
+}
+
+/// Tells of what a statement has done that its author may not have meant. Only superusers come so far with what the
+/// rules forbid to others.
+fn advise(changes: &[Change], is_superuser: bool) {
+    let mut with_password = BTreeSet::new();
+    let mut outsiders = BTreeSet::new();
+    for change in changes {
+        match change {
+            Change::Role(name) => _ = with_password.insert(name.clone()),
+            Change::Grant { role, member } if Marker::named(role) == Some(Marker::User) => {
+                with_password.insert(member.clone());
+                outsiders
+                    .extend(catalog::members_of(member).into_iter().map(|other| (member.clone(), other)));
+                if is_superuser {
+                    advise_of_member(member);
+                }
+            }
+            Change::Grant { role, member } => _ = outsiders.insert((role.clone(), member.clone())),
+            Change::Revoke { role, member } if Marker::named(role) == Some(Marker::User) => {
+                advise_of_leaver(member);
+            }
+            Change::Revoke { .. } | Change::Label(_) => {}
+        }
+    }
+    with_password.iter().for_each(|name| advise_of_password(name));
+    if is_superuser {
+        outsiders.iter().for_each(|(role, member)| advise_of_outsider(role, member));
+    }
+}
+
+fn advise_of_member(member: &CStr) {
+    let Some(standing) = standing(member).filter(|standing| standing.is_member) else { return };
+    if standing.is_superuser {
+        report::caution(
+            format!("role {} is a superuser and a member of azure_ad_user", quoted(member)),
+            "It can no longer log in with its password, and with a token only while pgaad.allow_superuser is on.",
+        );
+    }
+    if standing.can_replicate {
+        report::caution(
+            format!("role {} has REPLICATION and is a member of azure_ad_user", quoted(member)),
+            "It can no longer log in with its password; give standbys and backups a role of their own.",
+        );
+    }
+}
+
+fn advise_of_leaver(member: &CStr) {
+    if standing(member).is_some_and(|standing| standing.has_password && !standing.is_member) {
+        report::caution(
+            format!("role {} has left azure_ad_user and has a password, which works again", quoted(member)),
+            format!("ALTER ROLE {} PASSWORD NULL;", quoted(member)),
+        );
+    }
+}
+
+fn advise_of_outsider(role: &CStr, member: &CStr) {
+    let is_entra = |name| standing(name).is_some_and(|standing| standing.is_member);
+    if is_entra(role) && !is_entra(member) && Marker::named(role).is_none() {
+        report::caution(
+            format!(
+                "the Entra role {} is granted to {}, which is not one: its rights can be had without a token, and a \
+                 line for +azure_ad_user matches {1}",
+                quoted(role),
+                quoted(member)
+            ),
+            format!("REVOKE {} FROM {};", quoted(role), quoted(member)),
+        );
+    }
+}
+
+/// On some methods core tells a right password from a wrong one before a login can be refused.
+fn advise_of_password(name: &CStr) {
+    if standing(name).is_some_and(|standing| standing.is_member && standing.has_password) {
+        report::advice(
+            format!(
+                "role {} is a member of azure_ad_user and has a password, which it cannot use",
+                quoted(name)
+            ),
+            format!("ALTER ROLE {} PASSWORD NULL;", quoted(name)),
+        );
+    }
+}
+
+fn denied(message: String, hint: impl Into<String>) -> SqlError {
+    SqlError {
+        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        message,
+        hint: std::borrow::Cow::Owned(hint.into()),
+    }
+}
+
+fn name_in(role: RoleOid, before: &RoleGraph, after: &RoleGraph) -> String {
+    let name = after.role(role).or_else(|| before.role(role)).map(|role| role.name.clone());
+    quoted_text(&String::from_utf8_lossy(&name.unwrap_or_default()))
+}
+
+/// A role's name as an SQL identifier.
+pub(crate) fn quoted(name: &CStr) -> String {
+    quoted_text(&name.to_string_lossy())
+}
+
+fn quoted_text(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,300 @@
+//! How a statement about roles is carried out: as one statement or as several, some of them by the bootstrap
+//! superuser, and what follows from it.
+//!
+//! Memberships in the marker roles are recorded with the bootstrap superuser as grantor, so that revoking an
+//! administrator never takes away the users whom they enabled. A statement that mixes them with other memberships is
+//! therefore carried out in parts. The parts are found one after the other, since each sees what the one before did.
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+
+use pgaad_core::labelling::Labelling;
+use pgaad_core::membership::{Caller, RoleGraph};
+use pgrx::pg_sys::NodeTag;
+use pgrx::prelude::*;
+
+use super::catalog::{self, Marker};
+use super::report;
+use super::role_statement::{self, Change, RoleStatement};
+use super::{role_graph, role_nodes, seclabel};
+
+/// A statement about roles on its way. Lives in the memory context of the statement, which drops it.
+pub(super) struct Plan {
+    original: *mut pg_sys::PlannedStmt,
+    pub(super) statement: RoleStatement,
+    pub(super) is_superuser: bool,
+    pub(super) caller: Caller,
+    /// All roles and memberships before the statement, if the rules are asked afterwards.
+    pub(super) before: Option<RoleGraph>,
+    waiting: VecDeque<Part>,
+}
+
+/// A part of the statement.
+enum Part {
+    /// Carried out in the name of the caller, as core gave it (then its tree is core's) or as a copy.
+    AsCaller(*mut pg_sys::PlannedStmt),
+    /// Carried out in the name of the bootstrap superuser.
+    AsSuperuser(*mut pg_sys::PlannedStmt),
+    /// The REVOKE of one membership in a marker role, by whichever roles it was granted.
+    Revoke(*mut pg_sys::GrantRoleStmt),
+    /// The role may have left `azure_ad_user`: it leaves the Entra roles that it is a member of.
+    Leave(CString),
+    /// The role has got another label than the one that bound it so far.
+    Labelled(CString, Option<Labelling>),
+    /// The role was bound to the program of this client id.
+    BoundToProgram(CString, String),
+}
+
+/// A statement to be carried out next; plain data, for a frame that owns nothing.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Step {
+    /// Null when the plan is at its end.
+    pub(super) statement: *mut pg_sys::PlannedStmt,
+    /// In the name of the bootstrap superuser, and not of the caller.
+    pub(super) as_superuser: bool,
+    /// The tree is core's own.
+    pub(super) is_original: bool,
+}
+
+impl Plan {
+    /// Reads the statement. `None` where it is left to core alone: no role is marked yet, and it marks none.
+    ///
+    /// # Safety
+    /// A statement that [`role_statement::is_about_roles`], in a transaction.
+    pub(super) unsafe fn new(original: *mut pg_sys::PlannedStmt) -> Option<Self> {
+        // SAFETY: as above.
+        let statement = unsafe { role_statement::read((*original).utilityStmt) };
+        let names_marker = |change: &Change| match change {
+            Change::Role(name) => Marker::named(name).is_some(),
+            Change::Label(_) => true,
+            Change::Grant { .. } | Change::Revoke { .. } => change.membership_of().is_some(),
+        };
+        if !Marker::any_exists() && !statement.changes.iter().any(names_marker) {
+            return None;
+        }
+        let (is_superuser, caller) = catalog::caller();
+        Some(Self { original, statement, is_superuser, caller, before: None, waiting: VecDeque::new() })
+    }
+
+    /// Takes the statement apart, once nobody else can change roles.
+    ///
+    /// # Safety
+    /// As [`Plan::new`].
+    pub(super) unsafe fn begin(&mut self) {
+        if self.statement.changes_graph && !self.is_superuser {
+            self.before = Some(role_graph::read());
+        }
+        // SAFETY: as above; a node is cast to the type that its tag names, and only copies are changed.
+        unsafe {
+            let node = (*self.original).utilityStmt;
+            let is_about_members =
+                self.statement.changes.iter().any(|change| change.membership_of().is_some());
+            match (*node).type_ {
+                NodeTag::T_GrantRoleStmt if is_about_members => self.plan_grant(),
+                NodeTag::T_CreateRoleStmt if is_about_members => self.plan_create(),
+                // ALTER GROUP, of a marker role: nothing is left for the caller.
+                NodeTag::T_AlterRoleStmt if is_about_members => {
+                    let ours = role_nodes::copy(self.original);
+                    self.plan_change(role_nodes::of_group((*ours).utilityStmt.cast()));
+                }
+                NodeTag::T_SecLabelStmt => {
+                    seclabel::register();
+                    self.waiting.push_back(Part::AsCaller(self.original));
+                    if let Some(role) = role_statement::labelled_role(node.cast()) {
+                        let before = catalog::labelling(&role);
+                        self.waiting.push_back(Part::Labelled(role, before));
+                    }
+                }
+                _ => self.waiting.push_back(Part::AsCaller(self.original)),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The statement is a GRANT or REVOKE of marker roles, and perhaps others.
+    unsafe fn plan_grant(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            let (rest, ours) = (role_nodes::copy(self.original), role_nodes::copy(self.original));
+            let (theirs, change): (*mut pg_sys::GrantRoleStmt, *mut pg_sys::GrantRoleStmt) =
+                ((*rest).utilityStmt.cast(), (*ours).utilityStmt.cast());
+            let (markers, others) = role_nodes::split((*theirs).granted_roles);
+            (*change).granted_roles = markers;
+            // The grantor that is named makes no difference: it is the bootstrap superuser.
+            (*change).grantor = std::ptr::null_mut();
+            if !others.is_null() {
+                (*theirs).granted_roles = others;
+                self.waiting.push_back(Part::AsCaller(rest));
+            }
+            self.plan_change(change);
+        }
+    }
+
+    /// # Safety
+    /// The statement is a CREATE ROLE that makes memberships in a marker role.
+    unsafe fn plan_create(&mut self) {
+        // SAFETY: as above.
+        unsafe {
+            let rest = role_nodes::copy(self.original);
+            let create: *mut pg_sys::CreateRoleStmt = (*rest).utilityStmt.cast();
+            self.waiting.push_back(Part::AsCaller(rest));
+            // None: a marker role is made with members, by a superuser, who may as well be the grantor.
+            let Some(grant) = role_nodes::take_markers(create) else { return };
+            let is_for_tokens =
+                self.statement.changes.iter().any(|change| change.membership_of() == Some(Marker::User));
+            let client_id = is_for_tokens.then(|| role_nodes::take_client_id(create)).flatten();
+            if let Some(client_id) = client_id {
+                seclabel::register();
+                let role = CStr::from_ptr((*create).role);
+                let text = CString::new(format!("aadauth,oid={client_id},type=service")).unwrap_or_default();
+                let label = role_nodes::label(seclabel::Provider::Public.name(), role, &text);
+                self.waiting.push_back(Part::AsCaller(role_nodes::with_statement(self.original, label)));
+                self.waiting.push_back(Part::BoundToProgram(role.to_owned(), client_id.to_string()));
+            }
+            self.plan_change(grant);
+        }
+    }
+
+    /// Plans a GRANT or REVOKE of marker roles in the name of the bootstrap superuser. A REVOKE takes the membership
+    /// away, whichever role granted it.
+    ///
+    /// # Safety
+    /// `change` is a copy that nobody else reads.
+    unsafe fn plan_change(&mut self, change: *mut pg_sys::GrantRoleStmt) {
+        // SAFETY: as above.
+        unsafe {
+            role_nodes::name_members(change);
+            for single in role_nodes::one_by_one(change) {
+                if (*single).is_grant {
+                    let statement = role_nodes::with_statement(self.original, single);
+                    self.waiting.push_back(Part::AsSuperuser(statement));
+                    continue;
+                }
+                self.waiting.push_back(Part::Revoke(single));
+                if let Some((role, member)) = role_nodes::ends(single)
+                    && Marker::named(&role) == Some(Marker::User)
+                {
+                    self.waiting.push_back(Part::Leave(member));
+                }
+            }
+        }
+    }
+
+    /// The statement to carry out next.
+    pub(super) fn next(&mut self) -> Step {
+        while let Some(part) = self.waiting.pop_front() {
+            match part {
+                Part::AsCaller(statement) => return self.step(statement, false),
+                Part::AsSuperuser(statement) => {
+                    self.vouch(statement);
+                    return self.step(statement, true);
+                }
+                Part::Revoke(single) => self.revoke_by_grantors(single),
+                Part::Leave(role) => self.leave_entra_roles(&role),
+                Part::Labelled(role, before) => self.follow_label(&role, before),
+                Part::BoundToProgram(role, client_id) => report::notice(format!(
+                    "role \"{}\" is bound to the program with client id {client_id}, and has no password",
+                    role.to_string_lossy()
+                )),
+            }
+        }
+        Step { statement: std::ptr::null_mut(), as_superuser: false, is_original: false }
+    }
+
+    fn step(&self, statement: *mut pg_sys::PlannedStmt, as_superuser: bool) -> Step {
+        Step { statement, as_superuser, is_original: statement == self.original }
+    }
+
+    fn revoke_by_grantors(&mut self, single: *mut pg_sys::GrantRoleStmt) {
+        // SAFETY: a copy that this plan made.
+        unsafe {
+            for revoke in role_nodes::by_grantors(single).into_iter().rev() {
+                let statement = role_nodes::with_statement(self.original, revoke);
+                self.waiting.push_front(Part::AsSuperuser(statement));
+            }
+        }
+    }
+
+    /// A role that is no Entra role any more is a member of none either: their rights would be had without a token.
+    fn leave_entra_roles(&mut self, role: &CStr) {
+        if catalog::standing(role).is_none_or(|standing| standing.is_member) {
+            return;
+        }
+        for entra in catalog::entra_roles_of(role) {
+            report::notice(format!(
+                "role \"{}\" also leaves the Entra role \"{}\"",
+                role.to_string_lossy(),
+                entra.to_string_lossy()
+            ));
+            self.waiting.push_front(Part::Revoke(role_nodes::revoke(&entra, role)));
+        }
+    }
+
+    /// A label makes its role an Entra role, as on Azure. A label that is taken away takes the role out again where
+    /// what is left asks for less than before.
+    fn follow_label(&mut self, role: &CStr, before: Option<Labelling>) {
+        let (Some(standing), Some(after)) = (catalog::standing(role), catalog::labelling(role)) else {
+            return;
+        };
+        if self.removes_label() {
+            let asks_for_less = before.is_some_and(|before| {
+                before.is_labelled && (!after.is_labelled || after.is_wider_than(&before))
+            });
+            if standing.is_member && asks_for_less {
+                report::notice(format!(
+                    "role \"{}\" leaves azure_ad_user, since its label is removed",
+                    role.to_string_lossy()
+                ));
+                self.waiting.push_back(Part::Revoke(role_nodes::revoke(Marker::User.name(), role)));
+                self.waiting.push_back(Part::Leave(role.to_owned()));
+            }
+        } else if !Marker::User.exists() {
+            report::notice(
+                "role azure_ad_user does not exist yet; the label takes effect when the role is made a member of it"
+                    .to_owned(),
+            );
+        } else if !standing.is_member {
+            let grant = role_nodes::grant(Marker::User.name(), role);
+            // SAFETY: core's own statement, and one that this plan made.
+            let statement = unsafe { role_nodes::with_statement(self.original, grant) };
+            self.waiting.push_back(Part::AsSuperuser(statement));
+        }
+    }
+
+    fn removes_label(&self) -> bool {
+        // SAFETY: core's own statement, cast to the type that its tag names.
+        unsafe {
+            let node = (*self.original).utilityStmt;
+            (*node).type_ == NodeTag::T_SecLabelStmt && (*node.cast::<pg_sys::SecLabelStmt>()).label.is_null()
+        }
+    }
+
+    /// From 16 on `pgaad.set_admin` gives the administrator the ADMIN OPTION on Entra roles. An administrator must
+    /// not choose these: a role that they have put into `azure_ad_user` without holding its ADMIN OPTION is a member
+    /// WITH SET FALSE, which `pgaad.set_admin` passes over and which makes no other difference.
+    #[cfg(not(feature = "pg15"))]
+    fn vouch(&self, statement: *mut pg_sys::PlannedStmt) {
+        if self.is_superuser {
+            return;
+        }
+        // SAFETY: a statement that this plan made, cast to the type that its tag names.
+        unsafe {
+            let node = (*statement).utilityStmt;
+            if (*node).type_ != NodeTag::T_GrantRoleStmt || !(*node.cast::<pg_sys::GrantRoleStmt>()).is_grant
+            {
+                return;
+            }
+            let grant: *mut pg_sys::GrantRoleStmt = node.cast();
+            let Some((role, member)) = role_nodes::ends(grant) else { return };
+            if Marker::named(&role) == Some(Marker::User) && !catalog::administers(self.caller.role, &member)
+            {
+                let is_member = catalog::standing(&member).is_some_and(|standing| standing.is_member);
+                role_nodes::without_set(grant, is_member);
+            }
+        }
+    }
+
+    #[cfg(feature = "pg15")]
+    fn vouch(&self, _statement: *mut pg_sys::PlannedStmt) {}
+}
