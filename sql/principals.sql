@@ -3,29 +3,73 @@
 -- All run with the caller's own rights: CREATEROLE makes the role, and who may label it is the
 -- label provider's to say.
 
-CREATE FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(
-    rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
-RETURNS text
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+-- Refuses words that would mean another role, or more than they say. A name that is longer than PostgreSQL's limit
+-- would be cut, and mean the role with its first 63 bytes.
+CREATE FUNCTION pgaad._check_words(rolename text, objectid text, objecttype text, types text[])
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
+    IF rolename IS NULL OR objectid IS NULL OR objecttype IS NULL THEN
+        RAISE EXCEPTION 'the role name, the object id and its type must not be NULL'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM pgaad._check_name(rolename);
+    IF objectid !~ '^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$' THEN
+        RAISE EXCEPTION 'the object id "%" is not of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx', objectid
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'For a user: az ad user show --id <user principal name> --query id -o tsv';
+    END IF;
+    IF objecttype <> ALL (types) THEN
+        RAISE EXCEPTION 'the type "%" is not one of %', objecttype, array_to_string(types, ', ')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END
+$function$;
+
+CREATE FUNCTION pgaad._check_name(rolename text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF rolename IS NULL OR rolename = '' THEN
+        RAISE EXCEPTION 'the role name must not be NULL or empty' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF octet_length(rolename) > 63 THEN
+        RAISE EXCEPTION 'the role name "%" is longer than 63 bytes', rolename
+            USING ERRCODE = 'name_too_long',
+                  HINT = 'Choose a shorter name for the role, and bind it by object id.';
+    END IF;
+END
+$function$;
+
+CREATE FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(
+    rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
+RETURNS text
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
     IF isadmin THEN
         EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', rolename);
     ELSE
         EXECUTE format('CREATE ROLE %I LOGIN', rolename);
     END IF;
-    PERFORM pgaad.label_principal(rolename, objectid, objecttype, isadmin, ismfa);
+    PERFORM pgaad._label_principal(rolename, objectid, objecttype, isadmin, ismfa);
     RETURN format('Created role for "%s"', rolename);
 END
 $function$;
 
 CREATE FUNCTION pg_catalog.pgaadauth_create_principal(rolename text, isadmin boolean, ismfa boolean)
 RETURNS text
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
+    PERFORM pgaad._check_name(rolename);
     IF isadmin THEN
         RAISE EXCEPTION 'an administrator must be bound to an object id'
             USING ERRCODE = 'feature_not_supported',
@@ -43,20 +87,21 @@ $function$;
 CREATE FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(
     rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
 RETURNS text
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-    PERFORM pgaad.label_principal(rolename, objectid, objecttype, isadmin, ismfa);
+    PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
+    PERFORM pgaad._label_principal(rolename, objectid, objecttype, isadmin, ismfa);
     RETURN format('Updated role for "%s"', rolename);
 END
 $function$;
 
 -- From PostgreSQL 16 on CREATEROLE rules over the roles on which it has the ADMIN OPTION, and over no others. So
--- an administrator is given it on every Entra role, and it goes with his office. On 15 CREATEROLE is enough.
+-- an administrator is given it on Entra roles, and it goes with the office. On 15 CREATEROLE is enough.
 
--- Takes from an administrator what his office gave him, and returns the roles he can no longer rule over.
-CREATE FUNCTION pgaad.take_roles(former oid)
+-- Takes from an administrator the ADMIN OPTIONs that the office gave, and returns the roles that they were on.
+CREATE FUNCTION pgaad._take_roles(former oid)
 RETURNS oid[]
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -69,7 +114,7 @@ BEGIN
     IF current_setting('server_version_num')::integer < 160000 THEN
         RETURN '{}';
     END IF;
-    -- The Entra roles, and those that he made himself: core's own grant to who makes a role is this one.
+    -- The Entra roles, and those that the administrator made: core's own grant to who makes a role is this one.
     taken := ARRAY(
         SELECT DISTINCT given.roleid
         FROM pg_auth_members given
@@ -78,7 +123,7 @@ BEGIN
                        WHERE entra.roleid = 'azure_ad_user'::regrole AND entra.member = given.roleid)
                OR given.grantor = 10 AND NOT given.inherit_option AND NOT given.set_option));
 
-    -- What he gave to others they keep, from the bootstrap superuser, whose grants depend on nobody's.
+    -- What the administrator gave to others they keep, from the bootstrap superuser, whose grants depend on nobody's.
     FOR membership IN
         SELECT roleid::regrole AS role, member::regrole AS member,
                bool_or(admin_option) AS admin, bool_or(inherit_option) AS inherit, bool_or(set_option) AS set
@@ -91,7 +136,7 @@ BEGIN
                        membership.admin::text, membership.inherit::text, membership.set::text);
     END LOOP;
 
-    -- What he gave to himself goes with the rest.
+    -- What the administrator gave to themselves goes with the rest.
     FOR membership IN
         SELECT roleid::regrole AS role, grantor::regrole AS grantor,
                roleid = ANY (taken) AND NOT inherit_option AND NOT set_option AS is_of_office
@@ -106,8 +151,12 @@ BEGIN
 END
 $function$;
 
--- Has an administrator rule over all Entra roles, and over these.
-CREATE FUNCTION pgaad.give_roles(successor oid, others oid[])
+-- Gives an administrator the ADMIN OPTION on Entra roles, and on these.
+--
+-- An administrator must not choose what they are given. So a role that an administrator put into azure_ad_user without
+-- holding its ADMIN OPTION is passed over (a membership WITH SET FALSE, see src/pg/role_plan.rs), and so is every role
+-- with power over the server.
+CREATE FUNCTION pgaad._give_roles(successor oid, others oid[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -124,15 +173,23 @@ BEGIN
         FROM pg_roles found
         LEFT JOIN pg_auth_members given
           ON given.roleid = found.oid AND given.member = successor AND given.grantor = 10
-        WHERE found.oid <> successor AND NOT found.rolsuper AND NOT coalesce(given.admin_option, false)
+        WHERE found.oid <> successor AND NOT coalesce(given.admin_option, false)
           AND (found.oid = ANY (others)
                OR EXISTS (SELECT FROM pg_auth_members entra
-                          WHERE entra.roleid = 'azure_ad_user'::regrole AND entra.member = found.oid))
+                          WHERE entra.roleid = 'azure_ad_user'::regrole AND entra.member = found.oid
+                            AND entra.set_option))
+          AND found.oid >= 16384
+          AND NOT (found.rolsuper OR found.rolreplication OR found.rolbypassrls)
+          AND NOT EXISTS (
+              SELECT FROM pg_roles power
+              WHERE (power.rolsuper OR power.rolname IN ('azure_ad_admin', 'pg_read_server_files',
+                         'pg_write_server_files', 'pg_execute_server_program', 'pg_write_all_data'))
+                AND pg_has_role(found.oid, power.oid, 'MEMBER'))
     LOOP
         IF role.is_below THEN
-            RAISE WARNING 'role % is a member of %, who so cannot rule over it', role.name, successor::regrole;
+            RAISE WARNING 'role % is a member of %, who so cannot administer it', role.name, successor::regrole;
         ELSE
-            -- No right of the role's own comes with it; what he has of it already stays.
+            -- No right of the role's own comes with it; what the administrator has of it already stays.
             EXECUTE format('GRANT %s TO %s WITH ADMIN TRUE %s', role.name, successor::regrole,
                            CASE WHEN role.is_new THEN ', INHERIT FALSE, SET FALSE' ELSE '' END);
         END IF;
@@ -141,25 +198,59 @@ END
 $function$;
 
 -- Labels a role, and makes it an administrator or takes that away, as isadmin says.
-CREATE FUNCTION pgaad.label_principal(
+CREATE FUNCTION pgaad._label_principal(
     rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
+    PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
     EXECUTE format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS %L', rolename,
                    format('aadauth,oid=%s,type=%s', objectid, objecttype)
                    || CASE WHEN isadmin THEN ',admin' ELSE '' END
                    || CASE WHEN ismfa THEN ',mfa' ELSE '' END);
     IF isadmin THEN
         EXECUTE format('GRANT azure_ad_admin TO %I', rolename);
-        PERFORM pgaad.give_roles(quote_ident(rolename)::regrole, '{}');
+        PERFORM pgaad._give_roles(quote_ident(rolename)::regrole::oid, ARRAY[]::oid[]);
     ELSIF EXISTS (SELECT FROM pg_auth_members
                   WHERE roleid = 'azure_ad_admin'::regrole AND member = quote_ident(rolename)::regrole) THEN
-        EXECUTE format('REVOKE azure_ad_admin FROM %I', rolename);
-        PERFORM pgaad.take_roles(quote_ident(rolename)::regrole);
+        PERFORM pgaad._take_office(quote_ident(rolename)::regrole::oid);
     END IF;
+END
+$function$;
+
+-- Takes the office from an administrator, with all that it gave: membership, labels, CREATEROLE, CREATEDB and ADMIN
+-- OPTIONs. Returns the roles that the last were on.
+CREATE FUNCTION pgaad._take_office(former oid)
+RETURNS oid[]
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    role CONSTANT record := (SELECT holder FROM pg_roles holder WHERE holder.oid = former);
+    was_member CONSTANT boolean := EXISTS (SELECT FROM pg_auth_members
+        WHERE roleid = 'azure_ad_user'::regrole AND member = former);
+    label record;
+BEGIN
+    EXECUTE format('REVOKE azure_ad_admin FROM %s', former::regrole);
+    FOR label IN
+        SELECT provider, given.label AS text FROM pg_shseclabel given
+        WHERE classoid = 'pg_authid'::regclass AND objoid = former AND provider IN ('pgaadauth', 'pgaadauth-int')
+          AND given.label ~ ',admin(,|$)'
+    LOOP
+        EXECUTE format('SECURITY LABEL FOR %I ON ROLE %s IS %L',
+                       label.provider, former::regrole, replace(label.text, ',admin', ''));
+        -- A label makes its role a member, which this one was not.
+        IF NOT was_member THEN
+            EXECUTE format('REVOKE azure_ad_user FROM %s', former::regrole);
+        END IF;
+    END LOOP;
+    IF NOT role.rolsuper AND (role.rolcreaterole OR role.rolcreatedb) THEN
+        EXECUTE format('ALTER ROLE %s NOCREATEROLE NOCREATEDB', former::regrole);
+    END IF;
+    RAISE NOTICE 'role % is no longer an Entra administrator, and has neither CREATEROLE nor CREATEDB', former::regrole;
+    RETURN pgaad._take_roles(former);
 END
 $function$;
 
@@ -186,46 +277,78 @@ AS $function$
     ORDER BY 1
 $function$;
 
--- The one Entra administrator. Former ones lose the role, and none of the users they enabled with it.
+-- The one Entra administrator. Former ones lose the office and all that it gave, and none of the users whom they enabled.
 CREATE FUNCTION pgaad.set_admin(name text, object_id text, type text)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    former record;
-    taken oid[] := '{}';
+    former oid;
+    taken oid[] := ARRAY[]::oid[];
 BEGIN
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         RAISE EXCEPTION 'permission denied to set the Entra administrator'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
     END IF;
-    IF type NOT IN ('user', 'group') THEN
-        RAISE EXCEPTION 'the Entra administrator is a user or a group, not "%"', type
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'The type is ''user'' or ''group''.';
+    PERFORM pgaad._check_words(name, object_id, type, ARRAY['user', 'group']);
+    IF EXISTS (SELECT FROM pg_roles role WHERE role.rolname = set_admin.name
+               AND (role.rolsuper OR role.rolreplication OR role.rolbypassrls OR role.oid < 16384
+                    OR role.rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa'))) THEN
+        RAISE EXCEPTION 'role % cannot be the Entra administrator', quote_ident(name)
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Choose a role that is neither a superuser nor predefined, and has neither REPLICATION nor BYPASSRLS.';
     END IF;
 
     FOR former IN
-        SELECT role.oid, role.rolname, label.label
-        FROM pg_auth_members membership
-        JOIN pg_roles role ON role.oid = membership.member
-        JOIN pg_shseclabel label
-          ON label.classoid = 'pg_authid'::regclass AND label.objoid = role.oid AND label.provider = 'pgaadauth'
+        SELECT membership.member FROM pg_auth_members membership JOIN pg_roles role ON role.oid = membership.member
         WHERE membership.roleid = 'azure_ad_admin'::regrole AND role.rolname <> set_admin.name
+        GROUP BY membership.member
     LOOP
-        EXECUTE format('REVOKE azure_ad_admin FROM %I', former.rolname);
-        EXECUTE format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS %L',
-                       former.rolname, replace(former.label, ',admin', ''));
-        taken := taken || pgaad.take_roles(former.oid);
+        taken := taken || pgaad._take_office(former);
     END LOOP;
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = set_admin.name) THEN
+        IF NOT EXISTS (SELECT FROM pg_auth_members
+                       WHERE roleid = 'azure_ad_admin'::regrole AND member = quote_ident(name)::regrole) THEN
+            PERFORM pgaad._check_alone(quote_ident(name)::regrole::oid);
+        END IF;
         EXECUTE format('ALTER ROLE %I LOGIN CREATEROLE CREATEDB', name);
     ELSE
         EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', name);
     END IF;
-    PERFORM pgaad.label_principal(name, object_id, type, true, false);
+    PERFORM pgaad._label_principal(name, object_id, type, true, false);
     EXECUTE format('GRANT azure_ad_user TO %I WITH ADMIN OPTION', name);
-    PERFORM pgaad.give_roles(quote_ident(name)::regrole, taken);
+    PERFORM pgaad._give_roles(quote_ident(name)::regrole::oid, taken);
+END
+$function$;
+
+-- Refuses a role that others have the rights of: they would be administrators, too. A role can be made and granted by
+-- anybody with CREATEROLE before a superuser sets it.
+CREATE FUNCTION pgaad._check_alone(role oid)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    other record;
+BEGIN
+    FOR other IN
+        SELECT membership.member::regrole AS name,
+               bool_or(coalesce((to_jsonb(membership)->>'inherit_option')::boolean, true)
+                       OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)) AS has_rights
+        FROM pg_auth_members membership JOIN pg_roles member ON member.oid = membership.member
+        WHERE membership.roleid = role AND NOT member.rolsuper
+        GROUP BY membership.member
+        ORDER BY 2 DESC
+    LOOP
+        IF other.has_rights THEN
+            RAISE EXCEPTION 'role % has member %, which would be an Entra administrator, too', role::regrole, other.name
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = format('REVOKE %s FROM %s;', role::regrole, other.name);
+        END IF;
+        RAISE WARNING 'role % can alter role %, the Entra administrator''s', other.name, role::regrole
+            USING HINT = format('REVOKE %s FROM %s;', role::regrole, other.name);
+    END LOOP;
 END
 $function$;

@@ -12,4 +12,5 @@ GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.expl
 
 -- Azure's functions are in pg_catalog and anybody's to call, as there; what they do is for those
 -- whom the label provider lets.
-GRANT EXECUTE ON FUNCTION pgaad.label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
+    pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;

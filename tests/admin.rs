@@ -145,7 +145,20 @@ fn administrator_rules_over_entra_roles_as_long_as_he_is_one() {
     let before = superuser(given);
     assert_eq!(before.len(), 3, "{before:?}");
 
+    // Whoever is a member of the role would be an administrator, too.
     superuser("CREATE ROLE \"second@example.com\"; GRANT \"second@example.com\" TO below");
+    let set = format!(
+        "SELECT pgaad.set_admin('second@example.com', '{}', 'user')",
+        object_id("second@example.com")
+    );
+    let answer = scene.cluster.try_sql(&set).expect_err("it has a member");
+    assert_eq!(
+        (answer.sqlstate.as_str(), answer.hint.as_str()),
+        ("55000", "REVOKE \"second@example.com\" FROM below;")
+    );
+    superuser(&answer.hint);
+    set_admin(&scene, "second@example.com");
+    superuser("GRANT \"second@example.com\" TO below");
     set_admin(&scene, "second@example.com");
     assert_eq!(superuser(given), before, "nobody else loses anything");
     let mut second = login(&scene, "second@example.com");
