@@ -24,7 +24,7 @@ PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
-.PHONY: help demo test matrix check deb deb-test install package faulty-package provision test-core test-server test-logins torture bench bench-check fuzz clean
+.PHONY: help demo test matrix check check-extension deb deb-test install package faulty-package provision test-core test-server test-logins torture bench bench-check fuzz clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -46,10 +46,14 @@ test: test-core test-server test-logins
 matrix:
 	@.ci/matrix $(if $(filter file,$(origin PG)),,$(PG))
 
-check: provision
+check: provision check-extension
 	$(call say,formatting and lints)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --exclude pgaad --all-targets -- -D warnings
+
+# The part of the lints that differs between majors.
+check-extension: provision
+	$(call say,lints for PostgreSQL $(PG))
 	$(CARGO) clippy -p pgaad $(FEATURES) --all-targets -- -D warnings
 	$(CARGO) clippy -p pgaad $(FEATURES) --features fault_injection -- -D warnings
 
