@@ -108,7 +108,8 @@ fn error_of(violation: &Violation, name: impl Fn(RoleOid) -> String) -> SqlError
             ),
             format!(
                 "Its rights would be had without a token, and a line for +azure_ad_user would match {1}. \
-                 REVOKE {0} FROM {1}; or grant both what they need by a third role. Only superusers may do otherwise.",
+                 REVOKE {0} FROM {1}; or make {1} an Entra role, too; or grant both what they need by a third role. \
+                 Only superusers may do otherwise.",
                 name(*role),
                 name(*outsider)
             ),

@@ -183,7 +183,7 @@ fn malformed_label_is_an_error_that_names_the_part_and_changes_nothing() {
 fn only_superusers_and_entra_administrators_may_label() {
     let scene = scene();
     scene.cluster.sql(
-        "CREATE ROLE labels_admin CREATEROLE IN ROLE azure_ad_admin;
+        "CREATE ROLE labels_admin CREATEROLE IN ROLE azure_ad_admin, azure_ad_user;
          CREATE ROLE labels_creator CREATEROLE; CREATE ROLE labels_nobody; CREATE ROLE labels_target LOGIN",
     );
     // On 16 and later, core's own rule asks for ADMIN OPTION on the role besides.
