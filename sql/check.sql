@@ -18,10 +18,45 @@ BEGIN
     RETURN QUERY SELECT server.item, server.ok, server.detail, server.hint
         FROM pgaad.check_server(ARRAY(SELECT rolname::text FROM pg_roles WHERE oid = ANY (members))) server;
 
-    RETURN QUERY WITH found(item, detail, hint) AS (
+    RETURN QUERY WITH RECURSIVE
+    -- Who is a member of an Entra role, directly or through others: a +azure_ad_user in pg_hba.conf matches all of them.
+    below(entra, role) AS (
+        SELECT roleid, member FROM pg_auth_members WHERE roleid = ANY (members)
+      UNION
+        SELECT below.entra, membership.member
+        FROM below JOIN pg_auth_members membership ON membership.roleid = below.role
+    ),
+    -- Who has the rights of azure_ad_admin; from 16 on not with the ADMIN OPTION alone.
+    administrators(role, is_direct) AS (
+        SELECT member, true FROM pg_auth_members WHERE roleid = to_regrole('azure_ad_admin')
+      UNION
+        SELECT membership.member, false
+        FROM administrators JOIN pg_auth_members membership ON membership.roleid = administrators.role
+        WHERE coalesce((to_jsonb(membership)->>'inherit_option')::boolean, true)
+           OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)
+    ),
+    found(item, detail, hint) AS (
         SELECT 'roles', format('there is no role %I', marker), format('CREATE ROLE %I NOLOGIN;', marker)
         FROM unnest(ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']) marker
         WHERE to_regrole(marker) IS NULL
+      UNION ALL
+        SELECT 'roles', format('%I may log in, or has attributes or a password', rolname),
+               format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD NULL;',
+                      rolname)
+        FROM pg_authid
+        WHERE rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa')
+          AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+               OR rolpassword IS NOT NULL)
+      UNION ALL
+        SELECT 'roles', format('%s is a member of %s', member::regrole, roleid::regrole),
+               format('REVOKE %s FROM %s;', roleid::regrole, member::regrole)
+        FROM pg_auth_members
+        WHERE member IN (to_regrole('azure_ad_user'), to_regrole('azure_ad_admin'), to_regrole('azure_ad_mfa'))
+      UNION ALL
+        SELECT 'administrators', format('%I has the rights of azure_ad_admin through another role', rolname),
+               format('Revoke from %I the role that is a member of azure_ad_admin.', rolname)
+        FROM pg_authid JOIN administrators ON role = oid
+        GROUP BY oid, rolname, rolsuper HAVING NOT bool_or(is_direct) AND NOT rolsuper
       UNION ALL
         SELECT 'members_superuser', format('%I is a superuser and a member of azure_ad_user', rolname),
                format('REVOKE azure_ad_user FROM %I;', rolname)
@@ -31,10 +66,19 @@ BEGIN
                format('ALTER ROLE %I NOREPLICATION;', rolname)
         FROM pg_authid WHERE oid = ANY (members) AND rolreplication
       UNION ALL
+        SELECT 'members_privileged', format('%I has BYPASSRLS and is a member of azure_ad_user', rolname),
+               format('ALTER ROLE %I NOBYPASSRLS;', rolname)
+        FROM pg_authid WHERE oid = ANY (members) AND rolbypassrls
+      UNION ALL
+        SELECT 'members_privileged', format('%I is a predefined role and a member of azure_ad_user', rolname),
+               format('REVOKE azure_ad_user FROM %I;', rolname)
+        FROM pg_authid WHERE oid = ANY (members) AND oid < 16384 AND oid <> 10
+      UNION ALL
         SELECT 'members_password',
                format('%I has a password', rolname) || CASE
-                   WHEN current_setting('pgaad.allow_other_methods') ~* yes THEN ', which works beside its token'
-                   ELSE ', which works again when it leaves azure_ad_user' END,
+                   WHEN current_setting('pgaad.allow_other_methods') !~* '^\s*(off|f(a|al|als|alse)?|no?|0|)\s*$'
+                   THEN ', which may work beside its token'
+                   ELSE ', which can be guessed at on scram-sha-256 lines, and works again when it leaves azure_ad_user' END,
                format('ALTER ROLE %I PASSWORD NULL;', rolname)
         FROM pg_authid WHERE oid = ANY (members) AND rolpassword IS NOT NULL
       UNION ALL
@@ -45,12 +89,14 @@ BEGIN
                 AND provider IN ('pgaadauth', 'pgaadauth-int') AND label ~ 'oid=')
       UNION ALL
         SELECT 'members_granted',
-               format('%I is granted to %I, which is no member of azure_ad_user', granted.rolname, taker.rolname),
-               format('REVOKE %I FROM %I;', granted.rolname, taker.rolname)
-        FROM pg_auth_members membership
-        JOIN pg_roles granted ON granted.oid = membership.roleid
-        JOIN pg_roles taker ON taker.oid = membership.member
-        WHERE membership.roleid = ANY (members) AND NOT membership.member = ANY (members) AND NOT taker.rolsuper
+               CASE WHEN EXISTS (SELECT FROM pg_auth_members WHERE roleid = entra AND member = role)
+                    THEN format('%s is granted to %s, which is not a member of azure_ad_user', entra::regrole, role::regrole)
+                    ELSE format('%s is a member of %s through other roles, and not of azure_ad_user',
+                                role::regrole, entra::regrole) END,
+               coalesce((SELECT format('REVOKE %s FROM %s;', entra::regrole, role::regrole)
+                         FROM pg_auth_members WHERE roleid = entra AND member = role LIMIT 1),
+                        format('Revoke from %s the role between them.', role::regrole))
+        FROM below WHERE NOT role = ANY (members)
       UNION ALL
         SELECT 'members_guarded', format('%I does not load pgaad, and a trust line matches it', rolname),
                'SELECT * FROM pgaad.guard_roles(true);'
@@ -65,11 +111,15 @@ BEGIN
     )
     SELECT checks.item, found.item IS NULL, coalesce(found.detail, checks.sound), found.hint
     FROM unnest(
-        ARRAY['roles', 'members_superuser', 'members_replication', 'members_password', 'members_by_name',
-              'members_granted', 'members_guarded', 'unknown_settings'],
-        ARRAY['the three marker roles are there', 'no member is a superuser', 'no member has REPLICATION',
+        ARRAY['roles', 'administrators', 'members_superuser', 'members_replication', 'members_privileged',
+              'members_password', 'members_by_name', 'members_granted', 'members_guarded', 'unknown_settings'],
+        ARRAY['the three marker roles are there, and as they should be',
+              'Entra administrators: ' || coalesce(
+                  (SELECT string_agg(DISTINCT role::regrole::text, ', ') FROM administrators), 'none'),
+              'no member is a superuser', 'no member has REPLICATION',
+              'no member is a predefined role or has BYPASSRLS',
               'no member has a password', 'every member is bound to an id',
-              'no member is granted to a role that is none', 'no member depends on a trust line alone',
+              'no member is granted to a role that is not one', 'no member depends on a trust line alone',
               'every pgaad setting in the files is one']) WITH ORDINALITY AS checks(item, sound, place)
     LEFT JOIN found ON found.item = checks.item
     ORDER BY checks.place, found.detail;

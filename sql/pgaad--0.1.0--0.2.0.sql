@@ -1,7 +1,404 @@
 -- From 0.1.0 to 0.2.0. Once 0.2.0 is released this file is never edited again.
 \echo Use "ALTER EXTENSION pgaad UPDATE TO '0.2.0'" to load this file. \quit
 
--- It answers also while a setting has a value that is none.
+-- A schema in which somebody else may create could hold functions and operators that are better matches for the calls
+-- in this extension than its own.
+DO $bootstrap$
+DECLARE
+    path CONSTANT pg_catalog.text := pg_catalog.current_setting('search_path');
+    problem pg_catalog.text;
+BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    SELECT CASE
+               WHEN NOT owner.rolsuper THEN
+                   format('schema pgaad belongs to %I, which is not a superuser', owner.rolname)
+               WHEN EXISTS (SELECT FROM aclexplode(schema.nspacl) entry
+                            WHERE entry.privilege_type = 'CREATE' AND entry.grantee <> schema.nspowner) THEN
+                   'roles other than its owner may create objects in schema pgaad'
+               WHEN EXISTS (SELECT FROM pg_depend inside
+                            WHERE inside.refclassid = 'pg_namespace'::regclass AND inside.refobjid = schema.oid
+                              AND inside.classid <> 'pg_extension'::regclass
+                              AND NOT EXISTS (
+                                  SELECT FROM pg_depend member JOIN pg_extension extension
+                                    ON extension.oid = member.refobjid AND extension.extname = 'pgaad'
+                                  WHERE member.refclassid = 'pg_extension'::regclass AND member.deptype = 'e'
+                                    AND member.classid = inside.classid AND member.objid = inside.objid)) THEN
+                   'schema pgaad holds objects that are not of this extension'
+           END
+    INTO problem
+    FROM pg_namespace schema JOIN pg_roles owner ON owner.oid = schema.nspowner
+    WHERE schema.nspname = 'pgaad';
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Find out who made it. Then, if nobody needs it: DROP SCHEMA pgaad CASCADE;';
+    END IF;
+    PERFORM pg_catalog.set_config('search_path', path, true);
+END
+$bootstrap$;
+
+-- Internal functions begin with an underscore, and do not trust what they are called with.
+DROP FUNCTION pgaad.label_principal(text, text, text, boolean, boolean);
+DROP FUNCTION pgaad.take_roles(oid);
+DROP FUNCTION pgaad.give_roles(oid, oid[]);
+
+-- Refuses words that would mean another role, or more than they say. A name that is longer than PostgreSQL's limit
+-- would be cut, and mean the role with its first 63 bytes.
+CREATE FUNCTION pgaad._check_words(rolename text, objectid text, objecttype text, types text[])
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF rolename IS NULL OR objectid IS NULL OR objecttype IS NULL THEN
+        RAISE EXCEPTION 'the role name, the object id and its type must not be NULL'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    PERFORM pgaad._check_name(rolename);
+    IF objectid !~ '^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$' THEN
+        RAISE EXCEPTION 'the object id "%" is not of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx', objectid
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'For a user: az ad user show --id <user principal name> --query id -o tsv';
+    END IF;
+    IF objecttype <> ALL (types) THEN
+        RAISE EXCEPTION 'the type "%" is not one of %', objecttype, array_to_string(types, ', ')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END
+$function$;
+
+CREATE FUNCTION pgaad._check_name(rolename text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF rolename IS NULL OR rolename = '' THEN
+        RAISE EXCEPTION 'the role name must not be NULL or empty' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF octet_length(rolename) > 63 THEN
+        RAISE EXCEPTION 'the role name "%" is longer than 63 bytes', rolename
+            USING ERRCODE = 'name_too_long',
+                  HINT = 'Choose a shorter name for the role, and bind it by object id.';
+    END IF;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(
+    rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
+RETURNS text
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
+    IF isadmin THEN
+        EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', rolename);
+    ELSE
+        EXECUTE format('CREATE ROLE %I LOGIN', rolename);
+    END IF;
+    PERFORM pgaad._label_principal(rolename, objectid, objecttype, isadmin, ismfa);
+    RETURN format('Created role for "%s"', rolename);
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION pg_catalog.pgaadauth_create_principal(rolename text, isadmin boolean, ismfa boolean)
+RETURNS text
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM pgaad._check_name(rolename);
+    IF isadmin THEN
+        RAISE EXCEPTION 'an administrator must be bound to an object id'
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Names can be given again, ids cannot. Use pgaadauth_create_principal_with_oid or pgaad.set_admin.';
+    END IF;
+    EXECUTE format('CREATE ROLE %I LOGIN', rolename);
+    EXECUTE format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS %L',
+                   rolename, 'aadauth' || CASE WHEN ismfa THEN ',mfa' ELSE '' END);
+    RAISE NOTICE 'role "%" is bound to its name, since this server has no directory to ask for an object id', rolename
+        USING HINT = 'Bind it with pgaadauth_update_principal_with_oid.';
+    RETURN format('Created role for "%s"', rolename);
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(
+    rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
+RETURNS text
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
+    PERFORM pgaad._label_principal(rolename, objectid, objecttype, isadmin, ismfa);
+    RETURN format('Updated role for "%s"', rolename);
+END
+$function$;
+
+-- From PostgreSQL 16 on CREATEROLE rules over the roles on which it has the ADMIN OPTION, and over no others. So
+-- an administrator is given it on Entra roles, and it goes with the office. On 15 CREATEROLE is enough.
+
+-- Takes from an administrator the ADMIN OPTIONs that the office gave, and returns the roles that they were on.
+CREATE FUNCTION pgaad._take_roles(former oid)
+RETURNS oid[]
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    markers CONSTANT oid[] := ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']::regrole[]::oid[];
+    taken oid[];
+    membership record;
+BEGIN
+    IF current_setting('server_version_num')::integer < 160000 THEN
+        RETURN '{}';
+    END IF;
+    -- The Entra roles, and those that the administrator made: core's own grant to who makes a role is this one.
+    taken := ARRAY(
+        SELECT DISTINCT given.roleid
+        FROM pg_auth_members given
+        WHERE given.member = former AND given.admin_option AND given.roleid <> ALL (markers)
+          AND (EXISTS (SELECT FROM pg_auth_members entra
+                       WHERE entra.roleid = 'azure_ad_user'::regrole AND entra.member = given.roleid)
+               OR given.grantor = 10 AND NOT given.inherit_option AND NOT given.set_option));
+
+    -- What the administrator gave to others they keep, from the bootstrap superuser, whose grants depend on nobody's.
+    FOR membership IN
+        SELECT roleid::regrole AS role, member::regrole AS member,
+               bool_or(admin_option) AS admin, bool_or(inherit_option) AS inherit, bool_or(set_option) AS set
+        FROM pg_auth_members
+        WHERE roleid = ANY (taken || markers) AND member <> former AND grantor IN (former, 10)
+        GROUP BY roleid, member
+        HAVING bool_or(grantor = former)
+    LOOP
+        EXECUTE format('GRANT %s TO %s WITH ADMIN %s, INHERIT %s, SET %s', membership.role, membership.member,
+                       membership.admin::text, membership.inherit::text, membership.set::text);
+    END LOOP;
+
+    -- What the administrator gave to themselves goes with the rest.
+    FOR membership IN
+        SELECT roleid::regrole AS role, grantor::regrole AS grantor,
+               roleid = ANY (taken) AND NOT inherit_option AND NOT set_option AS is_of_office
+        FROM pg_auth_members
+        WHERE roleid = ANY (taken || markers) AND member = former AND admin_option
+    LOOP
+        EXECUTE format('REVOKE %s %s FROM %s GRANTED BY %s CASCADE',
+                       CASE WHEN membership.is_of_office THEN '' ELSE 'ADMIN OPTION FOR' END,
+                       membership.role, former::regrole, membership.grantor);
+    END LOOP;
+    RETURN taken;
+END
+$function$;
+
+-- Gives an administrator the ADMIN OPTION on Entra roles, and on these.
+--
+-- An administrator must not choose what they are given. So a role that an administrator put into azure_ad_user without
+-- holding its ADMIN OPTION is passed over (a membership WITH SET FALSE, see src/pg/role_plan.rs), and so is every role
+-- with power over the server.
+CREATE FUNCTION pgaad._give_roles(successor oid, others oid[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    role record;
+BEGIN
+    IF current_setting('server_version_num')::integer < 160000 THEN
+        RETURN;
+    END IF;
+    FOR role IN
+        SELECT found.oid::regrole AS name, given.oid IS NULL AS is_new,
+               pg_has_role(found.oid, successor, 'MEMBER') AS is_below
+        FROM pg_roles found
+        LEFT JOIN pg_auth_members given
+          ON given.roleid = found.oid AND given.member = successor AND given.grantor = 10
+        WHERE found.oid <> successor AND NOT coalesce(given.admin_option, false)
+          AND (found.oid = ANY (others)
+               OR EXISTS (SELECT FROM pg_auth_members entra
+                          WHERE entra.roleid = 'azure_ad_user'::regrole AND entra.member = found.oid
+                            AND entra.set_option))
+          AND found.oid >= 16384
+          AND NOT (found.rolsuper OR found.rolreplication OR found.rolbypassrls)
+          AND NOT EXISTS (
+              SELECT FROM pg_roles power
+              WHERE (power.rolsuper OR power.rolname IN ('azure_ad_admin', 'pg_read_server_files',
+                         'pg_write_server_files', 'pg_execute_server_program', 'pg_write_all_data'))
+                AND pg_has_role(found.oid, power.oid, 'MEMBER'))
+    LOOP
+        IF role.is_below THEN
+            RAISE WARNING 'role % is a member of %, who so cannot administer it', role.name, successor::regrole;
+        ELSE
+            -- No right of the role's own comes with it; what the administrator has of it already stays.
+            EXECUTE format('GRANT %s TO %s WITH ADMIN TRUE %s', role.name, successor::regrole,
+                           CASE WHEN role.is_new THEN ', INHERIT FALSE, SET FALSE' ELSE '' END);
+        END IF;
+    END LOOP;
+END
+$function$;
+
+-- Labels a role, and makes it an administrator or takes that away, as isadmin says.
+CREATE FUNCTION pgaad._label_principal(
+    rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
+    EXECUTE format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS %L', rolename,
+                   format('aadauth,oid=%s,type=%s', objectid, objecttype)
+                   || CASE WHEN isadmin THEN ',admin' ELSE '' END
+                   || CASE WHEN ismfa THEN ',mfa' ELSE '' END);
+    IF isadmin THEN
+        EXECUTE format('GRANT azure_ad_admin TO %I', rolename);
+        PERFORM pgaad._give_roles(quote_ident(rolename)::regrole::oid, ARRAY[]::oid[]);
+    ELSIF EXISTS (SELECT FROM pg_auth_members
+                  WHERE roleid = 'azure_ad_admin'::regrole AND member = quote_ident(rolename)::regrole) THEN
+        PERFORM pgaad._take_office(quote_ident(rolename)::regrole::oid);
+    END IF;
+END
+$function$;
+
+-- Takes the office from an administrator, with all that it gave: membership, labels, CREATEROLE, CREATEDB and ADMIN
+-- OPTIONs. Returns the roles that the last were on.
+CREATE FUNCTION pgaad._take_office(former oid)
+RETURNS oid[]
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    role CONSTANT record := (SELECT holder FROM pg_roles holder WHERE holder.oid = former);
+    was_member CONSTANT boolean := EXISTS (SELECT FROM pg_auth_members
+        WHERE roleid = 'azure_ad_user'::regrole AND member = former);
+    label record;
+BEGIN
+    EXECUTE format('REVOKE azure_ad_admin FROM %s', former::regrole);
+    FOR label IN
+        SELECT provider, given.label AS text FROM pg_shseclabel given
+        WHERE classoid = 'pg_authid'::regclass AND objoid = former AND provider IN ('pgaadauth', 'pgaadauth-int')
+          AND given.label ~ ',admin(,|$)'
+    LOOP
+        EXECUTE format('SECURITY LABEL FOR %I ON ROLE %s IS %L',
+                       label.provider, former::regrole, replace(label.text, ',admin', ''));
+        -- A label makes its role a member, which this one was not.
+        IF NOT was_member THEN
+            EXECUTE format('REVOKE azure_ad_user FROM %s', former::regrole);
+        END IF;
+    END LOOP;
+    IF NOT role.rolsuper AND (role.rolcreaterole OR role.rolcreatedb) THEN
+        EXECUTE format('ALTER ROLE %s NOCREATEROLE NOCREATEDB', former::regrole);
+    END IF;
+    RAISE NOTICE 'role % is no longer an Entra administrator, and has neither CREATEROLE nor CREATEDB', former::regrole;
+    RETURN pgaad._take_roles(former);
+END
+$function$;
+
+-- As on Azure: true lists administrators, false everybody.
+CREATE OR REPLACE FUNCTION pg_catalog.pgaadauth_list_principals(isadminvalue boolean)
+RETURNS TABLE (rolename text, principaltype text, objectid text, tenantid text, ismfa integer, isadmin integer)
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT role.rolname::text,
+           coalesce(substring(label.label FROM ',type=([a-z]+)'), 'unknown'),
+           substring(label.label FROM ',oid=([0-9a-fA-F-]+)'),
+           nullif(current_setting('pgaad.tenant_id', true), ''),
+           (label.label ~ ',mfa(,|$)' OR mfa.is_member)::integer,
+           (label.label ~ ',admin(,|$)' OR admin.is_member)::integer
+    FROM pg_roles role
+    JOIN pg_shseclabel label
+      ON label.classoid = 'pg_authid'::regclass AND label.objoid = role.oid AND label.provider = 'pgaadauth'
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_auth_members
+        WHERE roleid = to_regrole('azure_ad_admin') AND member = role.oid) AS is_member) admin
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_auth_members
+        WHERE roleid = to_regrole('azure_ad_mfa') AND member = role.oid) AS is_member) mfa
+    WHERE NOT isadminvalue OR label.label ~ ',admin(,|$)' OR admin.is_member
+    ORDER BY 1
+$function$;
+
+-- The one Entra administrator. Former ones lose the office and all that it gave, and none of the users whom they enabled.
+CREATE OR REPLACE FUNCTION pgaad.set_admin(name text, object_id text, type text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    former oid;
+    taken oid[] := ARRAY[]::oid[];
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RAISE EXCEPTION 'permission denied to set the Entra administrator'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
+    END IF;
+    PERFORM pgaad._check_words(name, object_id, type, ARRAY['user', 'group']);
+    IF EXISTS (SELECT FROM pg_roles role WHERE role.rolname = set_admin.name
+               AND (role.rolsuper OR role.rolreplication OR role.rolbypassrls OR role.oid < 16384
+                    OR role.rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa'))) THEN
+        RAISE EXCEPTION 'role % cannot be the Entra administrator', quote_ident(name)
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Choose a role that is neither a superuser nor predefined, and has neither REPLICATION nor BYPASSRLS.';
+    END IF;
+
+    FOR former IN
+        SELECT membership.member FROM pg_auth_members membership JOIN pg_roles role ON role.oid = membership.member
+        WHERE membership.roleid = 'azure_ad_admin'::regrole AND role.rolname <> set_admin.name
+        GROUP BY membership.member
+    LOOP
+        taken := taken || pgaad._take_office(former);
+    END LOOP;
+
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = set_admin.name) THEN
+        IF NOT EXISTS (SELECT FROM pg_auth_members
+                       WHERE roleid = 'azure_ad_admin'::regrole AND member = quote_ident(name)::regrole) THEN
+            PERFORM pgaad._check_alone(quote_ident(name)::regrole::oid);
+        END IF;
+        EXECUTE format('ALTER ROLE %I LOGIN CREATEROLE CREATEDB', name);
+    ELSE
+        EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', name);
+    END IF;
+    PERFORM pgaad._label_principal(name, object_id, type, true, false);
+    EXECUTE format('GRANT azure_ad_user TO %I WITH ADMIN OPTION', name);
+    PERFORM pgaad._give_roles(quote_ident(name)::regrole::oid, taken);
+END
+$function$;
+
+-- Refuses a role that others have the rights of: they would be administrators, too. A role can be made and granted by
+-- anybody with CREATEROLE before a superuser sets it.
+CREATE FUNCTION pgaad._check_alone(role oid)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    other record;
+BEGIN
+    FOR other IN
+        SELECT membership.member::regrole AS name,
+               bool_or(coalesce((to_jsonb(membership)->>'inherit_option')::boolean, true)
+                       OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)) AS has_rights
+        FROM pg_auth_members membership JOIN pg_roles member ON member.oid = membership.member
+        WHERE membership.roleid = role AND NOT member.rolsuper
+        GROUP BY membership.member
+        ORDER BY 2 DESC
+    LOOP
+        IF other.has_rights THEN
+            RAISE EXCEPTION 'role % has member %, which would be an Entra administrator, too', role::regrole, other.name
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = format('REVOKE %s FROM %s;', role::regrole, other.name);
+        END IF;
+        RAISE WARNING 'role % can alter role %, the Entra administrator''s', other.name, role::regrole
+            USING HINT = format('REVOKE %s FROM %s;', role::regrole, other.name);
+    END LOOP;
+END
+$function$;
+
+REVOKE ALL ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
+    pgaad._label_principal(text, text, text, boolean, boolean), pgaad._take_roles(oid), pgaad._give_roles(oid, oid[]),
+    pgaad._take_office(oid), pgaad._check_alone(oid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
+    pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
+
+-- It says who is an administrator, and answers also while a setting has a value that cannot be used.
 CREATE OR REPLACE FUNCTION pgaad.check()
 RETURNS TABLE (item text, ok boolean, detail text, hint text)
 LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
@@ -20,10 +417,45 @@ BEGIN
     RETURN QUERY SELECT server.item, server.ok, server.detail, server.hint
         FROM pgaad.check_server(ARRAY(SELECT rolname::text FROM pg_roles WHERE oid = ANY (members))) server;
 
-    RETURN QUERY WITH found(item, detail, hint) AS (
+    RETURN QUERY WITH RECURSIVE
+    -- Who is a member of an Entra role, directly or through others: a +azure_ad_user in pg_hba.conf matches all of them.
+    below(entra, role) AS (
+        SELECT roleid, member FROM pg_auth_members WHERE roleid = ANY (members)
+      UNION
+        SELECT below.entra, membership.member
+        FROM below JOIN pg_auth_members membership ON membership.roleid = below.role
+    ),
+    -- Who has the rights of azure_ad_admin; from 16 on not with the ADMIN OPTION alone.
+    administrators(role, is_direct) AS (
+        SELECT member, true FROM pg_auth_members WHERE roleid = to_regrole('azure_ad_admin')
+      UNION
+        SELECT membership.member, false
+        FROM administrators JOIN pg_auth_members membership ON membership.roleid = administrators.role
+        WHERE coalesce((to_jsonb(membership)->>'inherit_option')::boolean, true)
+           OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)
+    ),
+    found(item, detail, hint) AS (
         SELECT 'roles', format('there is no role %I', marker), format('CREATE ROLE %I NOLOGIN;', marker)
         FROM unnest(ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']) marker
         WHERE to_regrole(marker) IS NULL
+      UNION ALL
+        SELECT 'roles', format('%I may log in, or has attributes or a password', rolname),
+               format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD NULL;',
+                      rolname)
+        FROM pg_authid
+        WHERE rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa')
+          AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+               OR rolpassword IS NOT NULL)
+      UNION ALL
+        SELECT 'roles', format('%s is a member of %s', member::regrole, roleid::regrole),
+               format('REVOKE %s FROM %s;', roleid::regrole, member::regrole)
+        FROM pg_auth_members
+        WHERE member IN (to_regrole('azure_ad_user'), to_regrole('azure_ad_admin'), to_regrole('azure_ad_mfa'))
+      UNION ALL
+        SELECT 'administrators', format('%I has the rights of azure_ad_admin through another role', rolname),
+               format('Revoke from %I the role that is a member of azure_ad_admin.', rolname)
+        FROM pg_authid JOIN administrators ON role = oid
+        GROUP BY oid, rolname, rolsuper HAVING NOT bool_or(is_direct) AND NOT rolsuper
       UNION ALL
         SELECT 'members_superuser', format('%I is a superuser and a member of azure_ad_user', rolname),
                format('REVOKE azure_ad_user FROM %I;', rolname)
@@ -33,10 +465,19 @@ BEGIN
                format('ALTER ROLE %I NOREPLICATION;', rolname)
         FROM pg_authid WHERE oid = ANY (members) AND rolreplication
       UNION ALL
+        SELECT 'members_privileged', format('%I has BYPASSRLS and is a member of azure_ad_user', rolname),
+               format('ALTER ROLE %I NOBYPASSRLS;', rolname)
+        FROM pg_authid WHERE oid = ANY (members) AND rolbypassrls
+      UNION ALL
+        SELECT 'members_privileged', format('%I is a predefined role and a member of azure_ad_user', rolname),
+               format('REVOKE azure_ad_user FROM %I;', rolname)
+        FROM pg_authid WHERE oid = ANY (members) AND oid < 16384 AND oid <> 10
+      UNION ALL
         SELECT 'members_password',
                format('%I has a password', rolname) || CASE
-                   WHEN current_setting('pgaad.allow_other_methods') ~* yes THEN ', which works beside its token'
-                   ELSE ', which works again when it leaves azure_ad_user' END,
+                   WHEN current_setting('pgaad.allow_other_methods') !~* '^\s*(off|f(a|al|als|alse)?|no?|0|)\s*$'
+                   THEN ', which may work beside its token'
+                   ELSE ', which can be guessed at on scram-sha-256 lines, and works again when it leaves azure_ad_user' END,
                format('ALTER ROLE %I PASSWORD NULL;', rolname)
         FROM pg_authid WHERE oid = ANY (members) AND rolpassword IS NOT NULL
       UNION ALL
@@ -47,12 +488,14 @@ BEGIN
                 AND provider IN ('pgaadauth', 'pgaadauth-int') AND label ~ 'oid=')
       UNION ALL
         SELECT 'members_granted',
-               format('%I is granted to %I, which is no member of azure_ad_user', granted.rolname, taker.rolname),
-               format('REVOKE %I FROM %I;', granted.rolname, taker.rolname)
-        FROM pg_auth_members membership
-        JOIN pg_roles granted ON granted.oid = membership.roleid
-        JOIN pg_roles taker ON taker.oid = membership.member
-        WHERE membership.roleid = ANY (members) AND NOT membership.member = ANY (members) AND NOT taker.rolsuper
+               CASE WHEN EXISTS (SELECT FROM pg_auth_members WHERE roleid = entra AND member = role)
+                    THEN format('%s is granted to %s, which is not a member of azure_ad_user', entra::regrole, role::regrole)
+                    ELSE format('%s is a member of %s through other roles, and not of azure_ad_user',
+                                role::regrole, entra::regrole) END,
+               coalesce((SELECT format('REVOKE %s FROM %s;', entra::regrole, role::regrole)
+                         FROM pg_auth_members WHERE roleid = entra AND member = role LIMIT 1),
+                        format('Revoke from %s the role between them.', role::regrole))
+        FROM below WHERE NOT role = ANY (members)
       UNION ALL
         SELECT 'members_guarded', format('%I does not load pgaad, and a trust line matches it', rolname),
                'SELECT * FROM pgaad.guard_roles(true);'
@@ -67,11 +510,15 @@ BEGIN
     )
     SELECT checks.item, found.item IS NULL, coalesce(found.detail, checks.sound), found.hint
     FROM unnest(
-        ARRAY['roles', 'members_superuser', 'members_replication', 'members_password', 'members_by_name',
-              'members_granted', 'members_guarded', 'unknown_settings'],
-        ARRAY['the three marker roles are there', 'no member is a superuser', 'no member has REPLICATION',
+        ARRAY['roles', 'administrators', 'members_superuser', 'members_replication', 'members_privileged',
+              'members_password', 'members_by_name', 'members_granted', 'members_guarded', 'unknown_settings'],
+        ARRAY['the three marker roles are there, and as they should be',
+              'Entra administrators: ' || coalesce(
+                  (SELECT string_agg(DISTINCT role::regrole::text, ', ') FROM administrators), 'none'),
+              'no member is a superuser', 'no member has REPLICATION',
+              'no member is a predefined role or has BYPASSRLS',
               'no member has a password', 'every member is bound to an id',
-              'no member is granted to a role that is none', 'no member depends on a trust line alone',
+              'no member is granted to a role that is not one', 'no member depends on a trust line alone',
               'every pgaad setting in the files is one']) WITH ORDINALITY AS checks(item, sound, place)
     LEFT JOIN found ON found.item = checks.item
     ORDER BY checks.place, found.detail;

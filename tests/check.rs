@@ -76,7 +76,7 @@ fn server_as_the_readme_has_it_is_sound_and_every_check_is_listed() {
     let Some(server) = Server::start() else { return };
     server.expect_sound();
     let items = server.cluster.value("SELECT count(DISTINCT item) FROM pgaad.check() WHERE detail <> ''");
-    assert_eq!(items, "23");
+    assert_eq!(items, "25");
 }
 
 #[test]
@@ -214,6 +214,12 @@ fn members_that_tokens_should_not_open_are_named() {
             "REVOKE ann FROM odd;",
         ),
         (
+            "CREATE ROLE odd BYPASSRLS IN ROLE azure_ad_user",
+            "members_privileged",
+            "odd has BYPASSRLS",
+            "ALTER ROLE odd NOBYPASSRLS;",
+        ),
+        (
             "CREATE USER odd IN ROLE azure_ad_user",
             "members_by_name",
             "odd is bound to its name",
@@ -225,6 +231,20 @@ fn members_that_tokens_should_not_open_are_named() {
         server.cluster.sql("DROP ROLE odd");
         server.expect_sound();
     }
+    server.cluster.sql("SET client_min_messages = error; CREATE ROLE between; CREATE ROLE odd IN ROLE between; GRANT ann TO between");
+    let details: Vec<_> = server.defects().into_iter().map(|defect| defect.1).collect();
+    assert!(
+        details.iter().any(|detail| detail.contains("odd is a member of ann through other roles")),
+        "{details:?}"
+    );
+    server.cluster.sql("DROP ROLE odd, between");
+    let administrators = "SELECT detail FROM pgaad.check() WHERE item = 'administrators'";
+    assert_eq!(server.cluster.value(administrators), "Entra administrators: none");
+    server.cluster.sql("CREATE ROLE local IN ROLE azure_ad_admin; CREATE ROLE odd IN ROLE local");
+    server.expect("administrators", "odd has the rights of azure_ad_admin", "odd");
+    server.cluster.sql("DROP ROLE odd");
+    assert_eq!(server.cluster.value(administrators), "Entra administrators: local");
+    server.cluster.sql("DROP ROLE local");
     // What the hint says is a statement that can be pasted.
     server.cluster.sql("CREATE USER \"odd one\" IN ROLE azure_ad_user");
     let hint = server.defects().remove(0).2.replace("<object id>", &object_id("odd"));
