@@ -16,6 +16,7 @@ pub mod claims;
 pub mod defect;
 pub mod event;
 pub mod explain;
+pub mod gate;
 pub mod guid;
 pub mod hba;
 pub mod inline;
