@@ -15,6 +15,8 @@ const HEADER: &str = r#"
 #include "libpq/hba.h"
 #include "libpq/libpq.h"
 #include "libpq/libpq-be.h"
+#include "regex/regex.h"
+#include "storage/ipc.h"
 "#;
 
 /// From 18 on: what an OAuth validator is.
@@ -45,6 +47,10 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .allowlist_type("OAuthValidatorCallbacks|ValidatorModuleState|ValidatorModuleResult")
         .allowlist_type("Port|HbaLine|AuthToken|TokenizedAuthLine|FormData_pg_auth_members")
         .allowlist_function("sendAuthRequest|pq_startmsgread|pq_getbyte|pq_getmessage|hba_authname")
+        // Raw, without pgrx's guard, which rebuilds errors.
+        .allowlist_function(
+            "errstart|errcode|errmsg|errdetail|errfinish|proc_exit|hba_getauthmethod|pg_regexec",
+        )
         .allowlist_function("tokenize_auth_file|parse_hba_line|open_auth_file|free_auth_file")
         .allowlist_var("ClientAuthentication_hook|MyClientConnectionInfo|PG_OAUTH_VALIDATOR_MAGIC")
         // Opaque where only a pointer is wanted, pgrx's own where there is one.

@@ -6,6 +6,7 @@ use std::fs;
 
 use pgaad_core::defect::Defect;
 use pgaad_core::event::LogLine;
+use pgaad_core::gate::OtherMethods;
 use pgaad_core::tenant::Cloud;
 use pgaad_core::verify::TokenPolicy;
 use pgaad_core::{hba, pam_file};
@@ -97,11 +98,11 @@ fn defects(members: &[String]) -> Vec<Defect> {
     };
     // The lines are judged by the strictest settings while those in force cannot be read.
     let meaning = settings.map_or(
-        hba::Settings { require_tls: true, allow_trust: false, allow_other_methods: false },
+        hba::Settings { require_tls: true, allow_trust: false, other_methods: OtherMethods::NONE },
         |settings| hba::Settings {
             require_tls: settings.require_tls,
-            allow_trust: settings.allow_trust,
-            allow_other_methods: settings.allow_other_methods,
+            allow_trust: settings.gate.allow_trust,
+            other_methods: settings.gate.other_methods,
         },
     );
     let mut defects: Vec<_> = defect_of_hook().into_iter().chain(of_settings).collect();

@@ -12,6 +12,7 @@ mod check;
 mod events;
 mod explain;
 mod fetch;
+mod gate;
 mod key_cache;
 mod labels;
 mod login;
@@ -47,5 +48,6 @@ pub extern "C-unwind" fn _PG_init() {
     pg::pam::arm(login::decide_for_pam);
     #[cfg(feature = "pg18")]
     pg::oauth::arm(login::decide_for_oauth);
-    pg::hook::install(login::gate);
+    pg::hook::install(gate::gate);
+    pg::first_commit::install(gate::arrive);
 }

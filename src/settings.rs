@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pgaad_core::Refusal;
 use pgaad_core::admit::AdmitPolicy;
+use pgaad_core::gate::{GatePolicy, GuardTrust, OtherMethods};
 use pgaad_core::refresh::RefreshPolicy;
 use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::verify::TokenPolicy;
@@ -84,7 +85,7 @@ settings! {
     ALLOW_SUPERUSER c"pgaad.allow_superuser" c"off"
         c"Admit superusers with a token.";
     ALLOW_OTHER_METHODS c"pgaad.allow_other_methods" c"off"
-        c"Let members of azure_ad_user log in by methods that ask for no token.";
+        c"Methods that ask for no token by which members of azure_ad_user may log in: off, on (all but trust), or a list.";
     GUARD_TRUST c"pgaad.guard_trust" c"remote"
         c"Which logins of other roles over trust lines for anybody to refuse: remote, all or off.";
     SERVER_NAME c"pgaad.server_name" c""
@@ -96,17 +97,6 @@ settings! {
 }
 
 static VALIDATE_OIDS: GucSetting<bool> = GucSetting::<bool>::new(true);
-
-/// `pgaad.guard_trust`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GuardTrust {
-    /// Logins from other machines.
-    Remote,
-    /// All logins.
-    All,
-    /// None.
-    Off,
-}
 
 /// `pgaad.log_logins`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +119,7 @@ pub(crate) struct Settings {
     pub(crate) key_wait: Duration,
     pub(crate) max_token_bytes: usize,
     pub(crate) require_tls: bool,
-    pub(crate) allow_trust: bool,
-    pub(crate) allow_other_methods: bool,
-    pub(crate) guard_trust: GuardTrust,
+    pub(crate) gate: GatePolicy,
     pub(crate) log_logins: LogLogins,
     /// `pgaad.session_end` is `token`.
     pub(crate) ends_sessions: bool,
@@ -153,6 +141,7 @@ impl Settings {
             TENANT_ID.optional(|text| text.parse().ok())?.map(|id| Tenant::new(id, cloud, authority));
         let audiences = audiences(cloud)?;
         let clock_skew = CLOCK_SKEW.duration(Duration::ZERO, Duration::from_secs(3_600))?;
+        guard_trust()?;
         Ok(Self {
             token: tenant.map(|tenant| TokenPolicy { tenant, audiences, clock_skew }),
             admit: AdmitPolicy {
@@ -169,13 +158,10 @@ impl Settings {
             max_token_bytes: MAX_TOKEN_BYTES
                 .typed(|text| setting::parse_bytes(text).filter(|bytes| (1_024..=65_535).contains(bytes)))?,
             require_tls: REQUIRE_TLS.bool()?,
-            allow_trust: ALLOW_TRUST.bool()?,
-            allow_other_methods: ALLOW_OTHER_METHODS.bool()?,
-            guard_trust: GUARD_TRUST.one_of(&[
-                ("remote", GuardTrust::Remote),
-                ("all", GuardTrust::All),
-                ("off", GuardTrust::Off),
-            ])?,
+            gate: GatePolicy {
+                allow_trust: ALLOW_TRUST.bool()?,
+                other_methods: ALLOW_OTHER_METHODS.typed(other_methods)?,
+            },
             log_logins: LOG_LOGINS.one_of(&[
                 ("all", LogLogins::All),
                 ("refused", LogLogins::Refused),
@@ -230,6 +216,23 @@ impl Reading {
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// `pgaad.guard_trust`. Apart from the other settings, since it is about logins of roles that are not Entra's: those do
+/// not depend on whether the rest can be used.
+///
+/// # Errors
+/// [`Refusal::SettingInvalid`].
+pub(crate) fn guard_trust() -> Result<GuardTrust, Refusal> {
+    GUARD_TRUST.one_of(&[("remote", GuardTrust::Remote), ("all", GuardTrust::All), ("off", GuardTrust::Off)])
+}
+
+fn other_methods(text: &str) -> Option<OtherMethods> {
+    match setting::parse_bool(text) {
+        Some(true) => Some(OtherMethods::ALL),
+        Some(false) => Some(OtherMethods::NONE),
+        None => OtherMethods::parse(text),
+    }
+}
 
 /// A relative path would mean the data directory to one process and something else to a person.
 fn absolute_path(text: &str) -> Option<PathBuf> {

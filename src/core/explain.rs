@@ -409,7 +409,10 @@ mod tests {
             "trust_line_guard",
             "not_decided",
             "oauth_not_delegated",
+            "role_changed",
+            "server_name_line",
             "sessions_full",
+            "out_of_memory",
             "internal_error",
         ];
         assert_eq!(before, expected);

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use crate::defect::Defect;
+use crate::gate::OtherMethods;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub struct Settings {
     /// `pgaad.allow_trust`.
     pub allow_trust: bool,
     /// `pgaad.allow_other_methods`.
-    pub allow_other_methods: bool,
+    pub other_methods: OtherMethods,
 }
 
 const MEMBERS: &str = "azure_ad_user";
@@ -142,7 +143,7 @@ impl Line {
                 format!("line {number} is trust and matches members of {MEMBERS}: without pgaad anybody gets in there as any of them"),
                 format!("Use pam on line {number}. Else: SELECT * FROM pgaad.guard_roles(true);"),
             )),
-            Method::Other(method) if settings.allow_other_methods => defects.push(Defect::new(
+            Method::Other(method) if settings.other_methods.allows_named(method) => defects.push(Defect::new(
                 "hba_without_token",
                 format!("line {number} ({method}) admits members of {MEMBERS} without a token"),
                 "pgaad.allow_other_methods = off".to_owned(),
@@ -219,7 +220,8 @@ impl Network {
 mod tests {
     use super::*;
 
-    const STRICT: Settings = Settings { require_tls: true, allow_trust: false, allow_other_methods: false };
+    const STRICT: Settings =
+        Settings { require_tls: true, allow_trust: false, other_methods: OtherMethods::NONE };
 
     fn line(number: u32, transport: Transport, role: &str, network: &str, method: Method) -> Line {
         let roles = vec![match role.strip_prefix('+') {
@@ -273,8 +275,11 @@ mod tests {
 
         let scram = with(line(1, Transport::Any, "all", "0.0.0.0/0", other("scram-sha-256")));
         assert_eq!(items(&scram, STRICT), [""; 0]);
-        let lax = Settings { allow_other_methods: true, ..STRICT };
+        let lax = Settings { other_methods: OtherMethods::ALL, ..STRICT };
         assert_eq!(items(&scram, lax), ["hba_without_token"]);
+        let listed = |list| Settings { other_methods: OtherMethods::parse(list).unwrap(), ..STRICT };
+        assert_eq!(items(&scram, listed("cert,scram-sha-256")), ["hba_without_token"]);
+        assert_eq!(items(&scram, listed("cert,peer")), [""; 0]);
 
         let plain = |transport| [line(1, transport, "+azure_ad_user", "0.0.0.0/0", Method::Token)];
         assert_eq!(items(&plain(Transport::Any), STRICT), [""; 0]);

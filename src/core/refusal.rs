@@ -223,8 +223,14 @@ refusals! {
     NotDecided => "not_decided", "write the PAM service file as the README has it, `auth` and `account` both with `pgaad.so`";
     /// the `oauth` line does not leave the role to pgaad, which knows whose it is: it lacks `delegate_ident_mapping=1`
     OauthNotDelegated => "oauth_not_delegated", "write `oauth issuer=… scope=… validator=pgaad delegate_ident_mapping=1` in `pg_hba.conf`";
+    /// during the login the role was renamed, and its name went to another one; one of the two is a member of `azure_ad_user`
+    RoleChanged => "role_changed", "log in again; somebody who keeps renaming roles during logins tries to log in as another role";
+    /// the role is named with `@` and `pgaad.server_name` behind it, and without that the login would meet another line of `pg_hba.conf`
+    ServerNameLine => "server_name_line", "log in without the server name, or give both names the same line";
     /// `pgaad.session_end` is `token`, and there are too many sessions to watch over
     SessionsFull => "sessions_full", "close sessions, or set `pgaad.session_end = never`";
+    /// the server has too little memory left to read a token of this length
+    OutOfMemory => "out_of_memory", "give the server more memory, or lower `pgaad.max_token_bytes`";
     /// the decision did not come to an end; the server's log has the cause
     InternalError => "internal_error", "find `pgaad: internal error` in the log and report it";
 }
@@ -301,6 +307,10 @@ mod tests {
         let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/codes.md");
         let told = |code: &str| match code {
             "tls_required" => "28000, before a token is asked for: the connection must be encrypted",
+            "method_not_allowed" => "what PostgreSQL answers to a wrong secret by that method",
+            "role_changed" => {
+                "28P01; by a method that asks for no token, what PostgreSQL answers to a wrong secret by it"
+            }
             "expired" => "28P01, and that the token has expired",
             "wrong_audience" => "28P01, and that the token is for another resource",
             _ => "28P01",

@@ -76,6 +76,11 @@ impl Role {
         Some(Self { name: name.to_owned(), row: AuthId::find(name)? })
     }
 
+    /// The name by which it was found.
+    pub(crate) fn name(&self) -> &CStr {
+        &self.name
+    }
+
     /// What it is known by whatever its name.
     pub(crate) fn oid(&self) -> u32 {
         self.row.oid.to_u32()
@@ -179,8 +184,19 @@ pub(crate) fn standing(name: &CStr) -> Option<Standing> {
     })
 }
 
+/// Whether the role of this id is a direct member of `azure_ad_user`, as the catalog has it now.
+pub(crate) fn is_entra_role(role: u32) -> bool {
+    // SAFETY: inside the transaction that InitPostgres has open.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    is_member_of(pg_sys::Oid::from(role), Marker::User)
+}
+
+/// Most roles are members of nothing, so the marker role is looked up last.
 fn is_member_of(member: pg_sys::Oid, marker: Marker) -> bool {
-    AuthId::find(marker.name()).is_some_and(|marker| is_direct_member(member, marker.oid))
+    let roles = memberships(By::Member, member);
+    !roles.is_empty()
+        && AuthId::find(marker.name())
+            .is_some_and(|marker| roles.iter().any(|row| row.roleid == marker.oid.to_u32()))
 }
 
 /// Whether a role has the rights of `azure_ad_admin` as a direct member: not with nothing but the ADMIN OPTION, which

@@ -7,25 +7,17 @@ use std::ffi::c_void;
 use std::sync::OnceLock;
 
 use pgaad_core::Refusal;
+use pgaad_core::gate::Answer;
 use pgaad_core::refusal::PublicAnswer;
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::prelude::*;
 
 use super::entry::library_of;
 use super::libpq;
 use super::port::{self, Port};
-use super::report;
+use super::{auth_failed, report};
 
-/// What the method of the matched line said (libpq.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// `STATUS_OK`.
-    Ok,
-    /// `STATUS_ERROR`, or anything unknown.
-    Failed,
-    /// `STATUS_EOF`: the client hung up, as psql does when it is asked for a password it has not got.
-    Gone,
-}
+/// `STATUS_OK`, `STATUS_EOF` (c.h).
+const STATUS_OK: i32 = 0;
+const STATUS_EOF: i32 = -2;
 
 /// What becomes of the login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,25 +31,31 @@ pub(crate) enum Verdict {
 }
 
 /// Judges a login.
-pub(crate) type Gate = fn(Port, Status) -> Verdict;
+pub(crate) type Gate = fn(Port, Answer) -> Verdict;
+
+type Hook = unsafe extern "C-unwind" fn(*mut libpq::Port, i32);
 
 static GATE: OnceLock<Gate> = OnceLock::new();
-static PREVIOUS: OnceLock<libpq::ClientAuthentication_hook_type> = OnceLock::new();
+
+/// The hook that was there before ours: preset, so that it is called without a question.
+static mut PREVIOUS: Hook = nothing;
+
+unsafe extern "C-unwind" fn nothing(_port: *mut libpq::Port, _status: i32) {}
 
 /// Puts `gate` behind every login. Call once, from `_PG_init`.
 pub(crate) fn install(gate: Gate) {
     port::find_functions();
-    // SAFETY: libraries are loaded by the postmaster's only thread, before any login.
-    let previous = unsafe { libpq::ClientAuthentication_hook };
-    if GATE.set(gate).is_ok() && PREVIOUS.set(previous).is_ok() {
-        // SAFETY: as above.
-        unsafe { libpq::ClientAuthentication_hook = Some(client_authentication) };
+    if GATE.set(gate).is_ok() {
+        // SAFETY: libraries are loaded by the postmaster's only thread, before any login.
+        unsafe {
+            PREVIOUS = libpq::ClientAuthentication_hook.unwrap_or(nothing);
+            libpq::ClientAuthentication_hook = Some(client_authentication);
+        }
     }
 }
 
 /// The library that is asked before this one, if another has put itself there.
 pub(crate) fn outer_library() -> Option<String> {
-    type Hook = unsafe extern "C-unwind" fn(*mut libpq::Port, i32);
     // SAFETY: a plain global, written while libraries are loaded.
     let outer = unsafe { libpq::ClientAuthentication_hook }?;
     let own: Hook = client_authentication;
@@ -68,35 +66,57 @@ pub(crate) fn outer_library() -> Option<String> {
     })
 }
 
-#[pg_guard]
+/// A plain frame: no `#[pg_guard]`, nothing with a destructor. An error of the previous hook passes through it as if it
+/// were not there; pgrx's guard would build it anew and lose most of its fields.
 unsafe extern "C-unwind" fn client_authentication(port: *mut libpq::Port, status: i32) {
-    if let Some(Some(previous)) = PREVIOUS.get() {
-        // SAFETY: the arguments are core's own, passed on as they came.
-        unsafe { pg_guard_ffi_boundary(|| previous(port, status)) };
-    }
-    let status = match status {
-        0 => Status::Ok,
-        -2 => Status::Gone,
-        _ => Status::Failed,
-    };
+    // SAFETY: set by `install` before any login; the arguments are core's own, passed on as they came.
+    unsafe { PREVIOUS(port, status) };
     // SAFETY: the argument of this very hook.
     let port = unsafe { Port::new(port) };
     end(port, judge(port, status));
 }
 
 /// Asks the gate. Whatever goes wrong inside refuses the login.
-fn judge(port: Port, status: Status) -> Verdict {
+fn judge(port: Port, status: i32) -> Verdict {
+    let core = match status {
+        STATUS_OK => Answer::Yes,
+        STATUS_EOF => Answer::ClientGone,
+        _ => Answer::No,
+    };
     let Some(gate) = GATE.get() else { return Verdict::Refuse(PublicAnswer::Failed) };
-    report::contain(|| Ok(gate(port, status)))
+    report::contain(|| Ok(gate(port, core)))
         .unwrap_or_else(|refusal: Refusal| Verdict::Refuse(refusal.public_answer()))
 }
 
 /// Carries the verdict out. All that the login held was dropped before.
-fn end(port: Port, verdict: Verdict) {
+pub(super) fn end(port: Port, verdict: Verdict) {
     match verdict {
         Verdict::LeaveToCore => {}
-        Verdict::Refuse(answer) => report::fatal(answer, &port.role_name()),
-        // SAFETY: the process' own end, as in auth.c, `auth_failed`: "if (status == STATUS_EOF) proc_exit(0);".
-        Verdict::HangUp => unsafe { pg_sys::proc_exit(0) },
+        Verdict::Refuse(answer) => auth_failed::fatal(answer, port),
+        Verdict::HangUp => exit(),
     }
+}
+
+/// Ends the login of a client that hung up while this library asked for its password, as core ends one: the hooks are
+/// told, and the log is not. Call from a plain frame.
+pub(super) fn hang_up(port: Port) -> ! {
+    // auth.c, `ClientAuthentication`:
+    //   if (ClientAuthentication_hook)
+    //       (*ClientAuthentication_hook) (port, status);
+    // SAFETY: a plain global, written while libraries are loaded; the arguments are those that core would pass.
+    unsafe {
+        if let Some(hook) = libpq::ClientAuthentication_hook {
+            hook(port.as_ptr(), STATUS_EOF);
+        }
+    }
+    exit()
+}
+
+/// auth.c, `auth_failed`: "if (status == STATUS_EOF) proc_exit(0);".
+fn exit() -> ! {
+    // SAFETY: the process' own end, of which no Rust frame has to hear.
+    unsafe { libpq::proc_exit(0) };
+    // 18 declares it with `pg_noreturn`, which bindgen does not read.
+    #[allow(unreachable_code, reason = "on those majors where bindgen knows")]
+    std::process::abort()
 }

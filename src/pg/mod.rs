@@ -5,11 +5,13 @@
 
 #![allow(unsafe_code)]
 
+mod auth_failed;
 pub(crate) mod catalog;
 pub(crate) mod clock;
 pub(crate) mod entry;
 #[cfg(feature = "fault_injection")]
 pub(crate) mod fault;
+pub(crate) mod first_commit;
 pub(crate) mod hba;
 pub(crate) mod hook;
 #[cfg(feature = "pg18")]
@@ -23,6 +25,7 @@ pub(crate) mod ring;
 pub(crate) mod role_graph;
 mod role_nodes;
 mod role_plan;
+mod role_column;
 pub(crate) mod role_statement;
 pub(crate) mod seclabel;
 pub(crate) mod sessions;

@@ -12,11 +12,12 @@ use pgrx::prelude::*;
 use super::libpq::{
     OAuthValidatorCallbacks, PG_OAUTH_VALIDATOR_MAGIC, ValidatorModuleResult, ValidatorModuleState,
 };
+use super::packet::{self, Secret};
 use super::port::Port;
 use super::report;
 
 /// Decides a login by its token; the identity that the token proves, if it opens the role.
-pub(crate) type Validate = fn(Port, Vec<u8>) -> Option<String>;
+pub(crate) type Validate = fn(Port, Result<Secret, Refusal>) -> Option<String>;
 
 static VALIDATE: OnceLock<Validate> = OnceLock::new();
 
@@ -53,7 +54,7 @@ unsafe extern "C-unwind" fn validate(
     result.authorized = false;
     let (Some(validate), Some(port)) = (VALIDATE.get(), Port::current()) else { return true };
     // SAFETY: the NUL-terminated token, in a buffer of core's.
-    let token = unsafe { CStr::from_ptr(token) }.to_bytes().to_vec();
+    let token = packet::copy(unsafe { CStr::from_ptr(token) }.to_bytes());
     let identity = report::contain(|| Ok::<_, Refusal>(validate(port, token))).ok().flatten();
     if let Some(identity) = identity.and_then(|identity| std::ffi::CString::new(identity).ok()) {
         // SAFETY: a copy in the current context, as core wants it ("a palloc'd string").

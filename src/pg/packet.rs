@@ -1,12 +1,15 @@
 //! Asking the client for its token, as core asks for a password.
 
-use pgaad_core::packet;
+use pgaad_core::{Refusal, packet};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::libpq;
 use super::port::Port;
+
+/// What the client sent as its password; wiped when it is let go of.
+pub(crate) type Secret = Zeroizing<Vec<u8>>;
 
 /// `AUTH_REQ_PASSWORD` (libpq/pqcomm.h): AuthenticationCleartextPassword.
 const AUTH_REQ_PASSWORD: u32 = 3;
@@ -14,18 +17,13 @@ const AUTH_REQ_PASSWORD: u32 = 3;
 /// The most core accepts in this place (auth.c, `PG_MAX_AUTH_TOKEN_LENGTH`).
 const MAX_PASSWORD_MESSAGE: i32 = 65_535;
 
-/// What came back.
-pub(crate) enum Reply {
-    /// The bytes of the password, without the terminating NUL.
-    Password(Vec<u8>),
-    /// The client hung up, as psql does to ask its user for the password and come again.
-    Gone,
-    /// Not a password message, or one whose length and NUL do not agree.
-    Broken,
-}
-
-/// Sends AuthenticationCleartextPassword and reads the answer: auth.c, `recv_password_packet`.
-pub(crate) fn ask_for_password(port: Port) -> Reply {
+/// Sends AuthenticationCleartextPassword and reads the answer: auth.c, `recv_password_packet`. The bytes of the password,
+/// without the terminating NUL; `None` when the client hung up.
+///
+/// # Errors
+/// [`Refusal::Malformed`] for a message of another type, or one whose length and NUL do not agree;
+/// [`Refusal::OutOfMemory`].
+pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Refusal> {
     // SAFETY: a live Port in its authentication phase; core flushes the message itself.
     unsafe {
         pg_guard_ffi_boundary(|| {
@@ -42,10 +40,10 @@ pub(crate) fn ask_for_password(port: Port) -> Reply {
         })
     };
     if message_type == -1 {
-        return Reply::Gone;
+        return Ok(None);
     }
     if message_type != i32::from(b'p') {
-        return Reply::Broken;
+        return Err(Refusal::Malformed);
     }
     // SAFETY: an empty StringInfo in the current context.
     //   initStringInfo(&buf);
@@ -54,11 +52,8 @@ pub(crate) fn ask_for_password(port: Port) -> Reply {
         let buffer = pg_sys::makeStringInfo();
         (buffer, pg_guard_ffi_boundary(|| libpq::pq_getmessage(buffer.cast(), MAX_PASSWORD_MESSAGE)))
     };
-    if failed != 0 {
-        return Reply::Gone;
-    }
-    // SAFETY: pq_getmessage left `len` bytes at `data`, and made room for a NUL behind them. Nobody
-    // else has a reference; the slice ends with this function.
+    // SAFETY: pq_getmessage made room for `len` bytes at `data` and a NUL behind them. Nobody else has a reference; the slice
+    // ends with this function.
     let received = unsafe {
         let buffer = &*buffer;
         std::slice::from_raw_parts_mut(
@@ -66,8 +61,22 @@ pub(crate) fn ask_for_password(port: Port) -> Reply {
             usize::try_from(buffer.len).unwrap_or_default(),
         )
     };
-    let reply =
-        packet::password(received).map_or(Reply::Broken, |password| Reply::Password(password.to_vec()));
+    let secret = match packet::password(received) {
+        _ if failed != 0 => Ok(None),
+        Some(password) => copy(password).map(Some),
+        None => Err(Refusal::Malformed),
+    };
     received.zeroize();
-    reply
+    secret
+}
+
+/// A copy that is wiped when it is let go of.
+///
+/// # Errors
+/// [`Refusal::OutOfMemory`]: a client chooses how many bytes these are, and must not be able to abort the process with them.
+pub(super) fn copy(bytes: &[u8]) -> Result<Secret, Refusal> {
+    let mut copy = Secret::default();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| Refusal::OutOfMemory)?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }

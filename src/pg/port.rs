@@ -4,10 +4,13 @@ use std::ffi::{CStr, CString, c_char};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use pgaad_core::gate::{Entry, Line, Method, OtherMethod};
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
 use super::entry::ServerFunction;
-use super::libpq;
+use super::libpq::{self, UserAuth};
+use super::{pam, role_column};
 
 /// In a server built without GSSAPI the function is not there, so it is looked up by name.
 // SAFETY: the server's own function of that name has this signature since PostgreSQL 12 (libpq/libpq-be.h),
@@ -23,20 +26,6 @@ pub(super) fn find_functions() {
 /// The connection of this process, while core authenticates it.
 #[derive(Clone, Copy)]
 pub(crate) struct Port(*mut libpq::Port);
-
-/// How the matched line of `pg_hba.conf` authenticates, as far as it matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// `trust`.
-    Trust,
-    /// `pam`, with its service name.
-    Pam(String),
-    /// `oauth`, with its validator.
-    #[cfg_attr(not(feature = "pg18"), expect(dead_code, reason = "there is none before 18"))]
-    OAuth(String),
-    /// Any other.
-    Other,
-}
 
 /// Where a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +93,13 @@ impl Port {
     }
 
     /// The role name as the client sent it, cut at 63 bytes by core. Bytes: its encoding is anybody's guess.
-    pub(crate) fn role_name(&self) -> CString {
+    pub(crate) fn role_name(&self) -> &CStr {
         let name = self.fields().user_name;
         if name.is_null() {
-            return CString::default();
+            return c"";
         }
         // SAFETY: a NUL-terminated string that lives as long as the Port.
-        unsafe { CStr::from_ptr(name) }.to_owned()
+        unsafe { CStr::from_ptr(name) }
     }
 
     /// Where the client is, from the socket itself.
@@ -137,20 +126,57 @@ impl Port {
         }
     }
 
+    /// The matched line.
+    pub(crate) fn line(&self) -> Line {
+        let method = self.method();
+        let entry = match self.hba() {
+            Some(hba) if method == Method::Trust => role_column::matching_entry(hba, self.role_name()),
+            _ => Entry::Name,
+        };
+        Line { method, entry, verifies_certificate: self.has_verified_certificate() }
+    }
+
     /// How the matched line authenticates.
     pub(crate) fn method(&self) -> Method {
-        match self.hba() {
-            Some(hba) => match hba.auth_method {
-                libpq::UserAuth::uaTrust => Method::Trust,
-                // CheckPAMAuth: an absent service name means PGSQL_PAM_SERVICE.
-                libpq::UserAuth::uaPAM => {
-                    Method::Pam(text(hba.pamservice).unwrap_or_else(|| "postgresql".to_owned()))
-                }
-                #[cfg(feature = "pg18")]
-                libpq::UserAuth::uaOAuth => Method::OAuth(text(hba.oauth_validator).unwrap_or_default()),
-                _ => Method::Other,
-            },
-            None => Method::Other,
+        let Some(hba) = self.hba() else { return Method::Other(None) };
+        Method::Other(Some(match hba.auth_method {
+            UserAuth::uaTrust => return Method::Trust,
+            UserAuth::uaPAM if is_our_service(hba) => return Method::TokenByPam,
+            #[cfg(feature = "pg18")]
+            UserAuth::uaOAuth if is_our_validator(hba) => return Method::TokenByOAuth,
+            #[cfg(feature = "pg18")]
+            UserAuth::uaOAuth => OtherMethod::OAuth,
+            UserAuth::uaPAM => OtherMethod::Pam,
+            UserAuth::uaIdent => OtherMethod::Ident,
+            UserAuth::uaPeer => OtherMethod::Peer,
+            UserAuth::uaPassword => OtherMethod::Password,
+            UserAuth::uaMD5 => OtherMethod::Md5,
+            UserAuth::uaSCRAM => OtherMethod::Scram,
+            UserAuth::uaGSS => OtherMethod::Gss,
+            UserAuth::uaSSPI => OtherMethod::Sspi,
+            UserAuth::uaBSD => OtherMethod::Bsd,
+            UserAuth::uaLDAP => OtherMethod::Ldap,
+            UserAuth::uaCert => OtherMethod::Cert,
+            UserAuth::uaRADIUS => OtherMethod::Radius,
+            _ => return Method::Other(None),
+        }))
+    }
+
+    /// Whether `pg_hba.conf` has the same line for this connection if the client gives `name` for its own.
+    pub(crate) fn has_the_same_line_as(&self, name: &CStr) -> bool {
+        let (sent, line) = (self.fields().user_name, self.fields().hba);
+        // hba.c, `hba_getauthmethod`: "check_hba(port);", which sets `port->hba`.
+        // SAFETY: a live Port of this process, whose name is only read; both fields are put back, also after an error, which
+        // the boundary makes a panic.
+        unsafe {
+            (*self.0).user_name = name.as_ptr().cast_mut();
+            let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                pg_guard_ffi_boundary(|| libpq::hba_getauthmethod(self.0));
+            }));
+            let found = std::mem::replace(&mut (*self.0).hba, line);
+            (*self.0).user_name = sent;
+            asked.unwrap_or_else(|error| std::panic::resume_unwind(error));
+            found == line
         }
     }
 
@@ -161,25 +187,8 @@ impl Port {
     }
 
     /// Whether the line demands a client certificate that names the role (`clientcert=verify-full`).
-    pub(crate) fn has_verified_certificate(&self) -> bool {
+    fn has_verified_certificate(&self) -> bool {
         self.hba().is_some_and(|hba| hba.clientcert == libpq::ClientCertMode::clientCertFull)
-    }
-
-    /// Whether the line's role column is `all` or holds a `+group`: a line that was not written for this one role.
-    pub(crate) fn line_is_for_anybody(&self) -> bool {
-        let Some(hba) = self.hba() else { return true };
-        // SAFETY: a List of AuthToken pointers made by hba.c (`parse_hba_line`), null when empty.
-        let tokens = unsafe { pgrx::PgList::<libpq::AuthToken>::from_pg(hba.roles.cast()) };
-        let mut entries = tokens.iter_ptr().map(|token| {
-            // SAFETY: each element is a live AuthToken of that list with a NUL-terminated string.
-            let token = unsafe { &*token };
-            (text(token.string).unwrap_or_default(), token.quoted)
-        });
-        // hba.c, `check_role`: neither keyword nor '+' counts when quoted; '/' begins a regular
-        // expression from 16 on, which may match anybody.
-        entries.any(|(entry, quoted)| {
-            entry.starts_with('/') || (!quoted && (entry == "all" || entry.starts_with('+')))
-        })
     }
 
     /// Whether nobody between the client and the server can read along: TLS, GSS encryption, a
@@ -204,13 +213,11 @@ impl Port {
     ///
     /// In place, since core holds a pointer to the very bytes since before the login (postmaster.c,
     /// `BackendRun`), and takes the session's role from there.
-    pub(crate) fn cut_role_name(&self, role: &str) {
-        let sent = self.role_name();
-        // Empty stands for a name that is not UTF-8, which was found whole.
-        let is_shorter = !role.is_empty() && role.len() < sent.count_bytes();
-        if is_shorter && sent.to_bytes().starts_with(role.as_bytes()) {
+    pub(crate) fn cut_role_name(&self, role: &CStr) {
+        let (length, sent) = (role.count_bytes(), self.role_name().to_bytes());
+        if length > 0 && length < sent.len() && sent.starts_with(role.to_bytes()) {
             // SAFETY: within the string's own bytes, before its NUL.
-            unsafe { *(*self.0).user_name.add(role.len()) = 0 };
+            unsafe { *(*self.0).user_name.add(length) = 0 };
         }
     }
 
@@ -244,11 +251,26 @@ impl Port {
     }
 }
 
-/// A C string of core's as text, what is not UTF-8 replaced.
-fn text(pointer: *const c_char) -> Option<String> {
+/// Whether the line's PAM service is ours. CheckPAMAuth: an absent name means `postgresql`.
+fn is_our_service(hba: &libpq::HbaLine) -> bool {
+    // SAFETY: a string of the line, or null.
+    unsafe { c_str(hba.pamservice) }.to_str().is_ok_and(pam::is_our_service)
+}
+
+#[cfg(feature = "pg18")]
+fn is_our_validator(hba: &libpq::HbaLine) -> bool {
+    // SAFETY: a string of the line, or null.
+    unsafe { c_str(hba.oauth_validator) == c"pgaad" }
+}
+
+/// A C string of core's, empty for none.
+///
+/// # Safety
+/// `pointer` is null, or a NUL-terminated string that lives as long as the line or the Port it is a field of.
+unsafe fn c_str<'a>(pointer: *const c_char) -> &'a CStr {
     if pointer.is_null() {
-        return None;
+        return c"";
     }
-    // SAFETY: core's strings in Port and HbaLine are NUL-terminated and live as long as these.
-    Some(unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+    // SAFETY: the promise of the caller.
+    unsafe { CStr::from_ptr(pointer) }
 }

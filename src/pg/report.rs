@@ -1,13 +1,11 @@
-//! Log lines, and the FATAL that ends a login.
+//! Log lines, and errors of SQL.
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pgaad_core::Refusal;
 use pgaad_core::event::LogLine;
-use pgaad_core::refusal::PublicAnswer;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
@@ -33,27 +31,6 @@ pub(crate) fn contain<T, E: From<Refusal>>(work: impl FnOnce() -> Result<T, E>) 
 
 fn report(level: PgLogLevel, code: PgSqlErrorCode, line: &str) {
     ErrorReport::new(code, line.to_owned(), "pgaad").report(level);
-}
-
-/// Ends the process with the answer a stranger may have. `role` is the name that the client itself sent.
-///
-/// The process exits inside and no destructor runs: callers let go of every secret first.
-pub(crate) fn fatal(answer: PublicAnswer, role: &CStr) {
-    let failed = || {
-        let message = format!("token authentication failed for user \"{}\"", role.to_string_lossy());
-        ErrorReport::new(PgSqlErrorCode::ERRCODE_INVALID_PASSWORD, message, "pgaad")
-    };
-    let report = match answer {
-        PublicAnswer::Failed => failed(),
-        PublicAnswer::TokenExpired => failed().set_detail("The token has expired."),
-        PublicAnswer::TokenForAnotherResource => failed().set_detail("The token is for another resource."),
-        PublicAnswer::EncryptionRequired => ErrorReport::new(
-            PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-            "token authentication requires an encrypted connection",
-            "pgaad",
-        ),
-    };
-    report.report(PgLogLevel::FATAL);
 }
 
 /// What may be logged of a caught panic: the message of an error of PostgreSQL's, but not that of

@@ -1,0 +1,149 @@
+//! The gate: gathers the facts of a login, has the core judge them, and carries the outcome out.
+
+use std::sync::Mutex;
+
+use pgaad_core::Refusal;
+use pgaad_core::event::{Event, Knock, LogLine};
+use pgaad_core::gate::{Answer, Facts, GatePolicy, GuardTrust, Outcome, judge};
+use pgaad_core::principal::{Bearer, Rejection};
+use pgaad_core::refusal::PublicAnswer;
+
+use crate::events;
+use crate::login::{self, Admitted, Decision};
+use crate::pg::catalog::{self, Role};
+use crate::pg::first_commit::{self, Judged};
+use crate::pg::hook::Verdict;
+use crate::pg::packet;
+use crate::pg::port::Port;
+use crate::pg::{clock, report, sessions};
+use crate::settings::{self, Settings};
+
+/// An admission that waits for core to say which role the session is.
+static WAITING: Mutex<Option<(Knock, Box<Admitted>)>> = Mutex::new(None);
+
+/// Called by the hook for every login of the server.
+pub(crate) fn gate(port: Port, core: Answer) -> Verdict {
+    let passed = match core {
+        Answer::ClientGone => return Verdict::LeaveToCore,
+        Answer::No if !port.method().is_token() => return Verdict::LeaveToCore,
+        Answer::No | Answer::Yes => pass(port, core),
+    };
+    passed.unwrap_or_else(|rejection| refuse(port, rejection))
+}
+
+fn pass(port: Port, core: Answer) -> Result<Verdict, Rejection> {
+    let line = port.line();
+    let decision = if line.method.is_token() { login::take_decision() } else { None };
+    let judged = match &decision {
+        // A role is named once. Whether it still has its name is seen when core knows who the session is.
+        Some(Ok(admitted)) => Judged { role: admitted.admission.role_oid(), is_member: true },
+        _ if core == Answer::Yes => judged(login::role_asked_for(port)?.as_ref()),
+        _ => judged(None),
+    };
+    let reads_settings = Facts::depend_on_settings(core, judged.is_member, &line);
+    let facts = Facts {
+        core,
+        decided: login::outline(decision.as_ref()),
+        is_member: judged.is_member,
+        line,
+        is_local: port.client().is_local(),
+        is_physical_replication: port.is_physical_replication(),
+        policy: if reads_settings {
+            Settings::of_login(port).map(|read| read.gate)
+        } else {
+            Ok(GatePolicy::STRICT)
+        },
+        guard_trust: if reads_settings { settings::guard_trust().ok() } else { Some(GuardTrust::Remote) },
+    };
+    match judge(&facts) {
+        Outcome::LeaveToCore => {}
+        Outcome::LeaveReplicationToCore => log_replication(port),
+        Outcome::CarryOut => {
+            return carry_out(port, decision.unwrap_or(Err(Refusal::NotDecided.into())).map(Some));
+        }
+        Outcome::Ask => return carry_out(port, ask(port)),
+        Outcome::Refuse(refusal) => return Err(refusal.into()),
+        Outcome::RefuseAfterAsking(refusal) => return refuse_after_asking(port, refusal),
+    }
+    if core == Answer::Yes {
+        first_commit::expect(judged);
+    }
+    Ok(Verdict::LeaveToCore)
+}
+
+fn judged(role: Option<&Role>) -> Judged {
+    role.map_or(Judged { role: 0, is_member: false }, |role| Judged {
+        role: role.oid(),
+        is_member: role.is_member(),
+    })
+}
+
+fn ask(port: Port) -> Decision {
+    login::decide(port, &mut || packet::ask_for_password(port))
+}
+
+/// Lets a login go on that was admitted; it counts as one when core has found the same role.
+fn carry_out(port: Port, decision: Decision) -> Result<Verdict, Rejection> {
+    let Some(admitted) = decision? else { return Ok(Verdict::HangUp) };
+    let knock = knock(port);
+    port.cut_role_name(&admitted.role);
+    port.overwrite_identity(&admitted.admission.principal().identity());
+    first_commit::expect_and_confirm(Judged { role: admitted.admission.role_oid(), is_member: true });
+    *waiting() = Some((knock, admitted));
+    Ok(Verdict::LeaveToCore)
+}
+
+/// Another role on a `trust` line. It is asked exactly when a member would be, so that a stranger
+/// cannot tell the two apart, and then refused.
+fn refuse_after_asking(port: Port, refusal: Refusal) -> Result<Verdict, Rejection> {
+    match ask(port) {
+        Ok(None) => Ok(Verdict::HangUp),
+        // What is told before a role counts is told to everybody alike.
+        Err(rejection) if rejection.refusal.public_answer() != PublicAnswer::Failed => Err(rejection),
+        Ok(Some(_)) | Err(_) => Err(refusal.into()),
+    }
+}
+
+fn log_replication(port: Port) {
+    let line = LogLine::new("pgaad: replication over a trust line for anybody:")
+        .quoted("role", &port.role_name().to_string_lossy())
+        .fact("client", port.client());
+    report::log(&line.into_text());
+}
+
+/// Called when core knows which role the session is, and the session has not done anything yet, for an admission and
+/// for a role that is not the judged one.
+pub(crate) fn arrive(port: Port, judged: Judged, role: u32) -> Verdict {
+    let waiting = waiting().take();
+    if role != judged.role
+        && (judged.is_member || catalog::is_entra_role(role) || catalog::is_entra_role(judged.role))
+    {
+        let bearer = waiting.map(|(_, admitted)| Box::new(Bearer::from(admitted.admission.principal())));
+        return refuse(port, Rejection { refusal: Refusal::RoleChanged, bearer });
+    }
+    let Some((knock, admitted)) = waiting else { return Verdict::LeaveToCore };
+    if admitted.end.is_some_and(|end| !sessions::end_at(end)) {
+        return refuse(port, Refusal::SessionsFull.into());
+    }
+    events::note(port, &Event::admitted(&knock, &admitted.admission, clock::now()));
+    login::keep_claims(admitted.claims);
+    Verdict::LeaveToCore
+}
+
+fn refuse(port: Port, Rejection { refusal, bearer }: Rejection) -> Verdict {
+    let event = Event::refused(&knock(port), &refusal, bearer.map(|bearer| *bearer), clock::now());
+    events::note(port, &event);
+    Verdict::Refuse(refusal.public_answer())
+}
+
+fn knock(port: Port) -> Knock {
+    Knock {
+        role: port.role_name().to_string_lossy().into_owned(),
+        client: port.client().to_string(),
+        route: port.method().route(),
+    }
+}
+
+fn waiting() -> std::sync::MutexGuard<'static, Option<(Knock, Box<Admitted>)>> {
+    WAITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
