@@ -34,6 +34,8 @@ pub enum Address {
     Plain(SocketAddr),
     /// TCP with TLS, asked for as libpq does.
     Tls(SocketAddr),
+    /// The same with a certificate for the client: [`tls::handshake_with_certificate`].
+    TlsWithCertificate(SocketAddr),
 }
 
 /// One message from the server.
@@ -120,7 +122,7 @@ impl Connection {
                 Box::new(stream)
             }
             Address::Plain(address) => Box::new(tcp(address)?),
-            Address::Tls(address) => {
+            Address::Tls(address) | Address::TlsWithCertificate(address) => {
                 let mut stream = tcp(address)?;
                 let mut request = 8_i32.to_be_bytes().to_vec();
                 request.extend(SSL_REQUEST.to_be_bytes());
@@ -130,7 +132,11 @@ impl Connection {
                 if reply != *b"S" {
                     return Err(io::Error::other("the server declined TLS"));
                 }
-                Box::new(tls::handshake(stream)?)
+                if matches!(target.address, Address::Tls(_)) {
+                    Box::new(tls::handshake(stream)?)
+                } else {
+                    Box::new(tls::handshake_with_certificate(stream)?)
+                }
             }
         };
         Ok(Connection { stream, notices: Vec::new(), asked_by_sasl: false })
