@@ -223,10 +223,13 @@ fn memory_of(pid: u32) -> Option<Vec<(String, Vec<u8>)>> {
 fn memory_of_a_backend_holds_no_piece_once_core_has_used_its_receive_buffer_again() {
     let scene = Scene::start();
     let role = scene.member();
-    for transport in [Transport::Plain, Transport::Unix] {
-        // Over trust the token passes no palloc'd copy of core's.
+    for (route, transport) in scene
+        .token_routes()
+        .into_iter()
+        .flat_map(|route| Transport::all().into_iter().map(move |t| (route, t)))
+    {
         let token = scene.token(&role).mint();
-        let mut session = scene.attempt(Route::Trust, &role).over(transport).with(&token).expect_admitted();
+        let mut session = scene.attempt(route, &role).over(transport).with(&token).expect_admitted();
         let pid = session.value("SELECT pg_backend_pid()").and_then(|pid| pid.parse().ok()).expect("a pid");
         let pieces = TokenPieces::of(token.as_bytes());
         let found = |pieces: &TokenPieces| -> Option<Vec<String>> {
@@ -242,7 +245,13 @@ fn memory_of_a_backend_holds_no_piece_once_core_has_used_its_receive_buffer_agai
         // Longer than the receive buffer (pqcomm.c, PQ_RECV_BUFFER_SIZE).
         session.query(&format!("SELECT length('{}')", " ".repeat(20_000))).expect("a query");
         let Some(left) = found(&pieces) else { return skipped("needs to read another process's memory") };
-        assert_eq!(left, Vec::<String>::new(), "{transport:?}");
+        // Core has read the message of OAUTHBEARER into a buffer of its own, which it frees as it is (auth-sasl.c,
+        // `CheckSASLAuth`). SECURITY.md says so.
+        if route == Route::OAuth {
+            assert!(left.iter().all(|map| map.ends_with("[heap]")), "{transport:?}: {left:?}");
+        } else {
+            assert_eq!(left, Vec::<String>::new(), "{route}, {transport:?}");
+        }
 
         // The scan proves itself.
         let planted = "the-very-long-text-that-is-planted-in-the-session";

@@ -19,7 +19,8 @@ impl RawToken {
     /// Takes over the password as received.
     ///
     /// # Errors
-    /// [`Refusal::NoToken`] when there are no bytes, [`Refusal::TokenTooLarge`] when they are more than `max_bytes`.
+    /// [`Refusal::NoToken`] when there are no bytes, [`Refusal::TokenTooLarge`] when they are more than `max_bytes`,
+    /// [`Refusal::OutOfMemory`] when there is less memory left than reading them can take.
     pub fn new(bytes: Vec<u8>, max_bytes: usize) -> Result<Self, Refusal> {
         let bytes = Zeroizing::new(bytes);
         if bytes.is_empty() {
@@ -28,8 +29,29 @@ impl RawToken {
         if bytes.len() > max_bytes {
             return Err(Refusal::TokenTooLarge { bytes: bytes.len() });
         }
+        have_headroom(bytes.len())?;
         Ok(Self(bytes))
     }
+}
+
+/// The most memory that a decision takes for each byte of the token. The worst is JSON made of arrays in arrays, each of which
+/// has a capacity for four values from its first on: 55 bytes, measured by `tests/memory.rs`. The rest is reserve.
+pub const HEADROOM_FACTOR: usize = 96;
+/// What a decision takes besides, whatever the token.
+const HEADROOM_BASE: usize = 512 * 1024;
+
+/// Whether a decision about this many bytes can have the memory that it may take.
+///
+/// A client chooses the bytes, and the JSON reader, the cryptographic library and `String` abort the process where they get no
+/// memory, which restarts the whole server. So as much as they may take is asked for first, where a "no" is
+/// an answer, and given back.
+fn have_headroom(bytes: usize) -> Result<(), Refusal> {
+    let mut headroom = Vec::<u8>::new();
+    let wanted = bytes.saturating_mul(HEADROOM_FACTOR).saturating_add(HEADROOM_BASE);
+    headroom.try_reserve_exact(wanted).map_err(|_| Refusal::OutOfMemory)?;
+    // Else the compiler may leave out an allocation that nobody uses.
+    std::hint::black_box(&mut headroom);
+    Ok(())
 }
 
 impl fmt::Debug for RawToken {
@@ -217,5 +239,8 @@ fn known_name(name: &str) -> &'static str {
 /// Strict base64url: the engine refuses padding, white space, foreign characters and a last
 /// character with bits that are not used.
 fn base64url(text: &str) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| Refusal::Malformed)
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(base64::decoded_len_estimate(text.len())).map_err(|_| Refusal::OutOfMemory)?;
+    URL_SAFE_NO_PAD.decode_vec(text, &mut bytes).map_err(|_| Refusal::Malformed)?;
+    Ok(bytes)
 }
