@@ -266,11 +266,6 @@ fn unix_time(timestamp: i64) -> Option<UnixTime> {
         .then(|| UnixTime::new(timestamp.div_euclid(1_000_000).saturating_add(POSTGRES_EPOCH)))
 }
 
-/// Whether `pg_auth_members` has a row that makes `member` a member of `role`, by whomever granted.
-fn is_direct_member(member: pg_sys::Oid, role: pg_sys::Oid) -> bool {
-    memberships(By::Member, member).iter().any(|row| row.roleid == role.to_u32())
-}
-
 /// Whether a membership belongs to its grantor: from 16 on there is a row for each grantor, which goes only
 /// when it is revoked in the grantor's name, and goes with what the grantor owns. On 15 there is one row, and no
 /// such bond; CREATEROLE rules over all roles there.
