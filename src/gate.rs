@@ -7,6 +7,7 @@ use pgaad_core::event::{Event, Knock, LogLine};
 use pgaad_core::gate::{Answer, Facts, GatePolicy, GuardTrust, Outcome, judge};
 use pgaad_core::principal::{Bearer, Rejection};
 use pgaad_core::refusal::PublicAnswer;
+use pgaad_core::role_name;
 
 use crate::events;
 use crate::login::{self, Admitted, Decision};
@@ -106,7 +107,7 @@ fn refuse_after_asking(port: Port, refusal: Refusal) -> Result<Verdict, Rejectio
 
 fn log_replication(port: Port) {
     let line = LogLine::new("pgaad: replication over a trust line for anybody:")
-        .quoted("role", &port.role_name().to_string_lossy())
+        .quoted("role", &role_name::from_bytes(port.role_name().to_bytes()))
         .fact("client", port.client());
     report::log(&line.into_text());
 }
@@ -138,7 +139,7 @@ fn refuse(port: Port, Rejection { refusal, bearer }: Rejection) -> Verdict {
 
 fn knock(port: Port) -> Knock {
     Knock {
-        role: port.role_name().to_string_lossy().into_owned(),
+        role: role_name::from_bytes(port.role_name().to_bytes()),
         client: port.client().to_string(),
         route: port.method().route(),
     }

@@ -8,6 +8,7 @@ use crate::admit::Admission;
 use crate::guid::ObjectId;
 use crate::principal::{Bearer, Kind};
 use crate::refusal::Refusal;
+use crate::role_name::raw_byte;
 use crate::time::UnixTime;
 
 /// The way a token came in: the method of the matched `pg_hba.conf` line.
@@ -37,7 +38,7 @@ impl Display for Route {
 /// Who knocked, as PostgreSQL knows it before any token is looked at.
 #[derive(Clone, Debug)]
 pub struct Knock {
-    /// The role name the client asked for; chosen by the client.
+    /// The role name the client asked for; chosen by the client. Text as [`crate::role_name`] makes it of bytes.
     pub role: String,
     /// The client's address as text, `[local]` for a Unix socket.
     pub client: String,
@@ -49,7 +50,7 @@ pub struct Knock {
 ///
 /// Values are escaped so that no role name or claim can forge a line or a fact: control
 /// characters, quotes, backslashes and everything outside ASCII that does not print visibly
-/// (direction marks, zero-width characters) are written as `\u{…}`.
+/// (direction marks, zero-width characters) are written as `\u{…}`, bytes that are not UTF-8 as `\xfc`.
 #[derive(Debug)]
 pub struct LogLine(String);
 
@@ -94,6 +95,10 @@ pub(crate) fn escaped(value: &str) -> String {
         match c {
             '"' | '\\' => text.extend(['\\', c]),
             ' '..='~' => text.push(c),
+            c if raw_byte(c).is_some() => {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\x{:02x}", raw_byte(c).unwrap_or_default());
+            }
             c if c.is_alphanumeric() => text.push(c),
             c => text.extend(c.escape_unicode()),
         }
@@ -110,7 +115,7 @@ pub struct Event {
     pub code: String,
     /// The way in.
     pub route: String,
-    /// The role name the client asked for.
+    /// The role name the client asked for, text as [`crate::role_name`] makes it of bytes.
     pub role: String,
     /// The client's address as text, `[local]` for a Unix socket.
     pub client: String,
@@ -240,6 +245,12 @@ mod tests {
         let line =
             LogLine::new("pgaad:").quoted("role", "a\" code=ok\nLOG: \u{202e}x\u{200b}\\é").into_text();
         assert_eq!(line, r#"pgaad: role="a\" code=ok\u{a}LOG: \u{202e}x\u{200b}\\é""#);
+    }
+
+    #[test]
+    fn a_byte_that_is_not_utf_8_is_shown_as_that_byte() {
+        let role = crate::role_name::from_bytes(b"j\xfcrgen \\xfc");
+        assert_eq!(LogLine::new("").quoted("role", &role).into_text(), r#" role="j\xfcrgen \\xfc""#);
     }
 
     #[test]

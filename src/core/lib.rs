@@ -29,6 +29,7 @@ pub mod pam_file;
 pub mod principal;
 pub mod refresh;
 pub mod refusal;
+pub mod role_name;
 pub mod self_test;
 pub mod snapshot;
 pub mod tenant;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::ptr;
 
 use pgaad_core::hba::{Line, Method, Network, Role, Transport};
+use pgaad_core::role_name;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts};
 
@@ -195,9 +196,11 @@ fn address(storage: &pg_sys::sockaddr_storage) -> Option<IpAddr> {
     }
 }
 
+/// Text of the file, which may hold role names: see [`role_name`].
+///
 /// # Safety
 /// A NUL-terminated string, or null.
 unsafe fn text(pointer: *const c_char) -> Option<String> {
     // SAFETY: as above.
-    (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+    (!pointer.is_null()).then(|| role_name::from_bytes(unsafe { CStr::from_ptr(pointer) }.to_bytes()))
 }
