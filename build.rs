@@ -11,6 +11,7 @@ use pgrx_pg_config::{PgConfig, Pgrx};
 const HEADER: &str = r#"
 #include "postgres.h"
 #include "catalog/pg_auth_members.h"
+#include "catalog/pg_conversion.h"
 #include "libpq/auth.h"
 #include "libpq/hba.h"
 #include "libpq/libpq.h"
@@ -48,9 +49,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .allowlist_type("Port|HbaLine|AuthToken|TokenizedAuthLine|FormData_pg_auth_members")
         .allowlist_function("sendAuthRequest|pq_startmsgread|pq_getbyte|pq_getmessage|hba_authname")
         // Raw, without pgrx's guard, which rebuilds errors.
-        .allowlist_function(
-            "errstart|errcode|errmsg|errdetail|errfinish|proc_exit|hba_getauthmethod|pg_regexec",
-        )
+        .allowlist_function("errstart|errcode|errmsg|errdetail|errhint|errfinish|proc_exit")
+        .allowlist_function("FindDefaultConversion|hba_getauthmethod|pg_regexec")
         .allowlist_function("tokenize_auth_file|parse_hba_line|open_auth_file|free_auth_file")
         .allowlist_var("ClientAuthentication_hook|MyClientConnectionInfo|PG_OAUTH_VALIDATOR_MAGIC")
         // Opaque where only a pointer is wanted, pgrx's own where there is one.

@@ -109,7 +109,8 @@ BEGIN
         FROM pg_file_settings setting WHERE name ~* '^pgaad\.'
             AND NOT EXISTS (SELECT FROM pg_settings known WHERE known.name = lower(setting.name))
     )
-    SELECT checks.item, found.item IS NULL, coalesce(found.detail, checks.sound), found.hint
+    SELECT checks.item, found.item IS NULL, pgaad._readable(coalesce(found.detail, checks.sound)),
+           pgaad._readable(found.hint)
     FROM unnest(
         ARRAY['roles', 'administrators', 'members_superuser', 'members_replication', 'members_privileged',
               'members_password', 'members_by_name', 'members_granted', 'members_guarded', 'unknown_settings'],

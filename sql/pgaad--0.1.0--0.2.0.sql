@@ -37,6 +37,13 @@ BEGIN
 END
 $bootstrap$;
 
+-- What check() says of a role whose name is in another database's encoding.
+CREATE FUNCTION pgaad."_readable"("text" TEXT) RETURNS TEXT
+IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'readable_wrapper';
+REVOKE ALL ON FUNCTION pgaad._readable(text) FROM PUBLIC;
+
 -- Internal functions begin with an underscore, and do not trust what they are called with.
 DROP FUNCTION pgaad.label_principal(text, text, text, boolean, boolean);
 DROP FUNCTION pgaad.take_roles(oid);
@@ -508,7 +515,8 @@ BEGIN
         FROM pg_file_settings setting WHERE name ~* '^pgaad\.'
             AND NOT EXISTS (SELECT FROM pg_settings known WHERE known.name = lower(setting.name))
     )
-    SELECT checks.item, found.item IS NULL, coalesce(found.detail, checks.sound), found.hint
+    SELECT checks.item, found.item IS NULL, pgaad._readable(coalesce(found.detail, checks.sound)),
+           pgaad._readable(found.hint)
     FROM unnest(
         ARRAY['roles', 'administrators', 'members_superuser', 'members_replication', 'members_privileged',
               'members_password', 'members_by_name', 'members_granted', 'members_guarded', 'unknown_settings'],

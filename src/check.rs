@@ -7,15 +7,17 @@ use std::fs;
 use pgaad_core::defect::Defect;
 use pgaad_core::event::LogLine;
 use pgaad_core::gate::OtherMethods;
+use pgaad_core::role_name;
 use pgaad_core::tenant::Cloud;
 use pgaad_core::verify::TokenPolicy;
 use pgaad_core::{hba, pam_file};
 use pgrx::prelude::*;
 
+use crate::pg::text::{TextFromSql, TextToSql};
 use crate::pg::{clock, entry, hook, report, shmem};
 use crate::settings::Settings;
 
-extension_sql_file!("../sql/check.sql", name = "check", requires = [check_server]);
+extension_sql_file!("../sql/check.sql", name = "check", requires = [check_server, readable]);
 
 /// What is checked here, and what it is good for when nothing is wrong. The rest is in `sql/check.sql`.
 const ITEMS: [(&str, &str); 14] = [
@@ -45,11 +47,12 @@ const CLOCK_TOLERANCE: i64 = 60;
 /// One row for each defect, and one for each check that found none. `members` are the members of `azure_ad_user`.
 #[pg_extern(volatile, parallel_restricted)]
 fn check_server(
-    members: Vec<String>,
+    members: Vec<TextFromSql>,
 ) -> TableIterator<
     'static,
-    (name!(item, &'static str), name!(ok, bool), name!(detail, String), name!(hint, Option<String>)),
+    (name!(item, TextToSql), name!(ok, bool), name!(detail, TextToSql), name!(hint, Option<TextToSql>)),
 > {
+    let members: Vec<_> = members.iter().map(|name| role_name::from_bytes(name.bytes())).collect();
     let mut defects = defects(&members);
     defects.extend(defects_of_keys());
     let other = pam_other().map_or_else(
@@ -68,7 +71,10 @@ fn check_server(
         }
         rows
     });
-    TableIterator::new(rows.chain(std::iter::once(other)))
+    TableIterator::new(
+        rows.chain(std::iter::once(other))
+            .map(|(item, ok, detail, hint)| (item.into(), ok, detail.into(), hint.map(TextToSql::from))),
+    )
 }
 
 /// Says in the log what is wrong with files and settings. For the worker, at its start and at each reload.

@@ -4,15 +4,17 @@
 
 use std::ffi::CString;
 
-use pgaad_core::event::LogLine;
+use pgaad_core::event::{Event, LogLine};
 use pgaad_core::explain::{
     Context, Finding, NotExplained, explain as explain_token, explain_event as explain_decision,
 };
+use pgaad_core::role_name;
 use pgrx::prelude::*;
 
 use crate::pg::catalog::Role;
-use crate::pg::clock;
 use crate::pg::report::{self, SqlError};
+use crate::pg::text::{TextFromSql, TextToSql};
+use crate::pg::{clock, encoding};
 use crate::settings::Settings;
 use crate::{events, key_cache};
 
@@ -22,10 +24,10 @@ use crate::{events, key_cache};
 /// and what is said of it proves nothing.
 #[pg_extern(volatile, strict, parallel_restricted)]
 fn explain(
-    role: &str,
-    unsigned_token: &str,
-) -> TableIterator<'static, (name!(step, &'static str), name!(ok, Option<bool>), name!(detail, String))> {
-    match try_explain(role, unsigned_token) {
+    role: TextFromSql,
+    unsigned_token: TextFromSql,
+) -> TableIterator<'static, (name!(step, TextToSql), name!(ok, Option<bool>), name!(detail, TextToSql))> {
+    match try_explain(&role, &unsigned_token.text()) {
         Ok(findings) => rows(findings),
         Err(error) => {
             // The statement may hold a token, and would be logged beside the error.
@@ -39,10 +41,14 @@ fn explain(
 #[pg_extern(volatile, strict, parallel_restricted)]
 fn explain_event(
     id: i64,
-) -> TableIterator<'static, (name!(step, &'static str), name!(ok, Option<bool>), name!(detail, String))> {
+) -> TableIterator<'static, (name!(step, TextToSql), name!(ok, Option<bool>), name!(detail, TextToSql))> {
     let event = events::last().into_iter().find(|(other, _)| i64::try_from(*other) == Ok(id));
     match event {
-        Some((_, event)) => rows(explain_decision(&event)),
+        Some((_, event)) => {
+            // The name as it reads in this database, as everywhere in it.
+            let role = encoding::decode(&role_name::to_bytes(&event.role));
+            rows(explain_decision(&Event { role, ..event }))
+        }
         None => SqlError {
             code: PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
             message: format!("there is no event {id}"),
@@ -52,7 +58,7 @@ fn explain_event(
     }
 }
 
-fn try_explain(role_name: &str, unsigned_token: &str) -> Result<Vec<Finding>, SqlError> {
+fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>, SqlError> {
     let settings = Settings::read().map_err(|refusal| SqlError {
         code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
         message: refusal.facts(LogLine::new("a setting has a value that cannot be used:")).into_text(),
@@ -64,15 +70,16 @@ fn try_explain(role_name: &str, unsigned_token: &str) -> Result<Vec<Finding>, Sq
         message: "pgaad.tenant_id is not set".to_owned(),
         hint: "Set it in postgresql.conf to the tenant's id and reload the server.".into(),
     })?;
-    let role = CString::new(role_name).ok().and_then(|name| Role::find(&name)).map(|role| role.facts());
+    // Looked up by its bytes, as at a login.
+    let facts = CString::new(role.bytes()).ok().and_then(|name| Role::find(&name)).map(|role| role.facts());
     let context = Context {
         max_bytes: settings.max_token_bytes,
         keys: key_cache::all(&policy.tenant, &settings.refresh),
         policy,
         admit: settings.admit,
         now: clock::now(),
-        role_name,
-        role: role.as_ref(),
+        role_name: &role.text(),
+        role: facts.as_ref(),
     };
     explain_token(unsigned_token, &context).map_err(|fault| match fault {
         NotExplained::WholeToken => SqlError {
@@ -91,6 +98,8 @@ fn try_explain(role_name: &str, unsigned_token: &str) -> Result<Vec<Finding>, Sq
 
 fn rows(
     findings: Vec<Finding>,
-) -> TableIterator<'static, (name!(step, &'static str), name!(ok, Option<bool>), name!(detail, String))> {
-    TableIterator::new(findings.into_iter().map(|Finding { step, ok, detail }| (step, ok, detail)))
+) -> TableIterator<'static, (name!(step, TextToSql), name!(ok, Option<bool>), name!(detail, TextToSql))> {
+    TableIterator::new(
+        findings.into_iter().map(|Finding { step, ok, detail }| (step.into(), ok, detail.into())),
+    )
 }

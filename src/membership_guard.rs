@@ -11,6 +11,7 @@ use pgaad_core::membership::{self, Caller, Privilege, RoleGraph, RoleOid, Violat
 use pgrx::prelude::*;
 
 use crate::pg::catalog::{self, Marker, standing};
+use crate::pg::encoding;
 use crate::pg::report::{self, SqlError};
 use crate::pg::role_statement::Change;
 use crate::pg::utility::Guard;
@@ -240,12 +241,12 @@ fn denied(message: String, hint: impl Into<String>) -> SqlError {
 
 fn name_in(role: RoleOid, before: &RoleGraph, after: &RoleGraph) -> String {
     let name = after.role(role).or_else(|| before.role(role)).map(|role| role.name.clone());
-    quoted_text(&String::from_utf8_lossy(&name.unwrap_or_default()))
+    quoted_text(&encoding::decode(&name.unwrap_or_default()))
 }
 
 /// A role's name as an SQL identifier.
 pub(crate) fn quoted(name: &CStr) -> String {
-    quoted_text(&name.to_string_lossy())
+    quoted_text(&encoding::of_name(name))
 }
 
 fn quoted_text(name: &str) -> String {

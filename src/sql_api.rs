@@ -2,16 +2,19 @@
 
 #![allow(unsafe_code, reason = "the macros export each function under its C name")]
 
+use std::ffi::CString;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use pgaad_core::event::LogLine;
+use pgaad_core::principal::Bearer;
 use pgaad_core::time::UnixTime;
-use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use crate::events;
 use crate::pg::report::{self, SqlError};
 use crate::pg::shmem::{self, KeyEntry, Refresh};
+use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object};
 use crate::pg::{clock, ring, worker};
 use crate::settings::Settings;
 use crate::worker::source_name;
@@ -30,12 +33,13 @@ extension_sql_file!("../sql/privileges.sql", finalize);
 /// come first, and some.
 const REFRESH_WAIT: Duration = Duration::from_secs(25);
 
-/// The verified claims of this session; `NULL` if it did not log in with a token.
+/// The verified claims of this session; `NULL` if it did not log in with a token. A claim that the database's encoding
+/// cannot hold is left out.
 ///
 /// Parallel workers have none of their own. The planner keeps the question with the leader, and a
 /// function that is falsely called parallel safe gets an error: `NULL` would mean another session.
 #[pg_extern(stable, parallel_restricted)]
-fn claims() -> Option<JsonB> {
+fn claims() -> Option<JsonToSql> {
     if worker::is_parallel() {
         SqlError {
             code: PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
@@ -44,7 +48,12 @@ fn claims() -> Option<JsonB> {
         }
         .raise();
     }
-    crate::login::session_claims().and_then(|json| serde_json::from_str(json).ok()).map(JsonB)
+    // A session has one login and one database.
+    static CLAIMS: OnceLock<Option<CString>> = OnceLock::new();
+    let claims = CLAIMS.get_or_init(|| {
+        crate::login::session_claims().and_then(|json| json_object(serde_json::from_str(json).ok()?))
+    });
+    claims.as_deref().map(JsonToSql::new)
 }
 
 /// Has the keys fetched now, waits for it, and tells how it goes. `true` if that brought keys.
@@ -84,14 +93,14 @@ fn status_row() -> TableIterator<
     (
         name!(configured, bool),
         name!(ready, bool),
-        name!(problem, Option<String>),
+        name!(problem, Option<TextToSql>),
         name!(worker_pid, Option<i32>),
         name!(last_success, Option<TimestampWithTimeZone>),
-        name!(last_error, Option<String>),
+        name!(last_error, Option<TextToSql>),
         name!(next_refresh, Option<TimestampWithTimeZone>),
         name!(keys, i32),
         name!(age, Option<Interval>),
-        name!(version, String),
+        name!(version, TextToSql),
     ),
 > {
     let worker = shmem::worker_state();
@@ -112,14 +121,14 @@ fn status_row() -> TableIterator<
     let row = (
         tenant.is_some(),
         ours && keys > 0 && fresh,
-        problem,
+        problem.map(TextToSql::from),
         (worker.pid != 0).then_some(worker.pid),
         worker.last_success.map(timestamp),
-        (!worker.last_error.is_empty()).then(|| worker.last_error.as_str().to_owned()),
+        (!worker.last_error.is_empty()).then(|| worker.last_error.as_str().into()),
         worker.next_refresh.map(timestamp),
         i32::try_from(keys).unwrap_or(i32::MAX),
         (keys > 0).then(|| Interval::from_seconds(i32::try_from(age).unwrap_or(i32::MAX).into())),
-        env!("CARGO_PKG_VERSION").to_owned(),
+        env!("CARGO_PKG_VERSION").into(),
     );
     TableIterator::once(row)
 }
@@ -130,13 +139,13 @@ fn status_row() -> TableIterator<
 fn key_rows() -> TableIterator<
     'static,
     (
-        name!(kid, String),
-        name!(algorithm, &'static str),
+        name!(kid, TextToSql),
+        name!(algorithm, TextToSql),
         name!(bits, i32),
-        name!(issuer, Option<String>),
+        name!(issuer, Option<TextToSql>),
         name!(first_seen, TimestampWithTimeZone),
         name!(last_seen, TimestampWithTimeZone),
-        name!(source, &'static str),
+        name!(source, TextToSql),
     ),
 > {
     let (entries, source) = shmem::with_keys(|board| {
@@ -144,13 +153,13 @@ fn key_rows() -> TableIterator<
     });
     TableIterator::new(entries.into_iter().map(move |entry| {
         (
-            entry.key.kid().to_owned(),
-            "RS256",
+            entry.key.kid().into(),
+            "RS256".into(),
             i32::try_from(entry.key.bits()).unwrap_or(i32::MAX),
-            entry.key.issuer().map(str::to_owned),
+            entry.key.issuer().map(TextToSql::from),
             timestamp(entry.first_seen),
             timestamp(entry.last_seen),
-            source_name(source),
+            source_name(source).into(),
         )
     }))
 }
@@ -163,39 +172,42 @@ fn event_rows() -> TableIterator<
     (
         name!(id, i64),
         name!(at, TimestampWithTimeZone),
-        name!(code, String),
-        name!(route, String),
-        name!(role, String),
-        name!(client, String),
-        name!(rule, Option<String>),
-        name!(kind, Option<String>),
-        name!(tid, Option<String>),
-        name!(oid, Option<String>),
-        name!(upn, Option<String>),
-        name!(appid, Option<String>),
-        name!(kid, Option<String>),
-        name!(uti, Option<String>),
-        name!(facts, Option<String>),
+        name!(code, TextToSql),
+        name!(route, TextToSql),
+        name!(role, NameToSql),
+        name!(client, TextToSql),
+        name!(rule, Option<TextToSql>),
+        name!(kind, Option<TextToSql>),
+        name!(tid, Option<TextToSql>),
+        name!(oid, Option<TextToSql>),
+        name!(upn, Option<TextToSql>),
+        name!(appid, Option<TextToSql>),
+        name!(kid, Option<TextToSql>),
+        name!(uti, Option<TextToSql>),
+        name!(facts, Option<TextToSql>),
     ),
 > {
     TableIterator::new(events::last().into_iter().map(|(id, event)| {
-        let bearer = event.bearer.as_ref();
+        let role = NameToSql::new(&event.role);
+        let bearer = event.bearer;
+        let of_bearer =
+            |field: fn(&Bearer) -> Option<&str>| bearer.as_ref().and_then(field).map(TextToSql::from);
         (
             i64::try_from(id).unwrap_or(i64::MAX),
             timestamp(UnixTime::new(event.at)),
-            event.code.clone(),
-            event.route.clone(),
-            event.role.clone(),
-            event.client.clone(),
-            event.rule.clone(),
-            bearer.and_then(|bearer| bearer.kind.clone()),
-            bearer.map(|bearer| bearer.tid.clone()),
-            bearer.and_then(|bearer| bearer.oid.clone()),
-            bearer.and_then(|bearer| bearer.upn.clone()),
-            bearer.and_then(|bearer| bearer.appid.clone()),
-            bearer.map(|bearer| bearer.kid.clone()),
-            bearer.and_then(|bearer| bearer.uti.clone()),
-            Some(event.facts.trim().to_owned()).filter(|facts| !facts.is_empty()),
+            event.code.into(),
+            event.route.into(),
+            role,
+            event.client.into(),
+            event.rule.map(TextToSql::from),
+            of_bearer(|bearer| bearer.kind.as_deref()),
+            of_bearer(|bearer| Some(&bearer.tid)),
+            of_bearer(|bearer| bearer.oid.as_deref()),
+            of_bearer(|bearer| bearer.upn.as_deref()),
+            of_bearer(|bearer| bearer.appid.as_deref()),
+            of_bearer(|bearer| Some(&bearer.kid)),
+            of_bearer(|bearer| bearer.uti.as_deref()),
+            Some(event.facts.trim()).filter(|facts| !facts.is_empty()).map(TextToSql::from),
         )
     }))
 }
@@ -205,7 +217,7 @@ fn event_rows() -> TableIterator<
 fn login_counts() -> TableIterator<
     'static,
     (
-        name!(code, &'static str),
+        name!(code, TextToSql),
         name!(count, i64),
         name!(last_at, TimestampWithTimeZone),
         name!(since, TimestampWithTimeZone),
@@ -213,8 +225,15 @@ fn login_counts() -> TableIterator<
 > {
     let since = ring::began();
     TableIterator::new(events::counts().into_iter().map(move |(code, count, last)| {
-        (code, i64::try_from(count).unwrap_or(i64::MAX), timestamp(last), timestamp(since))
+        (code.into(), i64::try_from(count).unwrap_or(i64::MAX), timestamp(last), timestamp(since))
     }))
+}
+
+/// Text as it is, or, where a role's name in it is in no encoding of this database's, with those bytes as `\xfc`: a
+/// client whose encoding is another would get an error for all that is returned.
+#[pg_extern(name = "_readable", immutable, strict, parallel_safe)]
+fn readable(text: TextFromSql) -> NameToSql {
+    text.into()
 }
 
 fn timestamp(time: UnixTime) -> TimestampWithTimeZone {

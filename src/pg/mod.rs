@@ -8,6 +8,7 @@
 mod auth_failed;
 pub(crate) mod catalog;
 pub(crate) mod clock;
+pub(crate) mod encoding;
 pub(crate) mod entry;
 #[cfg(feature = "fault_injection")]
 pub(crate) mod fault;
@@ -31,6 +32,7 @@ pub(crate) mod seclabel;
 pub(crate) mod sessions;
 pub(crate) mod setting;
 pub(crate) mod shmem;
+pub(crate) mod text;
 pub(crate) mod utility;
 pub(crate) mod worker;
 

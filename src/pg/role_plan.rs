@@ -14,8 +14,8 @@ use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 
 use super::catalog::{self, Marker};
-use super::report;
 use super::role_statement::{self, Change, RoleStatement};
+use super::{encoding, report};
 use super::{role_graph, role_nodes, seclabel};
 
 /// A statement about roles on its way. Lives in the memory context of the statement, which drops it.
@@ -195,7 +195,7 @@ impl Plan {
                 Part::Labelled(role, before) => self.follow_label(&role, before),
                 Part::BoundToProgram(role, client_id) => report::notice(format!(
                     "role \"{}\" is bound to the program with client id {client_id}, and has no password",
-                    role.to_string_lossy()
+                    encoding::of_name(&role)
                 )),
             }
         }
@@ -224,8 +224,8 @@ impl Plan {
         for entra in catalog::entra_roles_of(role) {
             report::notice(format!(
                 "role \"{}\" also leaves the Entra role \"{}\"",
-                role.to_string_lossy(),
-                entra.to_string_lossy()
+                encoding::of_name(role),
+                encoding::of_name(&entra)
             ));
             self.waiting.push_front(Part::Revoke(role_nodes::revoke(&entra, role)));
         }
@@ -244,7 +244,7 @@ impl Plan {
             if standing.is_member && asks_for_less {
                 report::notice(format!(
                     "role \"{}\" leaves azure_ad_user, since its label is removed",
-                    role.to_string_lossy()
+                    encoding::of_name(role)
                 ));
                 self.waiting.push_back(Part::Revoke(role_nodes::revoke(Marker::User.name(), role)));
                 self.waiting.push_back(Part::Leave(role.to_owned()));

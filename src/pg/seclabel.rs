@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::prelude::*;
 
-use super::report;
+use super::{encoding, report};
 
 /// A provider of labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ unsafe fn relabel(provider: Provider, object: *const pg_sys::ObjectAddress, labe
     // SAFETY: as above.
     let object = unsafe { *object };
     // SAFETY: as above.
-    let label = (!label.is_null()).then(|| unsafe { CStr::from_ptr(label) }.to_string_lossy());
+    let label = (!label.is_null()).then(|| encoding::decode(unsafe { CStr::from_ptr(label) }.to_bytes()));
     let judged = match JUDGE.get() {
         Some(judge) if object.classId == pg_sys::AuthIdRelationId => {
             judge(provider, object.objectId, label.as_deref())
