@@ -48,6 +48,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// The fields of an ErrorResponse or NoticeResponse in their order, each its letter and its bytes.
+    pub fn fields(&self) -> Vec<(u8, Vec<u8>)> {
+        let fields = self.body.split(|byte| *byte == 0).filter(|field| !field.is_empty());
+        fields.map(|field| (field[0], field[1..].to_vec())).collect()
+    }
+
     fn code(&self) -> Option<i32> {
         Some(i32::from_be_bytes(self.body.get(..4)?.try_into().ok()?))
     }
@@ -146,9 +152,15 @@ impl Connection {
     ///
     /// # Errors
     /// When the server has closed the connection.
-    pub fn startup(&mut self, user: &str, database: &str, parameters: &[(&str, &str)]) -> io::Result<()> {
+    pub fn startup(
+        &mut self,
+        user: impl AsRef<[u8]>,
+        database: &str,
+        parameters: &[(&str, &str)],
+    ) -> io::Result<()> {
         let mut body = PROTOCOL.to_be_bytes().to_vec();
-        for (name, value) in [("user", user), ("database", database)].iter().chain(parameters) {
+        body.extend([b"user\0", user.as_ref(), b"\0"].concat());
+        for (name, value) in [("database", database)].iter().chain(parameters) {
             for text in [name, value] {
                 body.extend(text.as_bytes());
                 body.push(0);
@@ -236,6 +248,23 @@ impl Connection {
         }
     }
 
+    /// Runs SQL, bytes as they are, by the simple protocol: every message up to ReadyForQuery.
+    ///
+    /// # Errors
+    /// When the server closes the connection before that; what came until then is lost.
+    pub fn exchange(&mut self, sql: &[u8]) -> io::Result<Vec<Message>> {
+        self.send_message(b'Q', &[sql, b"\0"].concat())?;
+        let mut messages = Vec::new();
+        loop {
+            let message = self.read_message()?;
+            let is_last = message.tag == b'Z';
+            messages.push(message);
+            if is_last {
+                return Ok(messages);
+            }
+        }
+    }
+
     /// Reads on after the startup message or a password, until the server is ready or has refused.
     ///
     /// A request for a password ends the reading too: [`Progress::Challenged`].
@@ -319,6 +348,14 @@ impl Session {
         self.connection.query(sql)
     }
 
+    /// Runs SQL, bytes as they are: every message up to ReadyForQuery.
+    ///
+    /// # Errors
+    /// When the server closes the connection before that.
+    pub fn exchange(&mut self, sql: &[u8]) -> io::Result<Vec<Message>> {
+        self.connection.exchange(sql)
+    }
+
     /// What came beside the rows since the last time: warnings and notices.
     pub fn take_notices(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.connection.notices)
@@ -360,9 +397,22 @@ pub enum Outcome {
 /// # Panics
 /// When there is no connection at all: that is no answer of the server's.
 pub fn login(target: &Target, user: &str, password: &[u8]) -> Login {
+    login_with(target, user, password, &[])
+}
+
+/// As [`login`], with a name that is any bytes, and further parameters in the startup message.
+///
+/// # Panics
+/// As [`login`].
+pub fn login_with(
+    target: &Target,
+    user: impl AsRef<[u8]>,
+    password: &[u8],
+    parameters: &[(&str, &str)],
+) -> Login {
     let mut connection = Connection::connect(target).unwrap_or_else(|error| panic!("{target:?}: {error}"));
     // An error while sending means that the server has answered and hung up; its answer is still to be read.
-    let _ = connection.startup(user, &target.database, &[]);
+    let _ = connection.startup(user, &target.database, parameters);
     match connection.read_login() {
         Progress::Accepted(session) => Login { challenged: false, outcome: Outcome::Accepted(session) },
         Progress::Refused(answers) => Login { challenged: false, outcome: Outcome::Refused(answers) },
