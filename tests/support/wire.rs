@@ -98,6 +98,15 @@ impl fmt::Display for Answer {
     }
 }
 
+/// How a statement is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// As one Query.
+    Simple,
+    /// As Parse, Bind, Describe, Execute and Sync.
+    Extended,
+}
+
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
@@ -248,21 +257,39 @@ impl Connection {
         }
     }
 
-    /// Runs SQL, bytes as they are, by the simple protocol: every message up to ReadyForQuery.
+    /// Runs SQL, bytes as they are: every message up to ReadyForQuery, or up to the end of the connection. A `COPY …
+    /// FROM STDIN` is given `copied`.
     ///
     /// # Errors
-    /// When the server closes the connection before that; what came until then is lost.
-    pub fn exchange(&mut self, sql: &[u8]) -> io::Result<Vec<Message>> {
-        self.send_message(b'Q', &[sql, b"\0"].concat())?;
+    /// When the server takes no more.
+    pub fn exchange(&mut self, sql: &[u8], protocol: Protocol, copied: &[u8]) -> io::Result<Vec<Message>> {
+        match protocol {
+            Protocol::Simple => self.send_message(b'Q', &[sql, b"\0"].concat())?,
+            Protocol::Extended => {
+                self.send_message(b'P', &[b"\0", sql, b"\0\0\0"].concat())?;
+                self.send_message(b'B', &[0; 8])?;
+                self.send_message(b'D', b"P\0")?;
+                self.send_message(b'E', &[0; 5])?;
+                self.send_message(b'S', &[])?;
+            }
+        }
         let mut messages = Vec::new();
-        loop {
-            let message = self.read_message()?;
+        while let Ok(message) = self.read_message() {
+            if message.tag == b'G' {
+                self.send_message(b'd', copied)?;
+                self.send_message(b'c', &[])?;
+                // What was sent behind the COPY was skipped.
+                if protocol == Protocol::Extended {
+                    self.send_message(b'S', &[])?;
+                }
+            }
             let is_last = message.tag == b'Z';
             messages.push(message);
             if is_last {
-                return Ok(messages);
+                break;
             }
         }
+        Ok(messages)
     }
 
     /// Reads on after the startup message or a password, until the server is ready or has refused.
@@ -348,12 +375,12 @@ impl Session {
         self.connection.query(sql)
     }
 
-    /// Runs SQL, bytes as they are: every message up to ReadyForQuery.
+    /// As [`Connection::exchange`].
     ///
     /// # Errors
-    /// When the server closes the connection before that.
-    pub fn exchange(&mut self, sql: &[u8]) -> io::Result<Vec<Message>> {
-        self.connection.exchange(sql)
+    /// As [`Connection::exchange`].
+    pub fn exchange(&mut self, sql: &[u8], protocol: Protocol, copied: &[u8]) -> io::Result<Vec<Message>> {
+        self.connection.exchange(sql, protocol, copied)
     }
 
     /// What came beside the rows since the last time: warnings and notices.
