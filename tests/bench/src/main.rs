@@ -18,6 +18,7 @@ mod plot;
 mod provider;
 mod sample;
 mod scale;
+mod statements;
 mod trace;
 
 use std::env;
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
     }
     if wanted("provider") {
         provider::measure(&bed, effort, &mut page);
+    }
+    if wanted("statements") {
+        statements::measure(&bed, effort, &mut page);
     }
     if wanted("footprint") {
         footprint::measure(&bed, effort, &mut page);
