@@ -489,7 +489,7 @@ BEGIN
         FROM pg_authid WHERE oid = ANY (members) AND rolpassword IS NOT NULL
       UNION ALL
         SELECT 'members_by_name', format('%I is bound to its name, which can be given to somebody else', rolname),
-               format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS ''aadauth,oid=<object id>,type=user'';', rolname)
+               'Bind it to an object id: docs/identity.md has the statement for users, groups and programs.'
         FROM pg_authid role WHERE oid = ANY (members) AND rolcanlogin AND NOT EXISTS (
             SELECT FROM pg_shseclabel WHERE classoid = 'pg_authid'::regclass AND objoid = role.oid
                 AND provider IN ('pgaadauth', 'pgaadauth-int') AND label ~ 'oid=')

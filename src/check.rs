@@ -20,11 +20,13 @@ use crate::settings::Settings;
 extension_sql_file!("../sql/check.sql", name = "check", requires = [check_server, readable]);
 
 /// What is checked here, and what it is good for when nothing is wrong. The rest is in `sql/check.sql`.
-const ITEMS: [(&str, &str); 14] = [
+const ITEMS: [(&str, &str); 16] = [
     ("settings", "every pgaad setting has a value that can be used"),
     ("tenant", "pgaad.tenant_id is set"),
     ("audience", "tokens are made out to this server or its group"),
+    ("scope", "users' tokens need an accepted scope"),
     ("keys", "there are keys, and they are fresh"),
+    ("key_issuers", "each key says whose tokens it signs"),
     ("clock", "the server's clock is that of the provider, as far as known"),
     ("hook", "no library loaded later stands before pgaad"),
     ("hba_file", "pg_hba.conf can be read"),
@@ -38,7 +40,7 @@ const ITEMS: [(&str, &str); 14] = [
 ];
 
 /// The items that only good settings can answer; nothing is said of them while a setting cannot be read.
-const OF_SETTINGS: [&str; 4] = ["tenant", "audience", "keys", "clock"];
+const OF_SETTINGS: [&str; 6] = ["tenant", "audience", "scope", "keys", "key_issuers", "clock"];
 
 /// By how much the server's clock may differ from the provider's before it is worth a word; the
 /// default of `pgaad.clock_skew` is five times that.
@@ -80,8 +82,7 @@ fn check_server(
 /// Says in the log what is wrong with files and settings. For the worker, at its start and at each reload.
 pub(crate) fn warn() {
     for Defect { item, detail, hint } in defects(&[]).into_iter().chain(pam_other()) {
-        let line =
-            LogLine::new("pgaad: check:").fact("item", item).quoted("detail", &detail).quoted("hint", &hint);
+        let line = LogLine::new("pgaad: check:").fact("item", item).quoted("detail", &detail).hint(&hint);
         report::warn(&line.into_text());
     }
 }
@@ -90,17 +91,19 @@ pub(crate) fn warn() {
 fn defects(members: &[String]) -> Vec<Defect> {
     let settings = Settings::read();
     let of_settings = match &settings {
-        Err(refusal) => Some(Defect::new(
+        Err(refusal) => vec![Defect::new(
             "settings",
             refusal.facts(LogLine::new("every token login is refused:")).into_text(),
-            "Mend it in postgresql.conf and reload the server.",
-        )),
-        Ok(Settings { token: None, .. }) => Some(Defect::new(
+            "Correct it in postgresql.conf and reload the server.",
+        )],
+        Ok(Settings { token: None, .. }) => vec![Defect::new(
             "tenant",
             "pgaad.tenant_id is empty: every token login is refused",
-            "pgaad.tenant_id = '00000000-0000-0000-0000-000000000000'",
-        )),
-        Ok(Settings { token: Some(policy), .. }) => defect_of_audience(policy),
+            "Set pgaad.tenant_id to the tenant's id in postgresql.conf and reload the server.",
+        )],
+        Ok(Settings { token: Some(policy), .. }) => {
+            defect_of_audience(policy).into_iter().chain(defect_of_scope(policy)).collect()
+        }
     };
     // The lines are judged by the strictest settings while those in force cannot be read.
     let meaning = settings.map_or(
@@ -132,13 +135,25 @@ fn defect_of_audience(policy: &TokenPolicy) -> Option<Defect> {
         cloud if cloud == own => Some(Defect::new(
             "audience",
             format!("{audience} is shared by Azure and all pgaad servers of the tenant: each could use tokens at the others"),
-            "pgaad.audience = 'api://…'    # an app registration of this server's own",
+            "Set pgaad.audience to an app registration of this server's own: docs/audience.md.",
         )),
         other => Some(Defect::new(
             "audience",
             format!("{audience} is of another cloud than pgaad.cloud, which is {}: no token has it", own.name()),
             format!("pgaad.cloud = '{}'", other.name()),
         )),
+    })
+}
+
+/// An application of one's own has the scopes that one gives it, and any client of the tenant can get a token for it.
+fn defect_of_scope(policy: &TokenPolicy) -> Option<Defect> {
+    let has_own = policy.audiences.iter().any(|audience| Cloud::of_default_audience(audience).is_none());
+    (has_own && policy.scopes.is_empty()).then(|| {
+        Defect::new(
+            "scope",
+            "users' tokens with any scope are accepted, also such that were issued for another purpose than this server",
+            "Set pgaad.scope to the scope of the application in pgaad.audience that means this server: docs/audience.md.",
+        )
     })
 }
 
@@ -191,6 +206,7 @@ fn defects_of_keys() -> Vec<Defect> {
             "SELECT pgaad.refresh(); SELECT * FROM pgaad.status;",
         ));
     }
+    defects.extend(defect_of_key_issuers(policy));
     if let Some(ahead) = worker.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_TOLERANCE) {
         let direction = if ahead > 0 { "ahead of" } else { "behind" };
         defects.push(Defect::new(
@@ -200,4 +216,19 @@ fn defects_of_keys() -> Vec<Defect> {
         ));
     }
     defects
+}
+
+/// Entra's v1 key sets do not say which keys are of the tenant's issuer and which of that of personal accounts.
+fn defect_of_key_issuers(policy: &TokenPolicy) -> Option<Defect> {
+    let (unsaid, all) = shmem::with_keys(|board| {
+        let keys = || board.entries.iter().flatten();
+        (keys().filter(|entry| entry.key.issuer().is_none()).count(), keys().count())
+    });
+    (unsaid > 0).then(|| {
+        Defect::new(
+            "key_issuers",
+            format!("{unsaid} of {all} keys do not say whose tokens they sign: whether they may sign the tenant's is not checked"),
+            format!("Use the key set that {} names as jwks_uri.", policy.tenant.metadata_url()),
+        )
+    })
 }

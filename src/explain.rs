@@ -62,8 +62,9 @@ fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>,
     let settings = Settings::read().map_err(|refusal| SqlError {
         code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
         message: refusal.facts(LogLine::new("a setting has a value that cannot be used:")).into_text(),
-        hint: "Every token login is refused until it is mended in postgresql.conf and the server reloaded."
-            .into(),
+        hint:
+            "Every token login is refused until it is corrected in postgresql.conf and the server reloaded."
+                .into(),
     })?;
     let policy = settings.token.as_ref().ok_or(SqlError {
         code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,

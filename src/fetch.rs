@@ -35,6 +35,8 @@ pub(crate) struct Errand {
 pub(crate) struct Fetched {
     pub(crate) keys: KeySet,
     pub(crate) document: String,
+    /// The metadata's `cloud_instance_name`.
+    pub(crate) cloud: Option<String>,
     /// The provider's clock, where it said.
     pub(crate) provider_time: Option<UnixTime>,
 }
@@ -106,6 +108,8 @@ impl FetchFault {
 struct Metadata {
     issuer: String,
     jwks_uri: String,
+    /// Entra's extension: which Microsoft cloud the provider is of.
+    cloud_instance_name: Option<String>,
 }
 
 /// Fetches the tenant's keys. Takes ten seconds at the most.
@@ -125,14 +129,15 @@ pub(crate) fn fetch(errand: &Errand) -> Result<Fetched, FetchFault> {
         return Err(FetchFault::ForeignKeysUrl);
     }
     let (document, date) = download(&agent, &metadata.jwks_uri, deadline)?;
-    Ok(Fetched { provider_time: date, ..import(document)? })
+    let cloud = metadata.cloud_instance_name.filter(|name| !name.is_empty());
+    Ok(Fetched { provider_time: date, ..import(document, &errand.tenant, cloud)? })
 }
 
 /// Reads the keys from a file that the operator provides.
 ///
 /// # Errors
 /// [`FetchFault::JwksFile`], [`FetchFault::TooLarge`], [`FetchFault::Keys`].
-pub(crate) fn read_file(path: &Path) -> Result<Fetched, FetchFault> {
+pub(crate) fn read_file(path: &Path, tenant: &Tenant) -> Result<Fetched, FetchFault> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_BODY_BYTES + 1).read_to_end(&mut bytes))
@@ -140,13 +145,13 @@ pub(crate) fn read_file(path: &Path) -> Result<Fetched, FetchFault> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BODY_BYTES) {
         return Err(FetchFault::TooLarge);
     }
-    import(bytes)
+    import(bytes, tenant, None)
 }
 
-fn import(document: Vec<u8>) -> Result<Fetched, FetchFault> {
-    let keys = KeySet::import(&document).map_err(FetchFault::Keys)?;
+fn import(document: Vec<u8>, tenant: &Tenant, cloud: Option<String>) -> Result<Fetched, FetchFault> {
+    let keys = KeySet::import(&document, tenant, cloud.as_deref()).map_err(FetchFault::Keys)?;
     let document = String::from_utf8(document).map_err(|_| FetchFault::Keys(KeySetFault::Malformed))?;
-    Ok(Fetched { keys, document, provider_time: None })
+    Ok(Fetched { keys, document, cloud, provider_time: None })
 }
 
 fn agent(errand: &Errand) -> Result<Agent, FetchFault> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pgaad_core::Refusal;
 use pgaad_core::inline::Inline;
-use pgaad_core::keys::{KeySet, SigningKey};
+use pgaad_core::keys::{self, KeySet, SigningKey};
 use pgaad_core::refresh::RefreshPolicy;
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
@@ -91,9 +91,8 @@ fn find(
     now: UnixTime,
 ) -> Result<SigningKey, Refusal> {
     with_usable(tenant, policy, now, |board, age_seconds| {
-        let mut keys = keys_of(board);
         let unknown = Refusal::KeyUnknown { keys: keys_of(board).count(), age_seconds };
-        keys.find(|key| key.answers_to(name)).copied().ok_or(unknown)
+        keys::find(keys_of(board), name, tenant).copied().ok_or(unknown)
     })?
 }
 

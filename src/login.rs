@@ -1,5 +1,6 @@
 //! The decision of a token login, which every way in calls, and what a session keeps of it.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::sync::{Mutex, OnceLock};
 
@@ -9,7 +10,9 @@ use pgaad_core::gate::{Answer, Decided};
 use pgaad_core::principal::{Principal, Rejection};
 use pgaad_core::time::UnixTime;
 use pgaad_core::token::{RawToken, UnverifiedToken};
-use pgaad_core::verify::verify;
+#[cfg(feature = "pg18")]
+use pgaad_core::verify::scopes_of_line;
+use pgaad_core::verify::{TokenPolicy, verify};
 
 use crate::key_cache;
 use crate::pg::catalog::Role;
@@ -66,7 +69,7 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Refusa
     let token = UnverifiedToken::parse(&raw)?;
     let key =
         key_cache::find_or_refresh(token.key_name(), &policy.tenant, &settings.refresh, settings.key_wait)?;
-    let verified = verify(token, &key, policy, clock::now())?;
+    let verified = verify(token, &key, &of_line(policy, port), clock::now())?;
     let claims = verified.json().to_owned();
     let end = settings.ends_sessions.then(|| verified.expires_at().plus(policy.clock_skew));
     let role = role_asked_for(port)?;
@@ -74,6 +77,20 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Refusa
     let admission = admit(Principal::from(verified), facts.as_ref(), settings.admit, clock::now())?;
     let role = role.map(|role| role.name().to_owned()).unwrap_or_default();
     Ok(Some(Box::new(Admitted { admission, role, claims, end })))
+}
+
+/// The policy with what the matched line asks for beyond the settings: an `oauth` line's own `scope`.
+fn of_line(policy: &TokenPolicy, port: Port) -> Cow<'_, TokenPolicy> {
+    #[cfg(feature = "pg18")]
+    if matches!(port.method(), Method::OAuth(_)) {
+        let scope = port.oauth_scope().unwrap_or_default();
+        let line_scopes = scopes_of_line(&scope, &policy.audiences);
+        if !line_scopes.is_empty() {
+            return Cow::Owned(TokenPolicy { line_scopes, ..policy.clone() });
+        }
+    }
+    let _ = port;
+    Cow::Borrowed(policy)
 }
 
 /// The role that the client named, as the catalog has it now. A name that no role has may end with

@@ -54,6 +54,8 @@ settings! {
         c"Microsoft cloud of the tenant: public, usgov or china.";
     AUDIENCE c"pgaad.audience" c""
         c"Accepted audiences, separated by commas. Empty means the cloud's Azure database resource.";
+    SCOPE c"pgaad.scope" c""
+        c"Accepted scopes of users' tokens, separated by commas; one of them must be in scp. Empty accepts any.";
     AUTHORITY c"pgaad.authority" c""
         c"Base URL of the identity provider, https only. Empty means the cloud's.";
     CA_FILE c"pgaad.ca_file" c""
@@ -140,10 +142,17 @@ impl Settings {
         let tenant =
             TENANT_ID.optional(|text| text.parse().ok())?.map(|id| Tenant::new(id, cloud, authority));
         let audiences = audiences(cloud)?;
+        let scopes = SCOPE.optional(scopes)?.unwrap_or_default();
         let clock_skew = CLOCK_SKEW.duration(Duration::ZERO, Duration::from_secs(3_600))?;
         guard_trust()?;
         Ok(Self {
-            token: tenant.map(|tenant| TokenPolicy { tenant, audiences, clock_skew }),
+            token: tenant.map(|tenant| TokenPolicy {
+                tenant,
+                audiences,
+                scopes,
+                line_scopes: Vec::new(),
+                clock_skew,
+            }),
             admit: AdmitPolicy {
                 name_match: NAME_MATCH.bool()?,
                 group_name_match: GROUP_NAME_MATCH.bool()?,
@@ -245,6 +254,14 @@ fn audiences(cloud: Cloud) -> Result<Vec<String>, Refusal> {
         entries.iter().all(|entry| !entry.is_empty()).then_some(entries)
     })?;
     Ok(set.unwrap_or_else(|| cloud.default_audiences().iter().map(|&audience| audience.to_owned()).collect()))
+}
+
+/// Scopes are words: `scp` separates them by spaces, a list of ours by commas or spaces.
+fn scopes(text: &str) -> Option<Vec<String>> {
+    let scopes: Vec<_> =
+        text.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
+    // A list of nothing must not pass for no list, which accepts any.
+    (!scopes.is_empty()).then_some(scopes)
 }
 
 impl TextSetting {

@@ -189,6 +189,8 @@ fn event_rows() -> TableIterator<
 > {
     TableIterator::new(events::last().into_iter().map(|(id, event)| {
         let role = NameToSql::new(&event.role);
+        let facts =
+            Some(event.facts_and_hint().trim()).filter(|facts| !facts.is_empty()).map(TextToSql::from);
         let bearer = event.bearer;
         let of_bearer =
             |field: fn(&Bearer) -> Option<&str>| bearer.as_ref().and_then(field).map(TextToSql::from);
@@ -207,7 +209,7 @@ fn event_rows() -> TableIterator<
             of_bearer(|bearer| bearer.appid.as_deref()),
             of_bearer(|bearer| Some(&bearer.kid)),
             of_bearer(|bearer| bearer.uti.as_deref()),
-            Some(event.facts.trim()).filter(|facts| !facts.is_empty()).map(TextToSql::from),
+            facts,
         )
     }))
 }

@@ -152,7 +152,7 @@ fn refresh(settings: &Result<Settings, Refusal>) -> Refreshed {
     let Some(policy) = &settings.token else { return failed(Refusal::NotConfigured.code()) };
     let began = Instant::now();
     let (fetched, source, reloaded) = match &settings.jwks_file {
-        Some(path) => (fetch::read_file(path), Source::File, false),
+        Some(path) => (fetch::read_file(path, &policy.tenant), Source::File, false),
         None => {
             let (fetched, reloaded) = fetch_aside(settings, &policy.tenant);
             (fetched, Source::Network, reloaded)
@@ -212,7 +212,8 @@ fn publish(tenant: &Tenant, fetched: Fetched, source: Source, began: Instant) ->
             .fact("unusable", fetched.keys.faults().len())
             .fact("source", source_name(source))
             .fact("took_ms", began.elapsed().as_millis()),
-        snapshot: (source == Source::Network).then(|| Snapshot::new(tenant, now, fetched.document)),
+        snapshot: (source == Source::Network)
+            .then(|| Snapshot::new(tenant, now, fetched.cloud, fetched.document)),
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::guid::{ObjectId, TenantId};
 use crate::label::Binding;
-use crate::principal::{Bearer, Kind, Principal, Rejection};
+use crate::principal::{Bearer, Groups, Kind, Principal, Rejection};
 use crate::refusal::Refusal;
+use crate::suggestion::Suggestion;
 use crate::time::UnixTime;
 
 /// Length at which PostgreSQL cuts names: `NAMEDATALEN - 1`.
@@ -20,6 +21,8 @@ pub struct RoleFacts {
     pub name: String,
     /// The role's security label.
     pub binding: Binding,
+    /// Whether it has a security label, whatever that says.
+    pub is_labelled: bool,
     /// The tenant that the label names, where it names one (`pgaadauth-int`).
     pub label_tenant: Option<TenantId>,
     /// Whether it is a *direct* member of `azure_ad_user`.
@@ -169,53 +172,54 @@ pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy)
             Ok(Rule::Id)
         }
         Binding::Group(group) => {
-            if principal.groups().iter().any(|found| found.parse::<ObjectId>() == Ok(group)) {
-                return Ok(Rule::Group);
-            }
-            Err(if principal.has_groups_elsewhere() {
-                Refusal::GroupsOverage
-            } else {
-                Refusal::NotInGroup { group }
-            })
+            check_group(principal, group)?;
+            Ok(Rule::Group)
         }
         Binding::Name => bind_by_name(principal, role, policy),
     }
 }
 
-/// Names are compared byte for byte, and never for an administrator: names can be given again, ids cannot.
+/// Whether the token says that its holder is a member of `group`, by the group's id.
+fn check_group(principal: &Principal, group: ObjectId) -> Result<(), Refusal> {
+    match principal.groups() {
+        Groups::Ids(ids) if ids.contains(&group) => Ok(()),
+        _ if principal.groups_overage() => Err(Refusal::GroupsOverage),
+        Groups::Ids(_) => Err(Refusal::NotInGroup { group, by_names: false }),
+        Groups::Names(_) => Err(Refusal::NotInGroup { group, by_names: true }),
+        Groups::Unsaid => Err(Refusal::GroupsMissing { group }),
+    }
+}
+
+/// Names are compared byte for byte, never for an administrator, since names can be given again and ids cannot, and
+/// never for a guest, whose names others give.
 fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
     if role.name.is_empty() || role.name.len() >= MAX_NAME_BYTES {
         return Err(Refusal::NameTooLong);
     }
-    if policy.name_match && !role.is_admin {
-        let named = match principal.kind() {
-            Kind::User => principal.user_name() == Some(role.name.as_str()),
-            Kind::App => {
-                role.name == principal.client_id().to_string()
-                    || role.name == principal.object_id().to_string()
-            }
-        };
-        if named {
+    if policy.name_match && !role.is_admin && !principal.is_guest() {
+        if is_named(principal, &role.name) {
             return Ok(Rule::Name);
         }
         if policy.group_name_match {
-            if principal.groups().contains(&role.name) {
-                return Ok(Rule::GroupName);
-            }
-            if principal.has_groups_elsewhere() {
-                return Err(Refusal::GroupsOverage);
+            match principal.groups() {
+                Groups::Names(names) if names.contains(&role.name) => return Ok(Rule::GroupName),
+                _ if principal.groups_overage() => return Err(Refusal::GroupsOverage),
+                _ => {}
             }
         }
     }
     Err(Refusal::RoleNotBound {
-        oid: principal.object_id(),
-        client_id: principal.client_id(),
-        kind: principal.kind(),
-        group: match principal.groups() {
-            [group] => group.parse().ok(),
-            _ => None,
-        },
+        guest: principal.is_guest(),
+        suggestion: Suggestion::from_names(principal, role).map(Box::new),
     })
+}
+
+/// Whether `name` is the user's, or one of the program's two ids.
+fn is_named(principal: &Principal, name: &str) -> bool {
+    match principal.kind() {
+        Kind::User => principal.user_name() == Some(name),
+        Kind::App => name == principal.client_id().to_string() || name == principal.object_id().to_string(),
+    }
 }
 
 fn expect_kind(principal: &Principal, kind: Kind) -> Result<(), Refusal> {

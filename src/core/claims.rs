@@ -26,9 +26,16 @@ pub(crate) struct Claims {
     pub(crate) unique_name: Option<String>,
     pub(crate) preferred_username: Option<String>,
     pub(crate) uti: Option<String>,
-    pub(crate) groups: Vec<String>,
-    pub(crate) has_groups_elsewhere: bool,
+    /// `None` when there is no such claim.
+    pub(crate) groups: Option<Vec<String>>,
+    pub(crate) groups_overage: bool,
     pub(crate) amr: Option<Vec<String>>,
+    /// The identity provider that signed the user in, where the token says so.
+    pub(crate) idp: Option<String>,
+    /// `acct`: 0 for a member of the tenant, 1 for a guest.
+    pub(crate) acct: Option<i64>,
+    /// Whether there is a `cnf`, whatever it says (RFC 7800 §3.1).
+    pub(crate) has_cnf: bool,
 }
 
 impl Claims {
@@ -56,9 +63,12 @@ impl Claims {
             unique_name: claims.text("unique_name")?,
             preferred_username: claims.text("preferred_username")?,
             uti: claims.text("uti")?,
-            groups: claims.texts("groups")?.unwrap_or_default(),
-            has_groups_elsewhere: claims.has_groups_elsewhere()?,
+            groups: claims.texts("groups")?,
+            groups_overage: claims.groups_overage()?,
             amr: claims.texts("amr")?,
+            idp: claims.text("idp")?,
+            acct: claims.account_status()?,
+            has_cnf: object.member("cnf").is_some(),
         };
         // Not used in the decision, but a token that has them wrong is not one of Entra's.
         claims.time("iat")?;
@@ -125,9 +135,18 @@ impl Reader<'_> {
         }
     }
 
+    /// `acct`, which Entra writes as a number and some claims mappings as text.
+    fn account_status(&self) -> Result<Option<i64>, Refusal> {
+        self.read("acct", |value| match value {
+            Json::Integer(status) => Some(*status),
+            Json::Text(status) => status.parse().ok(),
+            _ => None,
+        })
+    }
+
     /// Group overage: the groups did not fit and are to be asked for elsewhere. Said by
     /// `_claim_names.groups`, or by `hasgroups` in tokens of the implicit flow.
-    fn has_groups_elsewhere(&self) -> Result<bool, Refusal> {
+    fn groups_overage(&self) -> Result<bool, Refusal> {
         let named = self.read("_claim_names", |value| Some(value.as_object()?.member("groups").is_some()))?;
         let hinted = self.read("hasgroups", |value| match value {
             Json::Bool(hint) => Some(*hint),

@@ -5,8 +5,7 @@ use std::fmt::{self, Display, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::admit::Admission;
-use crate::guid::ObjectId;
-use crate::principal::{Bearer, Kind};
+use crate::principal::Bearer;
 use crate::refusal::Refusal;
 use crate::role_name::raw_byte;
 use crate::time::UnixTime;
@@ -78,6 +77,16 @@ impl LogLine {
         self
     }
 
+    /// Ends the line with ` hint=` and what to paste, as it is: nothing may be added behind it.
+    ///
+    /// What an escape would spoil, because it goes on over several lines or does not show, is not printed; the
+    /// statement that shows it is.
+    #[must_use]
+    pub fn hint(self, hint: &str) -> Self {
+        let shows = hint.chars().all(|c| matches!(c, ' '..='~') || c.is_alphanumeric());
+        self.fact("hint", if shows { hint } else { "SELECT item, hint FROM pgaad.check() WHERE NOT ok;" })
+    }
+
     /// The line.
     pub fn into_text(self) -> String {
         self.0
@@ -125,6 +134,9 @@ pub struct Event {
     pub bearer: Option<Bearer>,
     /// The refusal's facts, as ` key=value` each.
     pub facts: String,
+    /// A statement to paste, where the refusal has one that is safe to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// The code of an admission.
@@ -142,18 +154,12 @@ impl Event {
 
     /// A refusal; `bearer` where the token's signature was good.
     pub fn refused(knock: &Knock, refusal: &Refusal, bearer: Option<Bearer>, at: UnixTime) -> Self {
-        let mut facts = refusal.facts(LogLine::new(""));
-        if let Refusal::RoleNotBound { oid, kind, group, .. } = refusal {
-            let kind = match kind {
-                Kind::User => "user",
-                Kind::App => "service",
-            };
-            facts = facts.quoted("hint", &binding_statement(&knock.role, *oid, kind));
-            if let Some(group) = group {
-                facts = facts.quoted("group_hint", &binding_statement(&knock.role, *group, "group"));
-            }
-        }
-        Self { bearer, facts: facts.into_text(), ..Self::new(knock, refusal.code(), at) }
+        let facts = refusal.facts(LogLine::new("")).into_text();
+        let hint = match refusal {
+            Refusal::RoleNotBound { suggestion, .. } => suggestion.as_ref().map(ToString::to_string),
+            _ => None,
+        };
+        Self { bearer, facts, hint, ..Self::new(knock, refusal.code(), at) }
     }
 
     fn new(knock: &Knock, code: &str, at: UnixTime) -> Self {
@@ -166,7 +172,14 @@ impl Event {
             rule: None,
             bearer: None,
             facts: String::new(),
+            hint: None,
         }
+    }
+
+    /// The refusal's facts and, last, its hint, as the log line ends.
+    pub fn facts_and_hint(&self) -> String {
+        let facts = LogLine(self.facts.clone());
+        self.hint.iter().fold(facts, |line, hint| line.hint(hint)).into_text()
     }
 
     /// Whether the client was let in.
@@ -198,7 +211,7 @@ impl Event {
             line = some(line, "appid", &bearer.appid).quoted("kid", &bearer.kid);
             line = line.quoted("uti", bearer.uti.as_deref().unwrap_or_default());
         }
-        line.into_text() + &self.facts
+        line.into_text() + &self.facts_and_hint()
     }
 
     /// The event as bytes, at most `max` of them: what is foreign and long is cut until it fits.
@@ -219,6 +232,8 @@ impl Event {
         Self {
             role: cut(&self.role),
             facts: cut(&self.facts),
+            // A piece of a statement is none.
+            hint: self.hint.clone().filter(|hint| hint.len() <= longest),
             bearer: self.bearer.as_ref().map(|bearer| Bearer {
                 upn: bearer.upn.as_ref().map(cut),
                 kid: cut(&bearer.kid),
@@ -228,12 +243,6 @@ impl Event {
             ..self.clone()
         }
     }
-}
-
-/// The statement that would bind the role, for an operator who knows that it should be.
-fn binding_statement(role: &str, id: ObjectId, kind: &str) -> String {
-    let role = role.replace('"', "\"\"");
-    format!("SECURITY LABEL FOR pgaadauth ON ROLE \"{role}\" IS 'aadauth,oid={id},type={kind}'")
 }
 
 #[cfg(test)]
@@ -254,19 +263,15 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_nothing_binds_is_logged_with_the_statement_that_would() {
-        let id = "123cd850-d9df-40bd-94d5-c9f07b7fa203";
-        let knock = Knock { role: "a\"b".into(), client: "[local]".into(), route: Route::Pam };
-        let refusal = Refusal::RoleNotBound {
-            oid: id.parse().unwrap(),
-            client_id: id.parse().unwrap(),
-            kind: Kind::App,
-            group: Some(id.parse().unwrap()),
-        };
-        let line = Event::refused(&knock, &refusal, None, UnixTime::new(0)).line();
-        let hint = r#" hint="SECURITY LABEL FOR pgaadauth ON ROLE \"a\"\"b\" IS 'aadauth,oid=123cd850-"#;
-        assert!(line.contains(hint) && line.contains(",type=service'\" group_hint="), "{line}");
-        assert!(line.ends_with(",type=group'\""), "{line}");
+    fn a_hint_ends_the_line_as_it_is_unless_an_escape_would_spoil_it() {
+        let line = |hint: &str| LogLine::new("pgaad:").quoted("detail", "x").hint(hint).into_text();
+        assert_eq!(line("ALTER ROLE \"a b\" LOGIN;"), "pgaad: detail=\"x\" hint=ALTER ROLE \"a b\" LOGIN;");
+        for several in ["a\nb", "a\u{202e}b", "a\tb"] {
+            assert_eq!(
+                line(several),
+                "pgaad: detail=\"x\" hint=SELECT item, hint FROM pgaad.check() WHERE NOT ok;"
+            );
+        }
     }
 
     #[test]
@@ -288,7 +293,8 @@ mod tests {
         assert_eq!((read.at, read.code.as_str(), read.client.as_str()), (7, "role_missing", "10.0.0.7"));
         assert_eq!(read.bearer.unwrap().oid.as_deref(), Some(id));
         assert_eq!(event.encode(10), None);
-        let short = Event { role: "ann".into(), bearer: None, ..event };
+        let short = Event { role: "ann".into(), bearer: None, hint: Some("SELECT 1;".repeat(9)), ..event };
+        assert_eq!(Event::decode(&short.encode(200).unwrap()).unwrap().hint, None, "no piece of a statement");
         assert_eq!(Event::decode(&short.encode(2_000).unwrap()), Some(short));
     }
 

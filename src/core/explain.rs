@@ -8,28 +8,18 @@ use std::fmt::Write;
 use crate::admit::{AdmitPolicy, RoleFacts, bind, check_mfa, check_role};
 use crate::claims::Claims;
 use crate::event::{ADMITTED, Event, LogLine, escaped};
-use crate::keys::SigningKey;
+use crate::guid::ObjectId;
+use crate::keys::{self, SigningKey};
 use crate::label::Binding;
-use crate::principal::{Kind, Principal};
+use crate::principal::{Groups, Kind, Principal};
 use crate::refusal::{Code, Refusal};
+use crate::steps::{BEFORE_ANY_STEP, step_of};
+use crate::suggestion::identifier;
 use crate::time::UnixTime;
 use crate::token::{RawToken, UnverifiedToken};
 use crate::verify::{self, Identity, TokenPolicy};
 
-/// One step of the straight line and how it came out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The step.
-    pub step: &'static str,
-    /// Whether it lets the token on; `None` when it could not be tried.
-    pub ok: Option<bool>,
-    /// What was found and what was wanted; the code of the refusal first.
-    pub detail: String,
-}
-
-/// The steps in the order of a login.
-pub const STEPS: [&str; 10] =
-    ["header", "key", "claims", "issuer", "tenant", "audience", "time", "kind", "role", "binding"];
+pub use crate::steps::{Finding, STEPS};
 
 /// What a token and a role are measured against.
 #[derive(Clone, Debug)]
@@ -103,36 +93,11 @@ pub fn explain_event(event: &Event) -> Vec<Finding> {
     findings
 }
 
-const BEFORE_ANY_STEP: usize = usize::MAX;
-
-/// The place of the step that a refusal comes from.
-fn step_of(code: &str) -> usize {
-    let step = match code {
-        "no_token"
-        | "token_too_large"
-        | "malformed_token"
-        | "header_invalid"
-        | "critical_header"
-        | "forbidden_header"
-        | "unsupported_algorithm" => "header",
-        "no_keys" | "keys_stale" | "key_unknown" | "bad_signature" | "key_issuer_mismatch" => "key",
-        "payload_invalid" | "claim_missing" | "claim_invalid" => "claims",
-        "issuer_unknown" | "version_mismatch" => "issuer",
-        "wrong_tenant" => "tenant",
-        "wrong_audience" => "audience",
-        "expired" | "not_yet_valid" | "lifetime_invalid" => "time",
-        "no_object_id" | "not_an_access_token" | "kind_unknown" => "kind",
-        "role_missing" | "role_not_member" | "role_nologin" | "role_expired" | "role_superuser" => "role",
-        "label_unusable" | "name_too_long" | "principal_mismatch" | "kind_mismatch" | "not_in_group"
-        | "groups_overage" | "role_not_bound" | "mfa_missing" | "mfa_unknown" => "binding",
-        _ => return BEFORE_ANY_STEP,
-    };
-    STEPS.iter().position(|other| *other == step).unwrap_or(BEFORE_ANY_STEP)
-}
-
 fn refusal_of(event: &Event) -> String {
     let Some(Code { name, meaning, advice }) = Code::named(&event.code) else { return event.code.clone() };
-    format!("{name}:{meaning}{}; {advice}", event.facts)
+    // Last, so that what is to be pasted is easily told from what is not.
+    let hint = event.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+    format!("{name}:{meaning}{}; {advice}{hint}", event.facts)
 }
 
 /// What an event says of a step that was passed.
@@ -188,7 +153,7 @@ impl Explanation {
             Ok(keys) => keys,
             Err(refusal) => return self.no("key", refusal, ""),
         };
-        let Some(key) = keys.iter().find(|key| key.answers_to(token.key_name())) else {
+        let Some(key) = keys::find(keys.iter(), token.key_name(), &context.policy.tenant) else {
             let known: Vec<_> = keys.iter().map(|key| format!("\"{}\"", escaped(key.kid()))).collect();
             let refusal = Refusal::KeyUnknown { keys: keys.len(), age_seconds: 0 };
             let words = format!("{}; known are {}", key_words(token), known.join(", "));
@@ -198,11 +163,7 @@ impl Explanation {
             Ok(()) => {
                 self.yes("key", format!("{}, known; whether it signed cannot be told here", key_words(token)))
             }
-            Err(refusal) => self.no(
-                "key",
-                &refusal,
-                &format!("it signs for \"{}\"", escaped(key.issuer().unwrap_or_default())),
-            ),
+            Err(refusal) => self.no("key", &refusal, ""),
         }
     }
 
@@ -214,7 +175,7 @@ impl Explanation {
         self.yes("claims", "all that are required, each of its type".to_owned());
         self.issuer_tenant_audience(&claims, context.policy);
         self.time(&claims, context);
-        self.kind(claims, token);
+        self.kind(claims, token, context.policy);
     }
 
     fn issuer_tenant_audience(&mut self, claims: &Claims, policy: &TokenPolicy) {
@@ -265,18 +226,21 @@ impl Explanation {
         }
     }
 
-    fn kind(&mut self, claims: Claims, token: &UnverifiedToken<'_>) {
-        match verify::identify(&claims) {
+    fn kind(&mut self, claims: Claims, token: &UnverifiedToken<'_>, policy: &TokenPolicy) {
+        match verify::identify(&claims, policy) {
             Ok(identity) => {
-                let Identity { object_id, client_id, kind } = identity;
+                let Identity { object_id, client_id, kind, is_guest } = identity;
                 let name = claims.user_name().map(|name| format!(", name \"{}\"", escaped(name)));
-                self.yes(
-                    "kind",
-                    format!(
-                        "a token of kind {kind}, oid {object_id}, client {client_id}{}",
-                        name.unwrap_or_default()
-                    ),
+                let guest = if is_guest { ", a guest of the tenant" } else { "" };
+                let found = format!(
+                    "a token of kind {kind}, oid {object_id}, client {client_id}{}{guest}",
+                    name.unwrap_or_default()
                 );
+                match verify::check_bearer(&claims) {
+                    Ok(()) => self.yes("kind", found),
+                    Err(refusal) => self.no("kind", &refusal, ""),
+                }
+                self.scope(&claims, kind, policy);
                 self.principal = Some(Principal::new(claims, identity, token.key_name().text().to_owned()));
             }
             Err(refusal) => {
@@ -290,6 +254,14 @@ impl Explanation {
         }
     }
 
+    fn scope(&mut self, claims: &Claims, kind: Kind, policy: &TokenPolicy) {
+        let scp = claims.scp.as_ref().map(|scp| format!("scp is \"{}\"", escaped(scp)));
+        match verify::check_scope(claims, kind, policy) {
+            Ok(()) => self.yes("scope", scp.unwrap_or_else(|| "a program's token has none".to_owned())),
+            Err(refusal) => self.no("scope", &refusal, ""),
+        }
+    }
+
     /// The role, and whether it is the principal's.
     fn role(&mut self, context: &Context<'_>) {
         let name = escaped(context.role_name);
@@ -299,13 +271,8 @@ impl Explanation {
         match check_role(role, context.admit, context.now) {
             Ok(()) => self.yes("role", format!("\"{name}\" is a member of azure_ad_user and may log in")),
             Err(refusal) => {
-                let more = match refusal {
-                    Refusal::RoleNotMember => format!("GRANT azure_ad_user TO \"{name}\""),
-                    Refusal::RoleNologin => format!("ALTER ROLE \"{name}\" LOGIN"),
-                    Refusal::RoleExpired => format!("ALTER ROLE \"{name}\" VALID UNTIL 'infinity'"),
-                    _ => format!("\"{name}\""),
-                };
-                self.no("role", &refusal, &more);
+                let statement = identifier(context.role_name).and_then(|name| statement(&refusal, &name));
+                self.no("role", &refusal, &statement.unwrap_or_else(|| format!("\"{name}\"")));
             }
         }
         let Some(principal) = self.principal.take() else { return };
@@ -328,6 +295,16 @@ impl Explanation {
     }
 }
 
+/// What lifts a refusal of the role `name`, an SQL identifier.
+fn statement(refusal: &Refusal, name: &str) -> Option<String> {
+    match refusal {
+        Refusal::RoleNotMember => Some(format!("GRANT azure_ad_user TO {name};")),
+        Refusal::RoleNologin => Some(format!("ALTER ROLE {name} LOGIN;")),
+        Refusal::RoleExpired => Some(format!("ALTER ROLE {name} VALID UNTIL 'infinity';")),
+        _ => None,
+    }
+}
+
 fn key_words(token: &UnverifiedToken<'_>) -> String {
     format!("kid is \"{}\"", escaped(token.key_name().text()))
 }
@@ -339,7 +316,7 @@ fn label_words(role: &RoleFacts) -> String {
         Binding::Name if role.is_admin => {
             "nobody, since administrators are bound by object id only".to_owned()
         }
-        Binding::Name => format!("whoever is named \"{}\"", escaped(&role.name)),
+        Binding::Name => format!("the user or program named \"{}\", who is no guest", escaped(&role.name)),
         Binding::User(id) => format!("user {id}"),
         Binding::Service { object_id, .. } => format!("program {object_id}"),
         Binding::Group(id) => format!("members of group {id}"),
@@ -356,13 +333,16 @@ fn principal_words(principal: &Principal) -> String {
     if let Some(name) = principal.user_name() {
         let _ = write!(words, ", name \"{}\"", escaped(name));
     }
-    match (principal.groups(), principal.has_groups_elsewhere()) {
-        (_, true) => words.push_str(", its groups did not fit into it"),
-        ([], false) => words.push_str(", no groups"),
-        (groups, false) => {
-            let _ = write!(words, ", groups {}", list(groups));
-        }
+    if principal.is_guest() {
+        words.push_str(", a guest of the tenant, who can be bound by object id only");
     }
+    let listed = |ids: &[ObjectId]| list(&ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let _ = match principal.groups() {
+        _ if principal.groups_overage() => write!(words, ", its groups did not fit into it"),
+        Groups::Unsaid => write!(words, ", no groups claim"),
+        Groups::Ids(ids) => write!(words, ", groups {}", listed(ids)),
+        Groups::Names(names) => write!(words, ", groups by name {}", list(names)),
+    };
     words
 }
 
@@ -392,31 +372,6 @@ fn span(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_code_belongs_to_a_step_or_comes_before_all() {
-        let before: Vec<_> = Refusal::CODES
-            .iter()
-            .map(|code| code.name)
-            .filter(|code| step_of(code) == BEFORE_ANY_STEP)
-            .collect();
-        let expected = [
-            "not_configured",
-            "setting_invalid",
-            "tls_required",
-            "trust_not_allowed",
-            "method_not_allowed",
-            "trust_line_guard",
-            "not_decided",
-            "oauth_not_delegated",
-            "role_changed",
-            "server_name_line",
-            "sessions_full",
-            "out_of_memory",
-            "internal_error",
-        ];
-        assert_eq!(before, expected);
-    }
 
     #[test]
     fn spans_are_told_by_their_two_largest_units() {

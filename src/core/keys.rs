@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::inline::Inline;
 use crate::json::{Json, Object};
+use crate::tenant::Tenant;
 use crate::token::KeyName;
 
 /// Most keys a set may have; Entra publishes about half a dozen.
@@ -25,6 +26,21 @@ pub struct SigningKey {
     exponent: Inline<3>,
     /// Entra's extension to RFC 7517: who may issue tokens with this key; empty when the key does not say.
     issuer: Inline<256>,
+    /// Entra's `cloud_instance_name`: the Microsoft cloud of the key; empty when the key does not say.
+    cloud: Inline<64>,
+    /// The cloud of the key set that the key is from; empty when that is not known.
+    set_cloud: Inline<64>,
+}
+
+/// What a key says of itself and is not what this tenant's keys say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// `issuer` or `cloud_instance_name`.
+    pub member: &'static str,
+    /// What the key has.
+    pub found: String,
+    /// What it should have.
+    pub wanted: String,
 }
 
 impl SigningKey {
@@ -51,6 +67,33 @@ impl SigningKey {
     /// The issuer this key signs for, `{tenantid}` standing for any tenant of it; `None` when the key set does not say.
     pub fn issuer(&self) -> Option<&str> {
         (!self.issuer.is_empty()).then(|| self.issuer.as_str())
+    }
+
+    /// The Microsoft cloud this key signs in (`cloud_instance_name`); `None` when the key set does not say.
+    pub fn cloud(&self) -> Option<&str> {
+        (!self.cloud.is_empty()).then(|| self.cloud.as_str())
+    }
+
+    /// Whether the key may sign for `tenant`, as far as the key says.
+    ///
+    /// Genuine key sets hold keys of personal accounts, and keys of other Microsoft clouds under the public cloud's
+    /// issuer; both verify signatures as well as any other (Storm-0558 was the first kind).
+    ///
+    /// # Errors
+    /// [`ForeignKey`]: the key's own `issuer` is not the tenant's v2 issuer, or its `cloud_instance_name` is not that of
+    /// the key set. What either does not say is not compared.
+    pub fn signs_for(&self, tenant: &Tenant) -> Result<(), ForeignKey> {
+        if let Some(issuer) = self.issuer().filter(|issuer| !tenant.is_key_issuer(issuer)) {
+            let (found, wanted) = (issuer.to_owned(), tenant.v2_issuer().to_owned());
+            return Err(ForeignKey { member: "issuer", found, wanted });
+        }
+        match self.cloud() {
+            Some(cloud) if !self.set_cloud.is_empty() && cloud != self.set_cloud.as_str() => {
+                let (found, wanted) = (cloud.to_owned(), self.set_cloud.as_str().to_owned());
+                Err(ForeignKey { member: "cloud_instance_name", found, wanted })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a token means this key. Ids are compared byte for byte.
@@ -87,7 +130,8 @@ pub enum KeyFault {
     WrongExponent,
     /// The modulus has the ROCA fingerprint (CVE-2017-15361): its private key can be computed.
     Roca,
-    /// Another key of the set has the same `kid` or `x5t` and different numbers: neither counts.
+    /// Another key of the set that could sign for the same tenant has the same `kid` or `x5t` and different numbers:
+    /// neither counts.
     Ambiguous,
 }
 
@@ -123,41 +167,36 @@ pub struct KeySet {
 impl KeySet {
     /// Reads a JWK set (RFC 7517 §5) and keeps the keys that may sign our tokens.
     ///
+    /// `cloud` is the `cloud_instance_name` of the metadata that the set belongs to. Where there is none, the cloud is
+    /// that of the tenant's own provider, if that is Microsoft's.
+    ///
+    /// Keys of other tenants and clouds are kept, so that a token that names one is refused for what it is.
+    /// They come last, and no key of the tenant's is lost because one of them has the same name.
+    ///
     /// # Errors
     /// [`KeySetFault`] when the document is none or leaves no key; a single bad key does not spoil the others.
-    pub fn import(document: &[u8]) -> Result<Self, KeySetFault> {
-        let object = Object::read(document).ok_or(KeySetFault::Malformed)?;
-        let entries = object.member("keys").and_then(Json::as_array).ok_or(KeySetFault::Malformed)?;
-        if entries.len() > MAX_KEYS {
-            return Err(KeySetFault::TooManyKeys);
-        }
-        let mut keys: Vec<SigningKey> = Vec::with_capacity(entries.len());
-        let mut faults = Vec::new();
-        for entry in entries {
-            match import_key(entry) {
-                Ok(key) => keys.push(key),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        let all = keys.clone();
-        keys.retain(|key| {
+    pub fn import(document: &[u8], tenant: &Tenant, cloud: Option<&str>) -> Result<Self, KeySetFault> {
+        let set_cloud = cloud.or(tenant.cloud_instance()).unwrap_or_default();
+        let set_cloud = Inline::new(set_cloud.as_bytes()).ok_or(KeySetFault::Malformed)?;
+        let (mut keys, mut faults) = read_entries(document, set_cloud)?;
+        merge_twins(&mut keys);
+        let (mut own, mut foreign): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| key.signs_for(tenant).is_ok());
+        let all = own.clone();
+        own.retain(|key| {
             let clear = all.iter().all(|other| !share_a_name(other, key) || same_numbers(other, key));
             if !clear {
                 faults.push(KeyFault::Ambiguous);
             }
             clear
         });
-        // A key listed twice is one key; ids are unique among those that are left.
-        let mut seen = Vec::with_capacity(keys.len());
-        keys.retain(|key| {
-            let is_new = !seen.contains(&key.kid);
-            seen.push(key.kid);
-            is_new
-        });
-        if keys.is_empty() {
+        keep_first_of_each_id(&mut own);
+        keep_first_of_each_id(&mut foreign);
+        own.append(&mut foreign);
+        if own.is_empty() {
             return Err(KeySetFault::NoUsableKey);
         }
-        Ok(Self { keys, faults })
+        Ok(Self { keys: own, faults })
     }
 
     /// The usable keys, at least one and at most [`MAX_KEYS`].
@@ -170,10 +209,74 @@ impl KeySet {
         &self.faults
     }
 
-    /// The key that a token means.
-    pub fn find(&self, name: KeyName<'_>) -> Option<&SigningKey> {
-        self.keys.iter().find(|key| key.answers_to(name))
+    /// The key that a token of `tenant` means.
+    pub fn find(&self, name: KeyName<'_>, tenant: &Tenant) -> Option<&SigningKey> {
+        find(self.keys.iter(), name, tenant)
     }
+}
+
+/// The key that a token of `tenant` means: one that may sign for the tenant. Only where no key of the name may, it is
+/// another one, so that the token can be refused for what the key is.
+pub fn find<'a>(
+    keys: impl Iterator<Item = &'a SigningKey>,
+    name: KeyName<'_>,
+    tenant: &Tenant,
+) -> Option<&'a SigningKey> {
+    let mut foreign = None;
+    for key in keys.filter(|key| key.answers_to(name)) {
+        if key.signs_for(tenant).is_ok() {
+            return Some(key);
+        }
+        foreign = foreign.or(Some(key));
+    }
+    foreign
+}
+
+/// The entries of a document that are sound keys, in their order, and why the others are none.
+pub(crate) fn read_entries(
+    document: &[u8],
+    set_cloud: Inline<64>,
+) -> Result<(Vec<SigningKey>, Vec<KeyFault>), KeySetFault> {
+    let object = Object::read(document).ok_or(KeySetFault::Malformed)?;
+    let entries = object.member("keys").and_then(Json::as_array).ok_or(KeySetFault::Malformed)?;
+    if entries.len() > MAX_KEYS {
+        return Err(KeySetFault::TooManyKeys);
+    }
+    let (mut keys, mut faults) = (Vec::with_capacity(entries.len()), Vec::new());
+    for entry in entries {
+        match import_key(entry, set_cloud) {
+            Ok(key) => keys.push(key),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    Ok((keys, faults))
+}
+
+/// Tells every entry what other entries of the same key say: one without `issuer`, as v1 key sets have it, is as much
+/// bound to an issuer as the one that has it.
+fn merge_twins(keys: &mut [SigningKey]) {
+    let known = keys.to_vec();
+    for key in keys {
+        let twins = || known.iter().filter(|other| share_a_name(other, key) && same_numbers(other, key));
+        let issuer = twins().map(|twin| twin.issuer).find(|issuer| !issuer.is_empty());
+        let cloud = twins().map(|twin| twin.cloud).find(|cloud| !cloud.is_empty());
+        if key.issuer.is_empty() {
+            key.issuer = issuer.unwrap_or_default();
+        }
+        if key.cloud.is_empty() {
+            key.cloud = cloud.unwrap_or_default();
+        }
+    }
+}
+
+/// A key that is listed twice is one key.
+fn keep_first_of_each_id(keys: &mut Vec<SigningKey>) {
+    let mut seen = Vec::with_capacity(keys.len());
+    keys.retain(|key| {
+        let is_new = !seen.contains(&key.kid);
+        seen.push(key.kid);
+        is_new
+    });
 }
 
 /// Whether a token could mean either: by `kid`, or by `x5t` where it has no `kid`.
@@ -182,11 +285,11 @@ fn share_a_name(one: &SigningKey, other: &SigningKey) -> bool {
 }
 
 fn same_numbers(one: &SigningKey, other: &SigningKey) -> bool {
-    one.modulus == other.modulus && one.exponent == other.exponent && one.issuer == other.issuer
+    one.modulus == other.modulus && one.exponent == other.exponent
 }
 
 /// The checks of one key, in the order of RFC 7517 §4, then RFC 7518 §6.3.1, then the numbers.
-fn import_key(entry: &Json<'_>) -> Result<SigningKey, KeyFault> {
+fn import_key(entry: &Json<'_>, set_cloud: Inline<64>) -> Result<SigningKey, KeyFault> {
     const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
     let jwk = entry.as_object().ok_or(KeyFault::Malformed)?;
@@ -230,8 +333,8 @@ fn import_key(entry: &Json<'_>) -> Result<SigningKey, KeyFault> {
         return Err(KeyFault::Roca);
     }
     let bounded = |member| text(member).map(|value| value.unwrap_or_default());
-    if text("issuer")? == Some("") {
-        // An empty issuer must not pass for none, which binds the key to nobody.
+    if text("issuer")? == Some("") || text("cloud_instance_name")? == Some("") {
+        // An empty one must not pass for none, which is not compared with anything.
         return Err(KeyFault::Malformed);
     }
     Ok(SigningKey {
@@ -240,6 +343,8 @@ fn import_key(entry: &Json<'_>) -> Result<SigningKey, KeyFault> {
         modulus: Inline::new(&modulus).ok_or(KeyFault::WeakModulus)?,
         exponent: Inline::new(&exponent).ok_or(KeyFault::WrongExponent)?,
         issuer: Inline::new(bounded("issuer")?.as_bytes()).ok_or(KeyFault::Malformed)?,
+        cloud: Inline::new(bounded("cloud_instance_name")?.as_bytes()).ok_or(KeyFault::Malformed)?,
+        set_cloud,
     })
 }
 

@@ -32,6 +32,8 @@ pub mod refusal;
 pub mod role_name;
 pub mod self_test;
 pub mod snapshot;
+pub mod steps;
+pub mod suggestion;
 pub mod tenant;
 pub mod time;
 pub mod token;

@@ -27,6 +27,28 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What a token says of its holder's groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Groups {
+    /// Nothing: there is no `groups` claim.
+    Unsaid,
+    /// Object ids, each entry one.
+    Ids(Vec<ObjectId>),
+    /// Names: at least one entry is no GUID, so the tenant is set to emit names. A name that reads as a GUID is
+    /// no id: names are free, and whoever may create a group could give it the id of another one as its name.
+    Names(Vec<String>),
+}
+
+impl Groups {
+    fn read(claim: Option<Vec<String>>) -> Self {
+        let Some(entries) = claim else { return Self::Unsaid };
+        match entries.iter().map(|entry| entry.parse().ok()).collect() {
+            Some(ids) => Self::Ids(ids),
+            None => Self::Names(entries),
+        }
+    }
+}
+
 /// The holder of a verified token, as the rules of admission see it.
 #[derive(Clone, Debug)]
 pub struct Principal {
@@ -35,8 +57,10 @@ pub struct Principal {
     object_id: ObjectId,
     client_id: ClientId,
     user_name: Option<String>,
-    groups: Vec<String>,
-    has_groups_elsewhere: bool,
+    upn: Option<String>,
+    is_guest: bool,
+    groups: Groups,
+    groups_overage: bool,
     methods: Option<Vec<String>>,
     key_id: String,
     token_id: Option<String>,
@@ -56,8 +80,10 @@ impl Principal {
             object_id: identity.object_id,
             client_id: identity.client_id,
             user_name: claims.user_name().map(str::to_owned).filter(|_| identity.kind == Kind::User),
-            groups: claims.groups,
-            has_groups_elsewhere: claims.has_groups_elsewhere,
+            upn: claims.upn.filter(|_| identity.kind == Kind::User),
+            is_guest: identity.is_guest,
+            groups: Groups::read(claims.groups),
+            groups_overage: claims.groups_overage,
             methods: claims.amr,
             key_id,
             token_id: claims.uti,
@@ -89,6 +115,17 @@ impl Principal {
         self.user_name.as_deref()
     }
 
+    /// Whether the holder is a guest of the tenant: their name in the token is what others gave them.
+    pub fn is_guest(&self) -> bool {
+        self.is_guest
+    }
+
+    /// The user's name that this tenant itself gave them. That of a guest is in `upn` only
+    /// (`bob_partner.com#EXT#@example.onmicrosoft.com`): their `preferred_username` is their home's to choose.
+    pub(crate) fn name_given_here(&self) -> Option<&str> {
+        if self.is_guest { self.upn.as_deref() } else { self.user_name() }
+    }
+
     /// What `SYSTEM_USER` shows: the human's name, or the object id where there is none.
     pub fn identity(&self) -> String {
         self.user_name.clone().unwrap_or_else(|| self.object_id.to_string())
@@ -104,14 +141,14 @@ impl Principal {
         self.token_id.as_deref()
     }
 
-    /// Entries of `groups`: object ids, or names where the tenant is set to emit them.
-    pub(crate) fn groups(&self) -> &[String] {
+    /// `groups`.
+    pub(crate) fn groups(&self) -> &Groups {
         &self.groups
     }
 
     /// Whether the token says that its groups did not fit.
-    pub(crate) fn has_groups_elsewhere(&self) -> bool {
-        self.has_groups_elsewhere
+    pub(crate) fn groups_overage(&self) -> bool {
+        self.groups_overage
     }
 
     /// `amr`: how the user signed in; v2 tokens do not say.

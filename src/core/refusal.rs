@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::event::LogLine;
-use crate::guid::{ClientId, ObjectId, TenantId};
+use crate::guid::{ObjectId, TenantId};
 use crate::principal::Kind;
+use crate::suggestion::Suggestion;
 use crate::time::UnixTime;
 
 /// What a client that is turned away is told.
@@ -69,7 +70,7 @@ refusals! {
     SettingInvalid {
         /// The setting's full name.
         setting: &'static str,
-    } => "setting_invalid", "mend the setting that the log names, and reload";
+    } => "setting_invalid", "correct the setting that the log names, and reload";
     /// the connection is neither encrypted nor local, and `pgaad.require_tls` is on; said before the token is asked for
     EncryptionRequired => "tls_required", "connect with `sslmode=require` or better; `ssl = on` on the server";
     /// the client sent an empty password
@@ -127,21 +128,28 @@ refusals! {
     IssuerUnknown {
         /// The token's.
         iss: String,
-    } => "issuer_unknown", "compare `iss` in the log with `pgaad.tenant_id` and `pgaad.cloud`: `az login --tenant …`";
+    } => "issuer_unknown", "compare `iss` in the log with `pgaad.tenant_id` and `pgaad.cloud`; sign in to that tenant";
     /// `ver` does not belong to the issuer
     VersionMismatch => "version_mismatch", "get the token from Entra; something else made or changed this one";
     /// `tid` is not `pgaad.tenant_id`
     WrongTenant {
         /// The token's.
         tid: TenantId,
-    } => "wrong_tenant", "sign in to the tenant of `pgaad.tenant_id`: `az login --tenant …`";
-    /// the key that signed belongs to another issuer, such as that of consumer accounts
-    KeyIssuerMismatch => "key_issuer_mismatch", "sign in with an account of the tenant, not a personal one";
+    } => "wrong_tenant", "sign in to the tenant of `pgaad.tenant_id`";
+    /// the key that signed belongs to another issuer, such as that of consumer accounts, or to another Microsoft cloud
+    KeyIssuerMismatch {
+        /// `issuer` or `cloud_instance_name`.
+        member: &'static str,
+        /// What the key has there.
+        found: String,
+        /// What it should have.
+        wanted: String,
+    } => "key_issuer_mismatch", "sign in with an account of the tenant, not a personal one; compare both values in the log with `pgaad.cloud` and `pgaad.authority`";
     /// `aud` holds no accepted audience
     WrongAudience {
         /// The token's, separated by spaces.
         aud: String,
-    } => "wrong_audience", "ask for a token for this server: `az account get-access-token --resource …` with an entry of `pgaad.audience`";
+    } => "wrong_audience", "ask for a token for this server: the resource is an entry of `pgaad.audience`";
     /// `exp` is past by more than `pgaad.clock_skew`
     Expired {
         /// The claim.
@@ -167,20 +175,29 @@ refusals! {
     NotAnAccessToken => "not_an_access_token", "send the access token, not the ID token";
     /// the token is neither clearly a user's nor clearly a program's
     KindUnknown => "kind_unknown", "get a delegated token (with `scp`) for a user, or an app-only one for a program";
+    /// the token is bound to a key of its holder's (`cnf`, RFC 7800) and is no bearer token
+    ProofOfPossession => "proof_of_possession", "get a bearer token: switch proof of possession off in the client";
+    /// a user's token has no accepted scope: none of `pgaad.scope`, or not all that the `oauth` line names
+    WrongScope {
+        /// The token's `scp`.
+        scp: String,
+        /// The accepted ones, separated by spaces.
+        wanted: String,
+    } => "wrong_scope", "ask for a token with an accepted scope: the application's `/.default`, or one of those that the log names";
     /// the role's name cannot be compared: it is not UTF-8, or as long as PostgreSQL cuts names, so that it may be a piece of another one
-    NameTooLong => "name_too_long", "bind the role by object id: `SECURITY LABEL FOR pgaadauth ON ROLE … IS 'aadauth,oid=…,type=user'`";
+    NameTooLong => "name_too_long", "bind the role by object id, as docs/identity.md says";
     /// the role does not exist
-    RoleMissing => "role_missing", "`CREATE USER \"…\" IN ROLE azure_ad_user`, or mend the user name of the connection";
+    RoleMissing => "role_missing", "correct the user name of the connection, or create the role as a member of `azure_ad_user`";
     /// the role is not a direct member of `azure_ad_user`
-    RoleNotMember => "role_not_member", "`GRANT azure_ad_user TO …` itself, not through another role; or give the role's `pg_hba.conf` line its own method";
+    RoleNotMember => "role_not_member", "grant `azure_ad_user` to the role itself, not through another role; or give the role's `pg_hba.conf` line its own method";
     /// the role may not log in (`NOLOGIN`)
-    RoleNologin => "role_nologin", "`ALTER ROLE … LOGIN`";
+    RoleNologin => "role_nologin", "give the role `LOGIN`, if it is meant to log in";
     /// the role's `VALID UNTIL` is past
-    RoleExpired => "role_expired", "`ALTER ROLE … VALID UNTIL …`";
+    RoleExpired => "role_expired", "move the role's `VALID UNTIL`, if it is meant to log in";
     /// the role is a superuser and `pgaad.allow_superuser` is off
     RoleSuperuser => "role_superuser", "use a role that is none; or `pgaad.allow_superuser = on`";
     /// the role's security label cannot be read, or names another tenant
-    LabelUnusable => "label_unusable", "write the label again: `SECURITY LABEL FOR pgaadauth ON ROLE … IS 'aadauth,oid=…,type=…'`";
+    LabelUnusable => "label_unusable", "write the label again, as docs/identity.md says";
     /// the role is bound to another object id
     PrincipalMismatch {
         /// The token's.
@@ -195,20 +212,23 @@ refusals! {
     NotInGroup {
         /// The role's group.
         group: ObjectId,
-    } => "not_in_group", "become a member of the group and get a new token; the token must carry `groups`";
+        /// Whether the token holds names of groups and no ids.
+        by_names: bool,
+    } => "not_in_group", "become a member of the group and get a new token; if the log says `groups=names`, have the application emit object ids";
+    /// the token says nothing of groups: it has no `groups` claim
+    GroupsMissing {
+        /// The role's group.
+        group: ObjectId,
+    } => "groups_missing", "have the application emit groups (app registration, *Token configuration*, *Add groups claim*) and get a new token";
     /// the token says that its groups did not fit, so membership cannot be told (group overage)
     GroupsOverage => "groups_overage", "have the application emit only the groups assigned to it";
-    /// no rule binds this role to this token: the names differ, or matching by name does not apply
+    /// no rule binds this role to this token: the names differ, or matching by name does not apply, as for guests and administrators
     RoleNotBound {
-        /// The token's, for the statement that would bind the role.
-        oid: ObjectId,
-        /// The token's application.
-        client_id: ClientId,
-        /// The token's.
-        kind: Kind,
-        /// The token's group, when it names one and no more.
-        group: Option<ObjectId>,
-    } => "role_not_bound", "run the statement of the log's `hint` (or `group_hint`), if the role is meant to be this token's";
+        /// Whether the token's holder is a guest of the tenant, who has no name to match.
+        guest: bool,
+        /// The binding that is meant, where the token's own name tells.
+        suggestion: Option<Box<Suggestion>>,
+    } => "role_not_bound", "if the role is the holder's, bind it to their object id: docs/identity.md has the statement, and the log's `hint` where the names agree; a guest is bound by object id only";
     /// the role demands multi-factor authentication and the token's `amr` does not say `mfa`
     MfaMissing => "mfa_missing", "sign in with a second factor and get a new token";
     /// the role demands multi-factor authentication and the token carries no `amr`, as v2 tokens never do
@@ -222,7 +242,7 @@ refusals! {
     /// the PAM service let the client in without asking pgaad for this very role; its file must name `pgaad.so` in `auth` and `account`
     NotDecided => "not_decided", "write the PAM service file as the README has it, `auth` and `account` both with `pgaad.so`";
     /// the `oauth` line does not leave the role to pgaad, which knows whose it is: it lacks `delegate_ident_mapping=1`
-    OauthNotDelegated => "oauth_not_delegated", "write `oauth issuer=… scope=… validator=pgaad delegate_ident_mapping=1` in `pg_hba.conf`";
+    OauthNotDelegated => "oauth_not_delegated", "add `delegate_ident_mapping=1` to the `oauth` line in `pg_hba.conf`";
     /// during the login the role was renamed, and its name went to another one; one of the two is a member of `azure_ad_user`
     RoleChanged => "role_changed", "log in again; somebody who keeps renaming roles during logins tries to log in as another role";
     /// the role is named with `@` and `pgaad.server_name` behind it, and without that the login would meet another line of `pg_hba.conf`
@@ -273,7 +293,13 @@ impl Refusal {
                 line.fact("nbf", nbf).fact("now", now).fact("ahead_s", nbf.since(*now))
             }
             Self::LifetimeInvalid { seconds } => line.fact("lifetime_s", seconds),
-            Self::NotInGroup { group } => line.fact("group", group),
+            Self::KeyIssuerMismatch { member, found, wanted } => {
+                line.fact("member", member).quoted("found", found).quoted("wanted", wanted)
+            }
+            Self::WrongScope { scp, wanted } => line.quoted("scp", scp).quoted("wanted", wanted),
+            Self::NotInGroup { group, by_names: true } => line.fact("group", group).fact("groups", "names"),
+            Self::NotInGroup { group, .. } | Self::GroupsMissing { group } => line.fact("group", group),
+            Self::RoleNotBound { guest: true, .. } => line.fact("guest", "yes"),
             _ => line,
         }
     }

@@ -3,7 +3,8 @@
 //! It shows that the cryptographic library does what it should in this process. It also has the library make its
 //! tables: in the postmaster, once, instead of in every backend for its only login.
 
-use crate::keys::KeySet;
+use crate::inline::Inline;
+use crate::keys::read_entries;
 use crate::token::rs256_holds;
 
 /// Verifies the RS256 example of RFC 7515, appendix A.2, and refuses it with one letter changed.
@@ -14,8 +15,8 @@ pub fn self_test() -> bool {
     const SIGNING_INPUT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
     const SIGNATURE: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
 
-    let Ok(keys) = KeySet::import(KEYS) else { return false };
-    let [key] = keys.keys() else { return false };
+    let Ok((keys, _)) = read_entries(KEYS, Inline::EMPTY) else { return false };
+    let [key] = keys.as_slice() else { return false };
     let changed = SIGNING_INPUT.replace(".eyJpc3", ".eyJpc2");
     rs256_holds(key, SIGNING_INPUT, SIGNATURE) && !rs256_holds(key, &changed, SIGNATURE)
 }

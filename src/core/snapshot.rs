@@ -14,6 +14,9 @@ pub struct Snapshot {
     authority: String,
     tenant: String,
     fetched_at: i64,
+    /// `cloud_instance_name` of the metadata, where that has one; files written before 0.2.0 do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cloud: Option<String>,
     /// The provider's document as it came; imported again with all checks when it is read.
     jwks: String,
 }
@@ -32,12 +35,13 @@ pub enum SnapshotFault {
 }
 
 impl Snapshot {
-    /// The document `jwks`, fetched for `tenant` at `fetched_at`.
-    pub fn new(tenant: &Tenant, fetched_at: UnixTime, jwks: String) -> Self {
+    /// The document `jwks`, fetched for `tenant` at `fetched_at`; `cloud` is the metadata's `cloud_instance_name`.
+    pub fn new(tenant: &Tenant, fetched_at: UnixTime, cloud: Option<String>, jwks: String) -> Self {
         Self {
             authority: tenant.authority().as_str().to_owned(),
             tenant: tenant.id().to_string(),
             fetched_at: fetched_at.seconds(),
+            cloud,
             jwks,
         }
     }
@@ -60,7 +64,8 @@ impl Snapshot {
         if fetched_at > now {
             return Err(SnapshotFault::FromTheFuture);
         }
-        let keys = KeySet::import(snapshot.jwks.as_bytes()).map_err(SnapshotFault::Keys)?;
+        let keys = KeySet::import(snapshot.jwks.as_bytes(), tenant, snapshot.cloud.as_deref())
+            .map_err(SnapshotFault::Keys)?;
         Ok((keys, fetched_at))
     }
 }

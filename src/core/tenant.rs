@@ -62,6 +62,15 @@ impl Cloud {
         }
     }
 
+    /// What the cloud's own metadata calls it (`cloud_instance_name`).
+    const fn instance(self) -> &'static str {
+        match self {
+            Self::Public => "microsoftonline.com",
+            Self::UsGov => "microsoftonline.us",
+            Self::China => "partner.microsoftonline.cn",
+        }
+    }
+
     /// The audiences of a token for Azure's open-source databases (`az account get-access-token --resource-type oss-rdbms`).
     pub const fn default_audiences(self) -> &'static [&'static str] {
         match self {
@@ -164,6 +173,20 @@ impl Tenant {
     /// The identity provider.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// The cloud's name in key sets and metadata (`cloud_instance_name`). `None` for a provider that is none of
+    /// Microsoft's: only its own metadata can tell.
+    pub fn cloud_instance(&self) -> Option<&'static str> {
+        let is_of =
+            |cloud: &Cloud| [cloud.authority(), cloud.v2_issuer_base()].contains(&self.authority.as_str());
+        Cloud::ALL.into_iter().find(is_of).map(Cloud::instance)
+    }
+
+    /// Whether `idp` names this tenant itself: in its own tokens that is one of its two issuers.
+    pub fn is_own_identity_provider(&self, idp: &str) -> bool {
+        let bare = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
+        [&self.v1_issuer, &self.v2_issuer].into_iter().any(|issuer| bare(issuer) == bare(idp))
     }
 
     /// `iss` of the tenant's v1 tokens.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::claims::{self, Claims};
 use crate::guid::{ClientId, ObjectId};
-use crate::keys::SigningKey;
+use crate::keys::{ForeignKey, SigningKey};
 use crate::principal::{Bearer, Kind, Rejection};
 use crate::refusal::Refusal;
 use crate::tenant::Tenant;
@@ -21,6 +21,10 @@ pub struct TokenPolicy {
     pub tenant: Tenant,
     /// The accepted audiences; none accepts nothing.
     pub audiences: Vec<String>,
+    /// The accepted scopes of a user's token, one of which it must have; none accepts any (`pgaad.scope`).
+    pub scopes: Vec<String>,
+    /// The scopes that the matched line of `pg_hba.conf` asks for, all of which a user's token must have.
+    pub line_scopes: Vec<String>,
     /// By how much the clocks of Entra and this server may differ.
     pub clock_skew: Duration,
 }
@@ -86,7 +90,10 @@ fn check_claims(
     check_key_issuer(key, policy)?; // 3
     check_audience(claims, policy)?; // 4
     check_time(claims, policy, now)?; // 5
-    identify(claims) // 6, 7
+    let identity = identify(claims, policy)?; // 6, 7
+    check_bearer(claims)?; // 8
+    check_scope(claims, identity.kind, policy)?; // 9
+    Ok(identity)
 }
 
 /// 1. One of the tenant's two issuers, and the version that goes with it.
@@ -104,12 +111,13 @@ pub(crate) fn check_tenant(claims: &Claims, policy: &TokenPolicy) -> Result<(), 
     if claims.tid == policy.tenant.id() { Ok(()) } else { Err(Refusal::WrongTenant { tid: claims.tid }) }
 }
 
-/// 3. The key's own issuer, v2 whatever the token's version.
+/// 3. The key's own issuer, v2 whatever the token's version, and its cloud.
 pub(crate) fn check_key_issuer(key: &SigningKey, policy: &TokenPolicy) -> Result<(), Refusal> {
-    if key.issuer().is_some_and(|issuer| !policy.tenant.is_key_issuer(issuer)) {
-        return Err(Refusal::KeyIssuerMismatch);
-    }
-    Ok(())
+    key.signs_for(&policy.tenant).map_err(|ForeignKey { member, found, wanted }| Refusal::KeyIssuerMismatch {
+        member,
+        found,
+        wanted,
+    })
 }
 
 /// 4. The audience (RFC 7519 §4.1.3).
@@ -141,14 +149,65 @@ pub(crate) struct Identity {
     pub(crate) object_id: ObjectId,
     pub(crate) client_id: ClientId,
     pub(crate) kind: Kind,
+    pub(crate) is_guest: bool,
 }
 
 /// 6. Somebody. 7. By an access token, of one kind.
-pub(crate) fn identify(claims: &Claims) -> Result<Identity, Refusal> {
+pub(crate) fn identify(claims: &Claims, policy: &TokenPolicy) -> Result<Identity, Refusal> {
     let object_id = claims.oid.ok_or(Refusal::NoObjectId)?;
     let client_id = claims.client_id().ok_or(Refusal::NotAnAccessToken)?;
     let kind = kind_of(claims)?;
-    Ok(Identity { object_id, client_id, kind })
+    Ok(Identity { object_id, client_id, kind, is_guest: is_guest(claims, policy) })
+}
+
+/// Whether the holder is a guest: signed in by another identity provider, or said to be one (`acct`).
+fn is_guest(claims: &Claims, policy: &TokenPolicy) -> bool {
+    let is_foreign = |idp: &String| !policy.tenant.is_own_identity_provider(idp);
+    claims.idp.as_ref().is_some_and(is_foreign) || claims.acct.is_some_and(|status| status != 0)
+}
+
+/// 8. A bearer token.
+///
+/// One that is bound to a key (`cnf`, RFC 7800) is worth nothing without a proof of that key, for which there is no
+/// room in a password; to take it as a bearer token is forbidden (RFC 9449 §7.2).
+pub(crate) fn check_bearer(claims: &Claims) -> Result<(), Refusal> {
+    if claims.has_cnf { Err(Refusal::ProofOfPossession) } else { Ok(()) }
+}
+
+/// 9. The scope of a user's token: what the user let the client do (RFC 9068 §2.2.3). A program's has none.
+pub(crate) fn check_scope(claims: &Claims, kind: Kind, policy: &TokenPolicy) -> Result<(), Refusal> {
+    let scp = claims.scp.as_deref().unwrap_or_default();
+    let has = |wanted: &String| scp.split_whitespace().any(|scope| scope == wanted);
+    let is_accepted = policy.scopes.is_empty() || policy.scopes.iter().any(has);
+    if kind == Kind::App || (is_accepted && policy.line_scopes.iter().all(has)) {
+        return Ok(());
+    }
+    let wanted = if is_accepted { &policy.line_scopes } else { &policy.scopes };
+    Err(Refusal::WrongScope { scp: scp.to_owned(), wanted: wanted.join(" ") })
+}
+
+/// The scopes of this server's own application among those that an `oauth` line of `pg_hba.conf` asks for:
+/// `api://<client id>/db.access` names one for the audiences `api://<client id>` and `<client id>`. `/.default` stands for
+/// whatever the client was granted and names none; `openid` and its like are of no application.
+pub fn scopes_of_line(scope: &str, audiences: &[String]) -> Vec<String> {
+    let named = |entry| audiences.iter().find_map(|audience| scope_of(bare(audience), entry));
+    scope.split_whitespace().filter_map(named).map(str::to_owned).collect()
+}
+
+/// The scope of the application `audience` that `entry` names.
+fn scope_of<'a>(audience: &str, entry: &'a str) -> Option<&'a str> {
+    let own = entry.strip_prefix(audience).or_else(|| behind_client_id(audience, entry))?;
+    // Entra repeats the slash that may end an audience.
+    let scope = own.strip_prefix('/')?.trim_start_matches('/');
+    (!scope.is_empty() && scope != ".default").then_some(scope)
+}
+
+/// What follows the client id `audience`; the id and its `api://` form are one application.
+fn behind_client_id<'a>(audience: &str, entry: &'a str) -> Option<&'a str> {
+    let id = audience.strip_prefix("api://").unwrap_or(audience);
+    id.parse::<ClientId>().ok()?;
+    let (head, rest) = entry.strip_prefix("api://").unwrap_or(entry).split_at_checked(id.len())?;
+    head.eq_ignore_ascii_case(id).then_some(rest)
 }
 
 /// Whether one of the token's audiences is accepted. Exact, but for one trailing slash of a
@@ -174,5 +233,34 @@ pub(crate) fn kind_of(claims: &Claims) -> Result<Kind, Refusal> {
         Some("user") | None if delegated => Ok(Kind::User),
         None if claims.scp.is_none() && !names_a_user => Ok(Kind::App),
         _ => Err(Refusal::KindUnknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_scopes_of_the_accepted_audiences_only() {
+        const ID: &str = "123cd850-d9df-40bd-94d5-c9f07b7fa203";
+        let named = |scope: &str, audience: &str| {
+            scopes_of_line(&scope.replace("ID", ID), &[audience.replace("ID", ID)])
+        };
+        for audience in ["ID", "api://ID", "api://ID/"] {
+            assert_eq!(named("api://ID/db.access", audience), ["db.access"], "{audience}");
+            assert_eq!(named("ID/db.access", audience), ["db.access"], "{audience}");
+        }
+        assert_eq!(
+            named("https://db.example//user_impersonation", "https://db.example/"),
+            ["user_impersonation"]
+        );
+        assert_eq!(named("openid api://pgaad/a api://pgaad/b email", "api://pgaad"), ["a", "b"]);
+        for none in
+            ["api://ID/.default", "ID/.default", "ID", "api://ID", "ID/", "openid", "db.access", "", "IDx/a"]
+        {
+            assert_eq!(named(none, "ID"), [""; 0], "{none}");
+        }
+        assert_eq!(named("api://other/db.access", "api://pgaad"), [""; 0]);
+        assert_eq!(named("pgaad/db.access", "api://pgaad"), [""; 0], "free names are compared as they are");
     }
 }

@@ -102,6 +102,7 @@ impl Role {
             oid: self.oid(),
             name: self.name.to_str().unwrap_or_default().to_owned(),
             binding: label.binding,
+            is_labelled: label.is_labelled,
             label_tenant: label.tenant,
             is_member: is_in(Marker::User),
             is_admin: is_in(Marker::Admin) || label.admin,

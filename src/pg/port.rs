@@ -186,6 +186,12 @@ impl Port {
         self.hba().is_some_and(|hba| hba.oauth_skip_usermap)
     }
 
+    /// The `scope` of an `oauth` line.
+    #[cfg(feature = "pg18")]
+    pub(crate) fn oauth_scope(&self) -> Option<String> {
+        text(self.hba()?.oauth_scope)
+    }
+
     /// Whether the line demands a client certificate that names the role (`clientcert=verify-full`).
     fn has_verified_certificate(&self) -> bool {
         self.hba().is_some_and(|hba| hba.clientcert == libpq::ClientCertMode::clientCertFull)

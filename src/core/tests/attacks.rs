@@ -29,3 +29,7 @@ mod login;
 mod names;
 #[path = "attacks/payload.rs"]
 mod payload;
+#[path = "attacks/scope.rs"]
+mod scope;
+#[path = "attacks/twins.rs"]
+mod twins;

@@ -25,7 +25,7 @@ use pgaad_core::keys::{KeyFault, KeySet};
 use pgaad_core::token::{RawToken, SignedPayload, UnverifiedToken};
 use serde_json::{Value, json};
 
-use login::{FORGE, Forge, Login, token};
+use login::{FORGE, Forge, Login, import_bytes, this_tenant, token};
 
 /// What became of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +67,7 @@ fn read(path: &Path) -> Value {
 fn verify_jws(jws: &str, keys: Option<&KeySet>) -> Result<SignedPayload, Refusal> {
     let raw = RawToken::new(jws.as_bytes().to_vec(), usize::MAX)?;
     let token = UnverifiedToken::parse(&raw)?;
-    let found = keys.and_then(|keys| keys.find(token.key_name()));
+    let found = keys.and_then(|keys| keys.find(token.key_name(), &this_tenant()));
     let known = keys.map_or(0, |keys| keys.keys().len());
     let key = *found.ok_or(Refusal::KeyUnknown { keys: known, age_seconds: 0 })?;
     token.verify_signature(&key)
@@ -78,8 +78,8 @@ fn import(set: &Value) -> (Option<KeySet>, Vec<KeyFault>) {
     // A sound key beside them: a set without any is refused whole, and does not say why.
     let mut beside = set.clone();
     beside["keys"].as_array_mut().unwrap().push(FORGE.jwk());
-    let faults = KeySet::import(beside.to_string().as_bytes()).unwrap().faults().to_vec();
-    (KeySet::import(set.to_string().as_bytes()).ok(), faults)
+    let faults = import_bytes(beside.to_string().as_bytes()).unwrap().faults().to_vec();
+    (import_bytes(set.to_string().as_bytes()).ok(), faults)
 }
 
 fn totals(outcomes: &[Outcome]) -> BTreeMap<(&str, Verdict), usize> {
@@ -304,7 +304,7 @@ fn json_test_suite(folder: &Path) -> Vec<Outcome> {
         let claim = [&claims.as_bytes()[..claims.len() - 1], b",\"x\":", &text, b"}"].concat();
         let as_claim = payload_of(&claim);
         let code = |decided: Result<_, Refusal>| decided.map_or_else(|refusal| refusal.code(), |_| "-");
-        let as_keys = KeySet::import(&text).map_or_else(|fault| fault.code(), |_| "-");
+        let as_keys = import_bytes(&text).map_or_else(|fault| fault.code(), |_| "-");
         for (place, code, not_json) in [
             ("header", code(as_header), "malformed_token"),
             ("payload", code(as_payload), "payload_invalid"),

@@ -33,21 +33,21 @@ pub(crate) struct Server {
 impl Server {
     /// A server that knows the keys of this document.
     pub(crate) fn with_jwks(document: &str) -> Self {
+        let tenant = Tenant::new(TENANT_ID.parse().unwrap(), Cloud::Public, Some(AUTHORITY.parse().unwrap()));
         Self {
-            keys: KeySet::import(document.as_bytes()).unwrap(),
+            keys: KeySet::import(document.as_bytes(), &tenant, None).unwrap(),
             policy: TokenPolicy {
-                tenant: Tenant::new(
-                    TENANT_ID.parse().unwrap(),
-                    Cloud::Public,
-                    Some(AUTHORITY.parse().unwrap()),
-                ),
+                tenant,
                 audiences: vec![AUDIENCE.to_owned()],
+                scopes: Vec::new(),
+                line_scopes: Vec::new(),
                 clock_skew: Duration::from_secs(300),
             },
             role: RoleFacts {
                 oid: 16_384,
                 name: ALICE.to_owned(),
                 binding: Binding::Name,
+                is_labelled: false,
                 label_tenant: None,
                 is_member: true,
                 is_admin: false,
@@ -65,7 +65,7 @@ impl Server {
         let raw = RawToken::new(password.to_vec(), 65_535)?;
         let token = UnverifiedToken::parse(&raw)?;
         let unknown = Refusal::KeyUnknown { keys: self.keys.keys().len(), age_seconds: 0 };
-        let key = *self.keys.find(token.key_name()).ok_or(unknown)?;
+        let key = *self.keys.find(token.key_name(), &self.policy.tenant).ok_or(unknown)?;
         let verified = verify(token, &key, &self.policy, now)?;
         // The session keeps them.
         black_box(verified.json().to_owned());

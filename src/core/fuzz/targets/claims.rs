@@ -16,11 +16,14 @@ use tenant::{AUDIENCE, Keys, TENANT_ID};
 const AUTHORITY: &str = "https://localhost:8443";
 
 static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::generate(AUTHORITY));
-static SET: LazyLock<KeySet> =
-    LazyLock::new(|| KeySet::import(KEYS.jwks().to_string().as_bytes()).expect("the stand-in's own keys"));
+static SET: LazyLock<KeySet> = LazyLock::new(|| {
+    KeySet::import(KEYS.jwks().to_string().as_bytes(), &POLICY.tenant, None).expect("the stand-in's own keys")
+});
 static POLICY: LazyLock<TokenPolicy> = LazyLock::new(|| TokenPolicy {
     tenant: Tenant::new(TENANT_ID.parse().expect("a GUID"), Cloud::Public, AUTHORITY.parse().ok()),
     audiences: vec![AUDIENCE.to_owned()],
+    scopes: Vec::new(),
+    line_scopes: Vec::new(),
     clock_skew: std::time::Duration::from_secs(300),
 });
 
@@ -33,7 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let Ok(raw) = RawToken::new(token.mint().into_bytes(), 1 << 20) else { return };
     let Ok(token) = UnverifiedToken::parse(&raw) else { return };
-    let Some(key) = SET.find(token.key_name()) else { return };
+    let Some(key) = SET.find(token.key_name(), &POLICY.tenant) else { return };
     let now = UnixTime::new(1_800_000_000);
     let Ok(verified) = verify(token, key, &POLICY, now) else { return };
     // Whatever is admitted is of our tenant and in time.

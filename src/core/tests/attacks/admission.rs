@@ -174,7 +174,6 @@ fn a_role_bound_to_a_group_takes_tokens_that_list_the_group_only() {
         listed.clone(),
         listed.clone().v2(),
         token().app(APP).groups(&[GROUP]),
-        token().groups(&["analysts", GROUP]),
         token().groups(&[&GROUP.to_uppercase()]),
         listed.clone().claim("hasgroups", true),
     ] {
@@ -185,17 +184,22 @@ fn a_role_bound_to_a_group_takes_tokens_that_list_the_group_only() {
     let mut row = |name: &str, token: Token, code| {
         attacks.push(Attack::new(name, role(sent(&token)), twin.clone(), code));
     };
-    row("no groups", token(), "not_in_group");
+    row("no groups", token(), "groups_missing");
+    row("no groups in v2", token().v2(), "groups_missing");
+    row("a name beside the id", token().groups(&["analysts", GROUP]), "not_in_group");
+    row("a name behind the id", token().groups(&[GROUP, "analysts"]), "not_in_group");
+    row("an empty name beside the id", token().groups(&[GROUP, ""]), "not_in_group");
+    row("overage beside names", token().overage().claim("groups", json!([GROUP, "x"])), "groups_overage");
     row("an empty list", token().groups(&[]), "not_in_group");
     row("another group", token().groups(&[OTHER_GROUP]), "not_in_group");
     row("the role's name as a group", token().groups(&["analysts"]), "not_in_group");
     row("the id in braces", token().groups(&[&format!("{{{GROUP}}}")]), "not_in_group");
     row("the id cut short", token().groups(&[&GROUP[..35]]), "not_in_group");
     row("two ids in one text", token().groups(&[&format!("{GROUP},{OTHER_GROUP}")]), "not_in_group");
-    row("the group in roles", token().claim("roles", json!([GROUP])), "not_in_group");
-    row("the group in wids", token().claim("wids", json!([GROUP])), "not_in_group");
-    row("a user whose id is the group's", token().claim("oid", GROUP), "not_in_group");
-    row("the role's own name", token().user("analysts"), "not_in_group");
+    row("the group in roles", token().claim("roles", json!([GROUP])), "groups_missing");
+    row("the group in wids", token().claim("wids", json!([GROUP])), "groups_missing");
+    row("a user whose id is the group's", token().claim("oid", GROUP), "groups_missing");
+    row("the role's own name", token().user("analysts"), "groups_missing");
     row("overage", token().overage(), "groups_overage");
     row("overage in v2", token().v2().overage(), "groups_overage");
     row("overage of the implicit flow", token().claim("hasgroups", true), "groups_overage");
@@ -205,11 +209,11 @@ fn a_role_bound_to_a_group_takes_tokens_that_list_the_group_only() {
         token().overage().claim("groups", json!([OTHER_GROUP])),
         "groups_overage",
     );
-    row("no overage", token().claim("hasgroups", false), "not_in_group");
+    row("no overage", token().claim("hasgroups", false), "groups_missing");
     row(
         "claims elsewhere, but not groups",
         token().claim("_claim_names", json!({ "x": "src1" })),
-        "not_in_group",
+        "groups_missing",
     );
     row("a group's token without a scope", listed.clone().without("scp"), "kind_unknown");
     assert_refused("group binding", &attacks);
@@ -323,6 +327,7 @@ fn a_group_name_counts_only_where_the_setting_says_so() {
     row("another case", on(sent(&listed)).named("analysts"), "role_not_bound");
     row("a group of that name with a space", on(sent(&token().groups(&["dbas "]))), "role_not_bound");
     row("groups that are ids", on(sent(&token().groups(&[GROUP]))), "role_not_bound");
+    row("an id as the role's name", on(sent(&token().groups(&[GROUP]))).named(GROUP), "role_not_bound");
     row("no groups", on(sent(&token())), "role_not_bound");
     row("overage", on(sent(&token().overage())), "groups_overage");
     row("a role bound to a user", twin.clone().bound(user("bob@example.com")), "principal_mismatch");

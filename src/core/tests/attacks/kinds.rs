@@ -78,3 +78,26 @@ fn an_actor_token_is_refused_however_it_names_its_tenant() {
     attacks.push(Attack::by("a user by nameid only", subject_only.mint(), "no_object_id"));
     assert_refused("C actor", &attacks);
 }
+
+#[test]
+fn a_token_that_is_bound_to_a_key_is_no_bearer_token() {
+    let mut attacks = Vec::new();
+    for (version, twin) in versions() {
+        for cnf in [
+            json!({ "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" }),
+            json!({ "kid": "key" }),
+            json!({ "x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2" }),
+            json!({}),
+            json!(null),
+            json!(""),
+            json!([]),
+            json!(false),
+        ] {
+            let name = format!("{version} with cnf {cnf}");
+            rows(&mut attacks, &name, twin.clone().claim("cnf", cnf), &twin, "proof_of_possession");
+        }
+    }
+    assert_refused("C proof of possession", &attacks);
+    // Only the claim itself counts: `xms_cnf` and its like bind nothing.
+    Login::with(token().claim("xms_cnf", "x").claim("req_cnf", "x").mint()).decide().expect("no cnf");
+}

@@ -1,9 +1,12 @@
 //! Class C: names that look like the role's, and are not its bytes.
 
 use pgaad_core::admit::Rule;
-use serde_json::json;
+use pgaad_core::event::LogLine;
+use pgaad_core::label::Binding;
+use serde_json::{Value, json};
+use tenant::{Token, object_id};
 
-use crate::login::{ALICE, Attack, Login, assert_refused, token};
+use crate::login::{ALICE, Attack, Login, assert_refused, keys, token};
 
 fn named(name: &str) -> Login {
     Login::with(token().user(name).mint())
@@ -132,17 +135,89 @@ fn a_name_in_any_other_claim_counts_for_nothing() {
     attacks.push(Attack::new(
         "a personal account, which has no upn",
         Login::with(personal.mint()),
-        Login::with(personal.claim("upn", ALICE).mint()),
-        "role_not_bound",
-    ));
-    let guest = token().guest(ALICE);
-    attacks.push(Attack::new(
-        "a guest of that mail address",
-        Login::with(guest.mint()),
-        Login::with(guest.mint()).named("alice_example.com#EXT#@example.onmicrosoft.com"),
+        Login::with(token().claim("upn", ALICE).mint()),
         "role_not_bound",
     ));
     assert_refused("C other names", &attacks);
+}
+
+#[test]
+fn a_guest_is_matched_by_no_name_in_either_version() {
+    let partner = "https://sts.windows.net/3f9c1a52-6d0e-4b7f-8a14-c25e9d70b631/";
+    let mut attacks = Vec::new();
+    for (version, own) in [("v1", token()), ("v2", token().v2())] {
+        let twin = Login::with(own.mint());
+        let mut row = |name: &str, hostile: &Token| {
+            let name = format!("{version}: {name}");
+            attacks.push(Attack::new(name, Login::with(hostile.mint()), twin.clone(), "role_not_bound"));
+        };
+        for idp in [
+            partner,
+            "live.com",
+            "mail",
+            "google.com",
+            "",
+            " ",
+            "https://sts.windows.net/",
+            "https://sts.windows.net/9188040d-6c67-4c5b-b112-36a304b66dad/",
+            "https://evil.example/7d3f3c4e-7d0c-4b3a-9b6c-0f2a5e1c9d10/v2.0",
+        ] {
+            row(&format!("idp is {idp:?}"), &own.clone().claim("idp", idp));
+        }
+        for acct in [json!(1), json!("1"), json!(2), json!(-1)] {
+            row(&format!("acct is {acct}"), &own.clone().claim("acct", acct));
+        }
+        row(
+            "a guest of the tenant's own provider",
+            &own.clone().claim("idp", keys().v1_issuer()).claim("acct", 1),
+        );
+        row("a member by acct of a foreign provider", &own.clone().claim("idp", partner).claim("acct", 0));
+    }
+    let local = "alice_example.com#EXT#@example.onmicrosoft.com";
+    for name in [ALICE, local] {
+        for guest in [token().guest(ALICE), token().v2().guest(ALICE)] {
+            attacks.push(Attack::new(
+                format!("a guest of that mail address as {name}"),
+                Login::with(guest.mint()).named(name),
+                Login::with(token().user(name).mint()).named(name),
+                "role_not_bound",
+            ));
+        }
+    }
+    assert_refused("C guests", &attacks);
+
+    let v2_issuer = keys().v2_issuer();
+    for own in [token(), token().v2()] {
+        for idp in [keys().v1_issuer(), v2_issuer.clone(), v2_issuer.clone() + "/"] {
+            Login::with(own.clone().claim("idp", idp.as_str()).mint()).decide().expect(&idp);
+        }
+        for acct in [json!(0), json!("0")] {
+            Login::with(own.clone().claim("acct", acct).mint()).decide().expect("a member");
+        }
+        let by_id = Binding::User(object_id(ALICE).parse().unwrap());
+        let guest = own.guest(ALICE);
+        let login = Login::with(guest.mint()).named("anything").bound(by_id);
+        assert_eq!(login.decide().unwrap().rule(), Rule::Id, "a guest is bound by id");
+    }
+    // Not by the names of groups either, which would be a name match again.
+    let named = Login::with(token().guest(ALICE).groups(&["dbas"]).mint())
+        .named("dbas")
+        .admit_policy(|policy| policy.group_name_match = true);
+    assert_eq!(named.decide().unwrap_err().code(), "role_not_bound");
+    let refusal = Login::with(token().v2().guest(ALICE).mint()).decide().unwrap_err();
+    assert_eq!(refusal.facts(LogLine::new("")).into_text(), " guest=yes");
+}
+
+#[test]
+fn an_account_status_of_another_type_refuses_the_token() {
+    let row = |acct: Value| {
+        let hostile = token().claim("acct", acct.clone());
+        Attack::by(format!("acct is {acct}"), hostile.mint(), "claim_invalid")
+    };
+    let attacks: Vec<_> =
+        [json!(null), json!(true), json!("guest"), json!(""), json!([1]), json!(1.0)].map(row).into();
+    assert_refused("C acct", &attacks);
+    assert_refused("C idp", &[Attack::by("idp is no text", token().claim("idp", 1).mint(), "claim_invalid")]);
 }
 
 #[test]

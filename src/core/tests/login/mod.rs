@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgaad_core::Refusal;
 use pgaad_core::admit::{Admission, AdmitPolicy, RoleFacts, admit};
 use pgaad_core::explain::{Context, Finding, explain};
-use pgaad_core::keys::KeySet;
+use pgaad_core::keys::{KeySet, KeySetFault};
 use pgaad_core::label::Binding;
 use pgaad_core::principal::Principal;
 use pgaad_core::tenant::{Cloud, Tenant};
@@ -50,7 +50,7 @@ pub(crate) fn decide(
     let raw = RawToken::new(bytes, max_bytes)?;
     let token = UnverifiedToken::parse(&raw)?;
     let unknown = Refusal::KeyUnknown { keys: keys.keys().len(), age_seconds: 0 };
-    let key = keys.find(token.key_name()).ok_or(unknown)?;
+    let key = keys.find(token.key_name(), &policy.tenant).ok_or(unknown)?;
     let verified = verify(token, key, policy, now)?;
     Ok(admit(Principal::from(verified), role, admit_policy, now)?)
 }
@@ -84,7 +84,17 @@ pub(crate) fn jwks_with(change: impl FnOnce(&mut Value)) -> Value {
 }
 
 pub(crate) fn import(jwks: &Value) -> KeySet {
-    KeySet::import(jwks.to_string().as_bytes()).unwrap()
+    import_bytes(jwks.to_string().as_bytes()).unwrap()
+}
+
+/// As [`import`]: a document of [`this_tenant`]'s, whose metadata names no cloud.
+pub(crate) fn import_bytes(document: &[u8]) -> Result<KeySet, KeySetFault> {
+    KeySet::import(document, &this_tenant(), None)
+}
+
+/// The tenant of every login that does not say otherwise.
+pub(crate) fn this_tenant() -> Tenant {
+    Tenant::new(TENANT_ID.parse().unwrap(), Cloud::Public, Some(AUTHORITY.parse().unwrap()))
 }
 
 /// A published key of the tenant that signs bytes of any kind.
@@ -139,12 +149,10 @@ impl Login {
             max_bytes: MAX_TOKEN_BYTES,
             keys: Arc::clone(&KEYS),
             policy: TokenPolicy {
-                tenant: Tenant::new(
-                    TENANT_ID.parse().unwrap(),
-                    Cloud::Public,
-                    Some(AUTHORITY.parse().unwrap()),
-                ),
+                tenant: this_tenant(),
                 audiences: vec![AUDIENCE.to_owned(), AUDIENCE_APP_ID.to_owned()],
+                scopes: Vec::new(),
+                line_scopes: Vec::new(),
                 clock_skew: Duration::from_secs(SKEW.unsigned_abs()),
             },
             now: *NOW,
@@ -152,6 +160,7 @@ impl Login {
                 oid: ROLE_OID,
                 name: ALICE.to_owned(),
                 binding: Binding::Name,
+                is_labelled: false,
                 label_tenant: None,
                 is_member: true,
                 is_admin: false,
@@ -166,6 +175,13 @@ impl Login {
 
     pub(crate) fn keys(mut self, jwks: &Value) -> Self {
         self.keys = Arc::new(import(jwks));
+        self
+    }
+
+    /// With a key set as its metadata's `cloud_instance_name` has it.
+    pub(crate) fn keys_of_cloud(mut self, jwks: &Value, cloud: &str) -> Self {
+        let set = KeySet::import(jwks.to_string().as_bytes(), &self.policy.tenant, Some(cloud));
+        self.keys = Arc::new(set.unwrap());
         self
     }
 
@@ -204,7 +220,7 @@ impl Login {
     }
 
     pub(crate) fn bound(self, binding: Binding) -> Self {
-        self.role(|role| role.binding = binding)
+        self.role(|role| (role.binding, role.is_labelled) = (binding, true))
     }
 
     pub(crate) fn without_role(mut self) -> Self {
