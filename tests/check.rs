@@ -27,6 +27,7 @@ impl Server {
             .conf("pgaad.authority", tenant.authority())
             .conf("pgaad.ca_file", tenant.ca_file().display().to_string())
             .conf("pgaad.audience", "api://pgaad-test")
+            .conf("pgaad.scope", "user_impersonation")
             .hba(format!("hostssl all +azure_ad_user 0.0.0.0/0 pam pamservice={}", service.name()))
             .hba("host all all 0.0.0.0/0 scram-sha-256")
             .start();
@@ -115,14 +116,24 @@ fn lines_of_pg_hba_that_leave_a_door_open_are_named() {
 fn settings_keys_and_clock_are_checked() {
     let Some(server) = Server::start() else { return };
     server.cluster.set("pgaad.audience", "");
-    server.expect("audience", "is shared by Azure", "pgaad.audience = ");
+    server.expect("audience", "is shared by Azure", "pgaad.audience");
     server.cluster.set("pgaad.audience", "https://ossrdbms-aad.database.usgovcloudapi.net/");
     server.expect("audience", "is of another cloud", "pgaad.cloud = 'usgov'");
     server.cluster.set("pgaad.audience", "api://pgaad-test");
-    for (setting, good) in
-        [("pgaad.clock_skew", "300"), ("pgaad.allow_trust", "off"), ("pgaad.allow_other_methods", "off")]
-    {
-        server.cluster.set(setting, "nonsense");
+    server.cluster.set("pgaad.scope", "");
+    server.expect("scope", "any scope", "pgaad.scope");
+    // Azure's own audience has one scope only.
+    server.cluster.set("pgaad.audience", "");
+    server.expect("audience", "is shared by Azure", "pgaad.audience");
+    server.cluster.set("pgaad.audience", "api://pgaad-test");
+    server.cluster.set("pgaad.scope", "user_impersonation");
+    for (setting, good) in [
+        ("pgaad.clock_skew", "300"),
+        ("pgaad.scope", "user_impersonation"),
+        ("pgaad.allow_trust", "off"),
+        ("pgaad.allow_other_methods", "off"),
+    ] {
+        server.cluster.set(setting, if setting == "pgaad.scope" { "," } else { "nonsense" });
         server.expect("settings", setting, "reload");
         server.cluster.set(setting, good);
     }
@@ -131,12 +142,12 @@ fn settings_keys_and_clock_are_checked() {
     server.cluster.set("pgaad.max_stale", "nonsense");
     let items: Vec<_> = server.defects().into_iter().map(|(item, ..)| item).collect();
     assert!(items.contains(&"hba_trust_remote".to_owned()), "{items:?}");
-    let said = "SELECT count(*) FROM pgaad.check() WHERE item IN ('tenant', 'audience', 'keys', 'clock')";
+    let said = "SELECT count(*) FROM pgaad.check() WHERE item IN ('tenant', 'audience', 'scope', 'keys', 'key_issuers', 'clock')";
     assert_eq!(server.cluster.value(said), "0");
     server.cluster.set("pgaad.max_stale", "24h");
     server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 scram-sha-256"]);
     server.cluster.set("pgaad.tenant_id", "");
-    server.expect("tenant", "pgaad.tenant_id is empty", "pgaad.tenant_id = ");
+    server.expect("tenant", "pgaad.tenant_id is empty", "pgaad.tenant_id");
     server.cluster.set("pgaad.tenant_id", &server.tenant.tenant_id());
     server.cluster.sql("SELECT pgaad.refresh()");
     server.expect_sound();
@@ -223,7 +234,7 @@ fn members_that_tokens_should_not_open_are_named() {
             "CREATE USER odd IN ROLE azure_ad_user",
             "members_by_name",
             "odd is bound to its name",
-            "SECURITY LABEL FOR pgaadauth ON ROLE odd IS",
+            "docs/identity.md",
         ),
     ] {
         server.cluster.sql(&format!("{undo}{make}"));
@@ -246,11 +257,31 @@ fn members_that_tokens_should_not_open_are_named() {
     assert_eq!(server.cluster.value(administrators), "Entra administrators: local");
     server.cluster.sql("DROP ROLE local");
     // What the hint says is a statement that can be pasted.
-    server.cluster.sql("CREATE USER \"odd one\" IN ROLE azure_ad_user");
-    let hint = server.defects().remove(0).2.replace("<object id>", &object_id("odd"));
+    server.cluster.sql("CREATE USER \"odd \"\" one\" PASSWORD 'x' IN ROLE azure_ad_user");
+    let id = object_id("odd");
+    server.cluster.sql(&format!(
+        "SECURITY LABEL FOR pgaadauth ON ROLE {} IS 'aadauth,oid={id},type=user'",
+        quoted("odd \" one")
+    ));
+    let hint = server.defects().remove(0).2;
     server.cluster.sql(&hint);
     server.expect_sound();
-    assert_eq!(quoted("odd one"), "\"odd one\"");
+}
+
+#[test]
+fn key_set_that_does_not_say_whose_its_keys_are_is_named() {
+    let Some(server) = Server::start() else { return };
+    let keys = server.tenant.keys();
+    let file = run_directory::fresh("jwks");
+    let expect_loaded = |jwks: String| {
+        std::fs::write(&file, jwks).expect("a file of ours");
+        server.cluster.set("pgaad.jwks_file", &file.display().to_string());
+        assert_eq!(server.cluster.value("SELECT pgaad.refresh()"), "t");
+    };
+    expect_loaded(keys.v1_jwks().to_string());
+    server.expect("key_issuers", "2 of 2 keys do not say", "/.well-known/openid-configuration");
+    expect_loaded(keys.jwks().to_string());
+    server.expect_sound();
 }
 
 #[test]
@@ -265,6 +296,14 @@ fn worker_warns_of_files_and_settings_at_start_and_reload() {
     server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 trust"]);
     let warned = "WARNING:  pgaad: check: item=hba_trust_remote detail=";
     server.cluster.wait_for_log(mark, warned, Duration::from_secs(10));
+    // A hint ends its line as it is to be pasted, or says where it can be read.
+    server.lines(&["host all all 0.0.0.0/0 scram-sha-256"]);
+    let shown = " hint=SELECT item, hint FROM pgaad.check() WHERE NOT ok;";
+    let needles = ["pgaad: check: item=hba_token_line ", shown];
+    let line = server.cluster.log().wait_for_line(mark, &needles, Duration::from_secs(10));
+    assert!(line.expect("it is warned of").trim_end().ends_with(shown));
+    server.cluster.sql(shown.trim_start_matches(" hint="));
+    server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 trust"]);
     let mark = server.cluster.log_mark();
     server.cluster.restart();
     server.cluster.wait_for_log(mark, warned, Duration::from_secs(10));

@@ -51,7 +51,7 @@ fn roles_dumped_here_restore_here_with_the_same_bindings() {
     let token = to.token("ann@example.com");
     to.attempt(to.route(), "a user").with(token.mint()).expect_admitted();
     to.attempt(to.route(), "zgroup").with(token.clone().groups(&[GROUP]).mint()).expect_admitted();
-    to.attempt(to.route(), "zgroup").with(token.mint()).expect_refused("not_in_group");
+    to.attempt(to.route(), "zgroup").with(token.mint()).expect_refused("groups_missing");
     to.attempt(to.route(), "root@example.com").expect_admitted();
     to.attempt(to.route(), &named).expect_admitted();
 }

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use tenant::{Signer, Token, object_id};
 
 const GROUP: &str = "0c7c1f3e-52a1-4e0b-8f5e-1a2b3c4d5e6f";
-const STEPS: [&str; 10] =
-    ["header", "key", "claims", "issuer", "tenant", "audience", "time", "kind", "role", "binding"];
+const STEPS: [&str; 11] =
+    ["header", "key", "claims", "issuer", "tenant", "audience", "time", "kind", "scope", "role", "binding"];
 
 fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
@@ -79,7 +79,17 @@ fn each_fault_is_named_with_what_was_found_and_what_is_wanted() {
     expect_fault(&role, &token().claim("tid", other), "tenant", &["wrong_tenant:", other, &tid]);
     let foreign = token().claim("iss", format!("https://sts.windows.net/{other}/"));
     expect_fault(&role, &foreign, "issuer", &["issuer_unknown:", other, "accepted are", &tid]);
+    let other_cloud = token().signed_by(Signer::OtherCloud);
+    expect_fault(
+        &role,
+        &other_cloud,
+        "key",
+        &["key_issuer_mismatch:", "microsoftonline.us", "microsoftonline.com"],
+    );
     expect_fault(&role, &token().without("scp"), "kind", &["kind_unknown:", "no scp"]);
+    expect_fault(&role, &token().claim("cnf", "x"), "kind", &["proof_of_possession:", "bearer"]);
+    let guest = token().claim("acct", 1);
+    expect_fault(&role, &guest, "binding", &["role_not_bound:", "a guest of the tenant", "object id"]);
     expect_fault(
         &role,
         &scene.token("mallory@example.com"),
@@ -113,6 +123,9 @@ fn labels_and_groups_are_explained_by_both_sides() {
     let group = bound(&format!("aadauth,oid={GROUP},type=group"));
     expect_fault(&group, &ann.clone().groups(&[&bob]), "binding", &["not_in_group:", GROUP, &bob]);
     expect_fault(&group, &ann.clone().overage(), "binding", &["groups_overage:", "did not fit"]);
+    expect_fault(&group, &ann, "binding", &["groups_missing:", "no groups claim"]);
+    let names = ann.clone().groups(&[GROUP, "readers"]);
+    expect_fault(&group, &names, "binding", &["not_in_group:", "groups by name", GROUP]);
     let mfa = bound(&format!("aadauth,oid={},type=user,mfa", object_id("ann@example.com")));
     expect_fault(&mfa, &ann.v2(), "binding", &["mfa_unknown:", "multi-factor"]);
 }
@@ -160,17 +173,17 @@ fn event_is_explained_by_what_was_really_checked() {
 
     attempt.expect_admitted();
     let rows_of = explained("admitted");
-    assert_eq!(oks(&rows_of), "t t t t t t t t t t");
+    assert_eq!(oks(&rows_of), "t t t t t t t t t t t");
     assert!(rows_of[1].2.contains("the signature is that of key"), "{rows_of:?}");
     attempt
         .clone()
         .with(scene.token(&role).claim("aud", "https://graph.microsoft.com").mint())
         .expect_refused("wrong_audience");
     let rows_of = explained("wrong_audience");
-    assert_eq!(oks(&rows_of), "t t t t t f NULL NULL NULL NULL");
+    assert_eq!(oks(&rows_of), "t t t t t f NULL NULL NULL NULL NULL");
     assert!(rows_of[5].2.contains("graph.microsoft.com"), "{rows_of:?}");
     attempt.clone().with(scene.token(&role).signed_by(Signer::Broken).mint()).expect_refused("bad_signature");
-    assert_eq!(oks(&explained("bad_signature")), "t f NULL NULL NULL NULL NULL NULL NULL NULL");
+    assert_eq!(oks(&explained("bad_signature")), "t f NULL NULL NULL NULL NULL NULL NULL NULL NULL");
     scene.cluster.sql(&format!("ALTER ROLE {} PASSWORD 'hunter2'", quoted(&role)));
     scene.attempt(Route::Password, &role).with("hunter2").expect_refused("method_not_allowed");
     let rows_of = explained("method_not_allowed");

@@ -53,6 +53,39 @@ fn role_bound_by_label_is_opened_by_its_owner_whatever_its_name() {
 }
 
 #[test]
+fn scope_that_the_line_names_for_the_accepted_audience_is_enforced() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    let line = |scope: &str| {
+        let options = "validator=pgaad delegate_ident_mapping=1";
+        let issuer = scene.tenant.authority();
+        format!("host oauth_db all 127.0.0.1/32 oauth issuer={issuer} scope=\"{scope}\" {options}")
+    };
+    let attempt =
+        |scp: &str| scene.attempt(Route::OAuth, &role).with(scene.token(&role).claim("scp", scp).mint());
+    let write = |scope: &str| {
+        scene.cluster.write_hba(&[line(scope)]);
+        scene.cluster.reload();
+    };
+    for scope in [
+        format!("{}/db.access", tenant::AUDIENCE),
+        format!("openid api://{}/db.access", tenant::AUDIENCE_APP_ID),
+        format!("{}/db.access", tenant::AUDIENCE_APP_ID),
+    ] {
+        write(&scope);
+        attempt("db.access").expect_admitted();
+        attempt("openid db.access").expect_admitted();
+        let line = attempt("openid").expect_refused("wrong_scope");
+        assert!(line.contains(" scp=\"openid\" wanted=\"db.access\""), "{line}");
+    }
+    for scope in [format!("{}/.default", tenant::AUDIENCE), "api://another/db.access".into(), "openid".into()]
+    {
+        write(&scope);
+        attempt("openid").expect_admitted();
+    }
+}
+
+#[test]
 fn line_without_delegation_is_refused_and_the_log_says_what_to_write() {
     let Some(scene) = scene() else { return };
     let role = scene.member();

@@ -77,6 +77,8 @@ fn token_with_one_bit_of_its_signature_flipped_is_refused() {
 #[test]
 fn token_by_the_consumer_tenants_key_is_refused() {
     refuses("key_issuer_mismatch", |token| token.signed_by(Signer::Consumer));
+    refuses("key_issuer_mismatch", |token| token.signed_by(Signer::OtherCloud));
+    refuses("key_issuer_mismatch", |token| token.v2().signed_by(Signer::OtherCloud));
 }
 
 // The claims.
@@ -218,4 +220,29 @@ fn token_of_an_unknown_kind_is_refused() {
         refuses("kind_unknown", |token| token.claim("idtyp", idtyp));
     }
     refuses("kind_unknown", |token| token.claim("idtyp", "app"));
+}
+
+#[test]
+fn token_that_is_bound_to_a_key_is_refused() {
+    for cnf in [json!({ "kid": "key" }), json!({}), Value::Null] {
+        refuses("proof_of_possession", |token| token.claim("cnf", cnf.clone()));
+        refuses_from(Token::v2, "proof_of_possession", |token| token.claim("cnf", cnf.clone()));
+    }
+}
+
+#[test]
+fn guests_token_is_refused_by_name_in_both_versions() {
+    for version in [Token::v1, Token::v2] {
+        for (claim, value) in [("idp", json!("live.com")), ("acct", json!(1)), ("acct", json!("1"))] {
+            for line in refuses_from(version, "role_not_bound", |token| token.claim(claim, value.clone())) {
+                assert!(line.contains(" guest=yes"), "{line}");
+            }
+        }
+    }
+    let own = scene().tenant.keys().v2_issuer();
+    refuses_from(
+        |token| token.v2().claim("idp", own.clone()).claim("acct", 0),
+        "role_not_bound",
+        |token| token.claim("idp", "https://sts.windows.net/3f9c1a52-6d0e-4b7f-8a14-c25e9d70b631/"),
+    );
 }

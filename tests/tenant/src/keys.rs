@@ -20,13 +20,16 @@ pub struct Keys {
     /// Oldest first; the last one signs.
     enterprise: Vec<Arc<SigningKey>>,
     consumer: Arc<SigningKey>,
+    /// Of another Microsoft cloud, published under the issuer of this one, as Entra does.
+    other_cloud: Arc<SigningKey>,
     unpublished: Arc<SigningKey>,
     /// Ids of keys that are no longer published.
     withdrawn: BTreeSet<String>,
 }
 
 impl Keys {
-    /// Keys for tests that need no server: two enterprise keys, a consumer key and an unpublished one, RSA-2048.
+    /// Keys for tests that need no server: two enterprise keys, a consumer key, one of another cloud and an unpublished
+    /// one, RSA-2048.
     ///
     /// `authority` is a URL without trailing slash. They are made once per process and authority, since that
     /// takes a few tenths of a second: a second call for the same authority gives the same keys, a call for
@@ -39,12 +42,13 @@ impl Keys {
 
     /// New keys, whatever was made before.
     pub(crate) fn fresh(authority: &str) -> Self {
-        let mut keys = SigningKey::generate(4).into_iter().map(Arc::new);
-        let mut next = || keys.next().expect("four keys were made");
+        let mut keys = SigningKey::generate(5).into_iter().map(Arc::new);
+        let mut next = || keys.next().expect("five keys were made");
         Self {
             authority: authority.into(),
             enterprise: vec![next(), next()],
             consumer: next(),
+            other_cloud: next(),
             unpublished: next(),
             withdrawn: BTreeSet::new(),
         }
@@ -78,6 +82,7 @@ impl Keys {
             "authority": *self.authority,
             "enterprise": self.enterprise.iter().map(|key| key.to_json()).collect::<Vec<_>>(),
             "consumer": self.consumer.to_json(),
+            "other_cloud": self.other_cloud.to_json(),
             "unpublished": self.unpublished.to_json(),
             "withdrawn": self.withdrawn,
         })
@@ -91,6 +96,7 @@ impl Keys {
             authority: stored["authority"].as_str().expect("stored keys name their authority").into(),
             enterprise: list("enterprise").map(key).collect(),
             consumer: key(&stored["consumer"]),
+            other_cloud: key(&stored["other_cloud"]),
             unpublished: key(&stored["unpublished"]),
             withdrawn: list("withdrawn").filter_map(Value::as_str).map(str::to_owned).collect(),
         }
@@ -133,6 +139,7 @@ impl Keys {
         match signer {
             Signer::Second => self.second(),
             Signer::Consumer => &self.consumer,
+            Signer::OtherCloud => &self.other_cloud,
             Signer::Unpublished | Signer::UnpublishedAs(_) => &self.unpublished,
             _ => self.current(),
         }
@@ -152,19 +159,22 @@ impl Keys {
     }
 
     fn published(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
-        let keys = self.enterprise.iter().chain([&self.consumer]);
+        let keys = self.enterprise.iter().chain([&self.consumer, &self.other_cloud]);
         keys.filter(|key| !self.withdrawn.contains(key.kid()))
     }
 
-    /// The tenant's v2 key document: enterprise keys, oldest first, then the consumer key.
+    /// The tenant's v2 key document: enterprise keys, oldest first, then the consumer key and that of another cloud.
     ///
     /// Each key says who issues tokens with it: `{authority}/{tenantid}/v2.0` with the literal `{tenantid}`
-    /// for enterprise keys, the consumer tenant's v2 issuer for the consumer key.
+    /// for enterprise keys, the consumer tenant's v2 issuer for the consumer key. The key of the other cloud says the
+    /// same as an enterprise key but for its `cloud_instance_name`, `microsoftonline.us`.
     pub fn jwks(&self) -> Value {
         let entry = |key: &Arc<SigningKey>| {
             let tenant = if Arc::ptr_eq(key, &self.consumer) { CONSUMER_TENANT_ID } else { "{tenantid}" };
             let mut jwk = key.jwk();
-            jwk["cloud_instance_name"] = "microsoftonline.com".into();
+            let is_of_this_cloud = !Arc::ptr_eq(key, &self.other_cloud);
+            jwk["cloud_instance_name"] =
+                if is_of_this_cloud { "microsoftonline.com" } else { "microsoftonline.us" }.into();
             jwk["issuer"] = self.v2_issuer_of(tenant).into();
             jwk
         };
@@ -173,7 +183,8 @@ impl Keys {
 
     /// The tenant's v1 key document: enterprise keys only, without `issuer`.
     pub fn v1_jwks(&self) -> Value {
-        let enterprise = self.published().filter(|key| !Arc::ptr_eq(key, &self.consumer));
+        let others = [&self.consumer, &self.other_cloud];
+        let enterprise = self.published().filter(|key| !others.iter().any(|other| Arc::ptr_eq(key, other)));
         json!({ "keys": enterprise.map(|key| key.jwk()).collect::<Vec<_>>() })
     }
 

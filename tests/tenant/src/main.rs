@@ -12,7 +12,7 @@ const USAGE: &str = "\
 usage: tenant serve  [--dir DIR] [--port N]
        tenant mint   [--dir DIR] [--user NAME | --app CLIENT_ID | --guest MAIL] [--v2] [--group ID]…
                      [--expired] [--audience AUD] [--tenant GUID] [--claim name=json]… [--header name=json]…
-                     [--signer current|second|consumer|unpublished|none|broken]
+                     [--signer current|second|consumer|other-cloud|unpublished|none|broken]
        tenant rotate [--dir DIR]
        tenant retire [--dir DIR] --kid KID
 
@@ -177,6 +177,7 @@ fn signer(name: &str) -> Result<Signer, String> {
         "current" => Ok(Signer::Current),
         "second" => Ok(Signer::Second),
         "consumer" => Ok(Signer::Consumer),
+        "other-cloud" => Ok(Signer::OtherCloud),
         "unpublished" => Ok(Signer::Unpublished),
         "none" => Ok(Signer::None),
         "broken" => Ok(Signer::Broken),

@@ -44,12 +44,18 @@ impl State {
             write(&state.ca_key_file(), 0o600, &authority.key_pem());
             write(&state.ca_file(), 0o644, &authority.certificate_pem());
         }
-        if !state.keys_file().exists() {
+        if !state.has_all_keys() {
             state.save(&Keys::fresh(&authority_at(port.unwrap_or_else(free_port))));
         } else if let Some(port) = port {
             state.save(&state.keys().of_authority(&authority_at(port)));
         }
         state
+    }
+
+    /// Whether there are keys, and of every kind: a directory of an earlier version is made anew.
+    fn has_all_keys(&self) -> bool {
+        let stored = fs::read_to_string(self.keys_file()).unwrap_or_default();
+        serde_json::from_str(&stored).is_ok_and(|stored: Value| stored.get("other_cloud").is_some())
     }
 
     /// The certificate of the tenant's own CA, PEM, for `pgaad.ca_file`.

@@ -38,6 +38,8 @@ pub enum Signer {
     Second,
     /// A published key whose issuer is the consumer tenant's.
     Consumer,
+    /// A published key of another Microsoft cloud, under the issuer of this one.
+    OtherCloud,
     /// A sound key under its own id that nobody published.
     Unpublished,
     /// The same key under the id given.

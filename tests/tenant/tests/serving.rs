@@ -77,7 +77,7 @@ fn rotation_adds_a_key_that_signs_and_retiring_takes_one_away() {
     assert_ne!(new, old);
     assert_eq!(decoded(&tenant.token().mint()).0["kid"], new);
     let jwks = published(&tenant);
-    assert_eq!(jwks["keys"].as_array().unwrap().len(), 4);
+    assert_eq!(jwks["keys"].as_array().unwrap().len(), 5);
     assert!(verifies(&before.mint(), &jwks) && verifies(&tenant.token().mint(), &jwks));
 
     tenant.retire(&old);

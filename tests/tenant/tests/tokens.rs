@@ -182,7 +182,7 @@ fn each_signer_signs_as_it_says() {
     let issuer = |minted: &str| key_of(minted, &jwks).map(|key| key["issuer"].clone());
     let algorithm = |minted: &str| decoded(minted).0["alg"].clone();
 
-    for signer in [Signer::Current, Signer::Second, Signer::Consumer] {
+    for signer in [Signer::Current, Signer::Second, Signer::Consumer, Signer::OtherCloud] {
         assert!(verifies(&by(signer), &jwks));
     }
     assert_ne!(keys().kid(&Signer::Second), keys().kid(&Signer::Current));
@@ -207,7 +207,7 @@ fn each_signer_signs_as_it_says() {
 fn a_published_key_has_the_thumbprint_of_its_certificate_as_id_and_says_no_algorithm() {
     let jwks = keys().jwks();
     let published = jwks["keys"].as_array().unwrap();
-    assert_eq!(published.len(), 3);
+    assert_eq!(published.len(), 4);
     for key in published {
         let certificate = STANDARD.decode(key["x5c"][0].as_str().unwrap()).unwrap();
         let thumbprint = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &certificate);
