@@ -41,22 +41,24 @@ fn pass(port: Port, core: Answer) -> Result<Verdict, Rejection> {
         _ if core == Answer::Yes => judged(login::role_asked_for(port)?.as_ref()),
         _ => judged(None),
     };
-    let reads_settings = Facts::depend_on_settings(core, judged.is_member, &line);
-    let facts = Facts {
+    let reads_guard = Facts::depend_on_guard(core, judged.is_member, &line);
+    let mut facts = Facts {
         core,
         decided: login::outline(decision.as_ref()),
         is_member: judged.is_member,
         line,
         is_local: port.client().is_local(),
         is_physical_replication: port.is_physical_replication(),
-        policy: if reads_settings {
-            Settings::of_login(port).map(|read| read.gate)
-        } else {
-            Ok(GatePolicy::STRICT)
-        },
-        guard_trust: if reads_settings { settings::guard_trust().ok() } else { Some(GuardTrust::Remote) },
+        policy: Ok(GatePolicy::STRICT),
+        guard_trust: if reads_guard { settings::guard_trust().ok() } else { Some(GuardTrust::Remote) },
     };
-    match judge(&facts) {
+    let mut outcome = judge(&facts);
+    // Most logins are left to core whatever the settings are, and read none.
+    if outcome.depends_on_policy() {
+        facts.policy = Settings::of_login(port).map(|settings| settings.gate);
+        outcome = judge(&facts);
+    }
+    match outcome {
         Outcome::LeaveToCore => {}
         Outcome::LeaveReplicationToCore => log_replication(port),
         Outcome::CarryOut => {

@@ -222,15 +222,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether the outcome depends on any setting. Most logins are not pgaad's business, and read none.
-    pub const fn depend_on_settings(core: Answer, is_member: bool, line: &Line) -> bool {
-        match (core, line.method) {
-            (Answer::Yes, Method::Trust) => {
-                is_member || matches!(line.entry, Entry::Anybody | Entry::Members)
-            }
-            (Answer::Yes, Method::Other(_)) => is_member,
-            _ => false,
-        }
+    /// Whether the outcome depends on `guard_trust`. Most logins are not pgaad's business, and read no setting.
+    pub const fn depend_on_guard(core: Answer, is_member: bool, line: &Line) -> bool {
+        matches!((core, line.method, line.entry), (Answer::Yes, Method::Trust, Entry::Anybody))
+            && !is_member
+            && !line.verifies_certificate
     }
 }
 
@@ -250,6 +246,13 @@ pub enum Outcome {
     /// The login is refused, after the client was asked for a token as a member would be, so that a stranger cannot
     /// tell members from others.
     RefuseAfterAsking(Refusal),
+}
+
+impl Outcome {
+    /// Whether other settings than [`GatePolicy::STRICT`] could have led to another outcome.
+    pub const fn depends_on_policy(&self) -> bool {
+        matches!(self, Self::Refuse(_))
+    }
 }
 
 /// The truth table.
