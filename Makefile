@@ -74,6 +74,8 @@ test-logins: package faulty-package
 torture: package
 	$(call say,ten million mutations of a valid token)
 	PGAAD_TORTURE_CASES=10000000 $(CARGO) test --release -p pgaad-core --test properties
+	$(call say,twenty thousand logins of each kind while roles are renamed)
+	PGAAD_TORTURE_LOGINS=20000 $(CARGO) test -p pgaad-tests --test rename -- --nocapture --test-threads 1
 	$(call say,how long each refusal takes)
 	$(CARGO) test -p pgaad-tests --test stranger -- --ignored --nocapture
 

@@ -29,7 +29,7 @@ pub(crate) fn require(holds: bool, message: &'static str) {
     }
 }
 
-/// A function that the server may or may not have, such as those of libpam: a hard reference would keep the
+/// A function that the server may or may not have, such as that of GSSAPI: a hard reference would keep the
 /// library from loading into a server built without it.
 ///
 /// `dlsym` touches a page or two of every library of the process: 60 µs and thirty page faults in one

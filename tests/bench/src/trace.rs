@@ -31,7 +31,7 @@ const SPANS: [(&str, &str, &str); 18] = [
     ("libaudit.so", "audit_close", "… and closes the socket"),
     ("libpam.so", "pam_acct_mgmt", "libpam: account management"),
     ("libpam.so", "pam_end", "libpam: unloads modules"),
-    ("pgaad.so", "pgaad::login::gate", "the gate, all of it"),
+    ("pgaad.so", "pgaad::gate::gate", "the gate, all of it"),
     ("pgaad.so", "pgaad::login::decide", "the decision, the client's answer included"),
     ("pgaad.so", "pgaad::pg::packet::ask_for_password", "… the client's answer (trust)"),
     ("pgaad.so", "pgaad_core::token::UnverifiedToken::parse", "… form and header"),
