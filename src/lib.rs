@@ -42,6 +42,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shmem::request();
     pg::ring::request();
     pg::sessions::request();
+    pg::auth_failed::request();
     worker::register();
     pg::seclabel::install(labels::judge);
     pg::utility::install(membership_guard::GUARD);

@@ -104,7 +104,9 @@ pub(crate) fn role_asked_for(port: Port) -> Result<Option<Role>, Refusal> {
     if let Some(role) = Role::find(name) {
         return Ok(Some(role));
     }
-    let Some(role) = without_server(port, name).and_then(|name| Role::find(&name)) else { return Ok(None) };
+    let shorter = without_server(port, name).and_then(|name| Role::find(&name));
+    // Of other roles it is none of pgaad's business: core knows no role of the longer name.
+    let Some(role) = shorter.filter(Role::is_member) else { return Ok(None) };
     if !port.has_the_same_line_as(role.name()) {
         return Err(Refusal::ServerNameLine);
     }

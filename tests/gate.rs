@@ -325,6 +325,17 @@ fn role_behind_a_server_name_is_admitted_where_it_would_meet_the_same_line_itsel
             assert!(matches!(login.outcome, Outcome::Refused(_)), "{route}, {line}: let in");
             scene.cluster.wait_for_log(mark, "code=server_name_line", Duration::from_secs(10));
         }
+        // Core knows no role of the longer name, and of a role that is no member pgaad says nothing else.
+        let stranger = scene.fresh_name();
+        scene.cluster.sql(&format!("CREATE ROLE {} LOGIN", quoted(&stranger)));
+        let name = format!("{stranger}@srv");
+        let lines_of_others = vec![format!("local {database} {} trust", quoted(&name))];
+        scene.cluster.write_hba(&[lines_of_others, lines.clone()].concat());
+        scene.cluster.reload();
+        let Outcome::Refused(answers) = wire::login(&scene.cluster.unix(database), &name, b"").outcome else {
+            panic!("{route}: let in")
+        };
+        assert_eq!(answers[0].message, format!("role \"{name}\" does not exist"), "{route}");
         // A line for somebody else is none of its business.
         let others = format!("local {database} somebody reject");
         scene.cluster.write_hba(&[vec![others], lines].concat());

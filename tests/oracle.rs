@@ -216,10 +216,9 @@ fn right_secret_of_a_member_is_answered_as_a_wrong_one_by_every_method() {
         assert_eq!(answer(&cluster, &right.0, right.1), None, "{method}: the right secret is not");
         cluster.sql(&format!("GRANT azure_ad_user TO {ANN}"));
         let mark = cluster.log_mark();
-        let (refused, failed) = (
-            answer(&cluster, &right.0, right.1).expect("refused"),
-            answer(&cluster, &wrong.0, wrong.1).expect("refused"),
-        );
+        // The wrong one first: what core told last is what is told from then on, whatever the minor version.
+        let failed = answer(&cluster, &wrong.0, wrong.1).expect("refused");
+        let refused = answer(&cluster, &right.0, right.1).expect("refused");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\0', "|");
         assert_eq!(text(&refused), text(&failed), "{method}");
         assert_eq!(refused, failed, "{method}");

@@ -4,17 +4,68 @@
 //! that line's method, in every field: otherwise a client could tell a right password from a wrong one.
 
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use pgaad_core::gate::{Method, OtherMethod};
 use pgaad_core::refusal::PublicAnswer;
 use pgrx::prelude::*;
+use pgrx::{PgAtomic, pg_shmem_init};
 
 use super::libpq;
 use super::port::Port;
 
-/// Where core's `auth_failed` raises its FATAL, which clients are told: auth.c of 15.18 and 18.6, the last versions before
-/// this was written, and of all minor versions in which the lines before it are the same.
-const LINE_OF_AUTH_FAILED: i32 = if cfg!(feature = "pg15") { 334 } else { 317 };
+/// The line of auth.c where core's `auth_failed` raises its FATAL, which clients are told: that of 15.18 and 18.6, the last minor
+/// versions before this was written. `0` where it is not known: the answer has no line then.
+const KNOWN_LINE: i32 = if cfg!(feature = "pg15") {
+    334
+} else if cfg!(feature = "pg18") {
+    317
+} else {
+    0
+};
+
+/// The line as core itself has told it since the server started, `0` before it has: other minor versions may differ.
+// SAFETY: a name of ours, used once.
+static SEEN_LINE: PgAtomic<AtomicI32> = unsafe { PgAtomic::new(c"pgaad_auth_failed_line") };
+
+static mut PREVIOUS_LOG_HOOK: pg_sys::emit_log_hook_type = None;
+
+/// Asks core for the memory. Call once, from `_PG_init`.
+pub(crate) fn request() {
+    pg_shmem_init!(SEEN_LINE);
+}
+
+/// Has the line seen of the failure that core is about to report. Until one was seen, every failed login looks for it.
+pub(super) fn see_line() {
+    if SEEN_LINE.get().load(Ordering::Relaxed) == 0 {
+        // SAFETY: plain globals of this process, which has one thread; the process is about to end.
+        unsafe {
+            PREVIOUS_LOG_HOOK = pg_sys::emit_log_hook;
+            pg_sys::emit_log_hook = Some(at_log);
+        }
+    }
+}
+
+/// A plain frame, as that of `ClientAuthentication_hook`.
+unsafe extern "C-unwind" fn at_log(error: *mut pg_sys::ErrorData) {
+    // SAFETY: the argument of this very hook (elog.c, `EmitErrorReport`); its names are null or C strings.
+    unsafe {
+        if !(*error).funcname.is_null() && CStr::from_ptr((*error).funcname) == c"auth_failed" {
+            SEEN_LINE.get().store((*error).lineno, Ordering::Relaxed);
+        }
+        if let Some(previous) = PREVIOUS_LOG_HOOK {
+            previous(error);
+        }
+    }
+}
+
+/// The line to tell.
+fn line_of_auth_failed() -> i32 {
+    match SEEN_LINE.get().load(Ordering::Relaxed) {
+        0 => KNOWN_LINE,
+        seen => seen,
+    }
+}
 
 /// A FATAL as a client is told it.
 struct Failure {
@@ -102,7 +153,7 @@ fn of_core(method: OtherMethod) -> Failure {
         message,
         detail: None,
         file: c"auth.c",
-        line: LINE_OF_AUTH_FAILED,
+        line: line_of_auth_failed(),
         function: c"auth_failed",
     }
 }

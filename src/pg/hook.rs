@@ -84,8 +84,12 @@ fn judge(port: Port, status: i32) -> Verdict {
         _ => Answer::No,
     };
     let Some(gate) = GATE.get() else { return Verdict::Refuse(PublicAnswer::Failed) };
-    report::contain(|| Ok(gate(port, core)))
-        .unwrap_or_else(|refusal: Refusal| Verdict::Refuse(refusal.public_answer()))
+    let verdict = report::contain(|| Ok(gate(port, core)))
+        .unwrap_or_else(|refusal: Refusal| Verdict::Refuse(refusal.public_answer()));
+    if core == Answer::No && verdict == Verdict::LeaveToCore {
+        auth_failed::see_line();
+    }
+    verdict
 }
 
 /// Carries the verdict out. All that the login held was dropped before.

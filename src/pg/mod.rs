@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-mod auth_failed;
+pub(crate) mod auth_failed;
 pub(crate) mod catalog;
 pub(crate) mod clock;
 pub(crate) mod encoding;
