@@ -60,12 +60,13 @@ pub(super) struct RoleStatement {
     pub(super) changes_graph: bool,
 }
 
-/// Whether a statement can be about roles, by its kind. Called for every utility statement of the server, in a frame
-/// that owns nothing.
+/// Whether a statement may be about roles, told by its tag alone. With a call in it the hook's own would be no tail call
+/// any more: it would keep a frame on the stack, and recursion of others' procedures would end earlier.
 ///
 /// # Safety
-/// `node` is a statement as the parser makes them.
-pub(super) unsafe fn is_about_roles(node: *mut pg_sys::Node) -> bool {
+/// A statement.
+#[inline(always)]
+pub(super) unsafe fn may_be_about_roles(node: *mut pg_sys::Node) -> bool {
     // SAFETY: a node is cast to the type that its tag names (nodes.h).
     unsafe {
         match (*node).type_ {
@@ -73,19 +74,31 @@ pub(super) unsafe fn is_about_roles(node: *mut pg_sys::Node) -> bool {
             | NodeTag::T_CreateRoleStmt
             | NodeTag::T_AlterRoleStmt
             | NodeTag::T_AlterRoleSetStmt
-            | NodeTag::T_DropRoleStmt => true,
+            | NodeTag::T_DropRoleStmt
+            | NodeTag::T_SecLabelStmt => true,
             // On 15 it touches no membership.
             NodeTag::T_DropOwnedStmt => catalog::MEMBERSHIPS_HAVE_OWNERS,
             NodeTag::T_RenameStmt => {
                 let statement: *mut pg_sys::RenameStmt = node.cast();
                 (*statement).renameType == pg_sys::ObjectType::OBJECT_ROLE
             }
-            NodeTag::T_SecLabelStmt => {
-                let statement: *mut pg_sys::SecLabelStmt = node.cast();
-                Provider::is_ours((*statement).provider)
-            }
             _ => false,
         }
+    }
+}
+
+/// Whether a statement is about roles. A label is, where it is one of ours.
+///
+/// # Safety
+/// A statement.
+pub(super) unsafe fn is_about_roles(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        if (*node).type_ == NodeTag::T_SecLabelStmt {
+            let statement: *mut pg_sys::SecLabelStmt = node.cast();
+            return Provider::is_ours((*statement).provider);
+        }
+        may_be_about_roles(node)
     }
 }
 

@@ -100,11 +100,11 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the arguments are core's own, passed on as they came.
     unsafe {
-        if role_statement::is_about_roles((*statement).utilityStmt) {
-            carry_out(statement, query, read_only, context, params, environment, dest, completion);
-        } else {
-            next()(statement, query, read_only, context, params, environment, dest, completion);
-        }
+        // One call for both: of two, rustc makes but one a tail call. Any other keeps a frame of ours on the stack, and
+        // recursion of others' procedures would end earlier.
+        let is_ours = role_statement::may_be_about_roles((*statement).utilityStmt);
+        let hook: Hook = if is_ours { carry_out } else { next() };
+        hook(statement, query, read_only, context, params, environment, dest, completion);
     }
 }
 
@@ -124,7 +124,8 @@ unsafe extern "C-unwind" fn carry_out(
     // SAFETY: the arguments are core's own; a plan lives as long as the statement's memory context, and the user is
     // set back below, or by core should the statement fail (xact.c, AbortTransaction and AbortSubTransaction).
     unsafe {
-        let plan = plan(statement);
+        let is_about_roles = role_statement::is_about_roles((*statement).utilityStmt);
+        let plan = if is_about_roles { plan(statement) } else { std::ptr::null_mut() };
         if plan.is_null() {
             return next()(statement, query, read_only, context, params, environment, dest, completion);
         }
