@@ -35,6 +35,11 @@ BEGIN
         WHERE coalesce((to_jsonb(membership)->>'inherit_option')::boolean, true)
            OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)
     ),
+    -- From 16 on a REVOKE takes back what its own grantor gave, and says of the others nothing but a warning.
+    granted_by AS (
+        SELECT roleid, member, coalesce(' GRANTED BY ' || quote_ident(grantor.rolname), '') AS granted_by
+        FROM pg_auth_members membership LEFT JOIN pg_roles grantor ON grantor.oid = membership.grantor
+    ),
     found(item, detail, hint) AS (
         SELECT 'roles', format('there is no role %I', marker), format('CREATE ROLE %I NOLOGIN;', marker)
         FROM unnest(ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']) marker
@@ -49,8 +54,8 @@ BEGIN
                OR rolpassword IS NOT NULL)
       UNION ALL
         SELECT 'roles', format('%s is a member of %s', member::regrole, roleid::regrole),
-               format('REVOKE %s FROM %s;', roleid::regrole, member::regrole)
-        FROM pg_auth_members
+               format('REVOKE %s FROM %s%s;', roleid::regrole, member::regrole, granted_by)
+        FROM granted_by
         WHERE member IN (to_regrole('azure_ad_user'), to_regrole('azure_ad_admin'), to_regrole('azure_ad_mfa'))
       UNION ALL
         SELECT 'administrators', format('%I has the rights of azure_ad_admin through another role', rolname),
@@ -59,8 +64,9 @@ BEGIN
         GROUP BY oid, rolname, rolsuper HAVING NOT bool_or(is_direct) AND NOT rolsuper
       UNION ALL
         SELECT 'members_superuser', format('%I is a superuser and a member of azure_ad_user', rolname),
-               format('REVOKE azure_ad_user FROM %I;', rolname)
-        FROM pg_authid WHERE oid = ANY (members) AND rolsuper
+               format('REVOKE azure_ad_user FROM %I%s;', rolname, granted_by)
+        FROM pg_authid role JOIN granted_by ON role.oid = granted_by.member
+        WHERE rolsuper AND granted_by.roleid = to_regrole('azure_ad_user')
       UNION ALL
         SELECT 'members_replication', format('%I has REPLICATION and is a member of azure_ad_user', rolname),
                format('ALTER ROLE %I NOREPLICATION;', rolname)
@@ -71,8 +77,9 @@ BEGIN
         FROM pg_authid WHERE oid = ANY (members) AND rolbypassrls
       UNION ALL
         SELECT 'members_privileged', format('%I is a predefined role and a member of azure_ad_user', rolname),
-               format('REVOKE azure_ad_user FROM %I;', rolname)
-        FROM pg_authid WHERE oid = ANY (members) AND oid < 16384 AND oid <> 10
+               format('REVOKE azure_ad_user FROM %I%s;', rolname, granted_by)
+        FROM pg_authid role JOIN granted_by ON role.oid = granted_by.member
+        WHERE role.oid < 16384 AND role.oid <> 10 AND granted_by.roleid = to_regrole('azure_ad_user')
       UNION ALL
         SELECT 'members_password',
                format('%I has a password', rolname) || CASE
@@ -89,14 +96,15 @@ BEGIN
                 AND provider IN ('pgaadauth', 'pgaadauth-int') AND label ~ 'oid=')
       UNION ALL
         SELECT 'members_granted',
-               CASE WHEN EXISTS (SELECT FROM pg_auth_members WHERE roleid = entra AND member = role)
+               CASE WHEN membership.roleid IS NOT NULL
                     THEN format('%s is granted to %s, which is not a member of azure_ad_user', entra::regrole, role::regrole)
                     ELSE format('%s is a member of %s through other roles, and not of azure_ad_user',
                                 role::regrole, entra::regrole) END,
-               coalesce((SELECT format('REVOKE %s FROM %s;', entra::regrole, role::regrole)
-                         FROM pg_auth_members WHERE roleid = entra AND member = role LIMIT 1),
-                        format('Revoke from %s the role between them.', role::regrole))
-        FROM below WHERE NOT role = ANY (members)
+               CASE WHEN membership.roleid IS NOT NULL
+                    THEN format('REVOKE %s FROM %s%s;', entra::regrole, role::regrole, granted_by)
+                    ELSE format('Revoke from %s the role between them.', role::regrole) END
+        FROM below LEFT JOIN granted_by membership ON membership.roleid = entra AND membership.member = role
+        WHERE NOT role = ANY (members)
       UNION ALL
         SELECT 'members_guarded', format('%I does not load pgaad, and a trust line matches it', rolname),
                'SELECT * FROM pgaad.guard_roles(true);'

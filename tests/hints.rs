@@ -101,18 +101,25 @@ fn strangers_token_for_a_role_prints_no_statement() {
 }
 
 #[test]
-fn role_that_has_a_label_or_rights_of_an_administrators_gets_no_statement() {
-    let scene = scene();
-    let role = |make: &str| {
+fn role_that_has_a_label_or_is_an_administrators_or_a_superuser_gets_no_statement() {
+    let scene =
+        Scene::with(|cluster| cluster.conf("pgaad.allow_superuser", "on").conf("pgaad.name_match", "off"));
+    let said_of = |make: &str| {
         let name = scene.fresh_name();
-        member(scene, &name);
+        member(&scene, &name);
         scene.cluster.sql(&make.replace("NAME", &quoted(&name)));
-        let other_case = scene.token(&name.to_uppercase());
-        prints_none(&name, &other_case);
+        said(&scene, &name, &scene.token(&name))
     };
-    role("SECURITY LABEL FOR pgaadauth ON ROLE NAME IS 'aadauth'");
-    role("SECURITY LABEL FOR pgaadauth ON ROLE NAME IS 'aadauth,mfa'");
-    role("GRANT azure_ad_admin TO NAME");
+    assert_eq!(statements(&said_of("SELECT 'nothing, the twin'")).len(), 3);
+    for make in [
+        "SECURITY LABEL FOR pgaadauth ON ROLE NAME IS 'aadauth'",
+        "SECURITY LABEL FOR pgaadauth ON ROLE NAME IS 'aadauth,mfa'",
+        "SECURITY LABEL FOR pgaadauth ON ROLE NAME IS 'aadauth,admin'",
+        "GRANT azure_ad_admin TO NAME",
+        "ALTER ROLE NAME SUPERUSER",
+    ] {
+        assert_eq!(statements(&said_of(make)), [""; 0], "{make}");
+    }
 }
 
 #[test]

@@ -93,7 +93,7 @@ unsafe fn relabel(provider: Provider, object: *const pg_sys::ObjectAddress, labe
         _ => Err(report::SqlError {
             code: PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             message: "Entra labels are for roles only".to_owned(),
-            hint: "Use SECURITY LABEL … ON ROLE.".into(),
+            hint: "Label the role instead.".into(),
         }),
     };
     if let Err(error) = judged {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pgaad_core::event::LogLine;
-use pgaad_core::keys::{KeyFault, KeySet};
+use pgaad_core::keys::{KeyFault, KeySet, find};
 use pgaad_core::snapshot::Snapshot;
 use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::time::UnixTime;
@@ -100,6 +100,23 @@ fn a_foreign_twin_of_a_key_takes_nothing_from_ours() {
                 decided.unwrap_or_else(|refusal| panic!("a twin {name}, first {first}: {refusal:?}"));
             }
         }
+    }
+}
+
+#[test]
+fn a_foreign_key_is_found_only_where_none_of_ours_has_the_name() {
+    let foreign = |key: &mut Value| key["issuer"] = "https://localhost:8443/other/v2.0".into();
+    let kid = keys().kid(&Signer::Current);
+    let found = |set: &KeySet, backwards: bool| {
+        let all = set.keys().iter();
+        let name = KeyName::Kid(&kid);
+        let key =
+            if backwards { find(all.rev(), name, &this_tenant()) } else { find(all, name, &this_tenant()) };
+        key.unwrap().signs_for(&this_tenant()).is_ok()
+    };
+    for backwards in [true, false] {
+        assert!(found(&import(&with_twin(false, foreign)), backwards));
+        assert!(!found(&import(&jwks_with(foreign)), backwards), "so that the refusal can say whose it is");
     }
 }
 
