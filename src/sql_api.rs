@@ -127,7 +127,7 @@ fn status_row() -> TableIterator<
         (!worker.last_error.is_empty()).then(|| worker.last_error.as_str().into()),
         worker.next_refresh.map(timestamp),
         i32::try_from(keys).unwrap_or(i32::MAX),
-        (keys > 0).then(|| Interval::from_seconds(i32::try_from(age).unwrap_or(i32::MAX).into())),
+        (keys > 0).then(|| interval(age)).flatten(),
         env!("CARGO_PKG_VERSION").into(),
     );
     TableIterator::once(row)
@@ -238,7 +238,21 @@ fn readable(text: TextFromSql) -> NameToSql {
     text.into()
 }
 
+/// Microseconds since 2000, as PostgreSQL counts (datatype/timestamp.h); what that cannot hold is infinity.
 fn timestamp(time: UnixTime) -> TimestampWithTimeZone {
-    let seconds = i32::try_from(time.seconds()).map_or(f64::INFINITY, f64::from);
-    to_timestamp(seconds)
+    /// 2000-01-01T00:00:00Z.
+    const POSTGRES_EPOCH: UnixTime = UnixTime::new(946_684_800);
+    time.since(POSTGRES_EPOCH)
+        .checked_mul(1_000_000)
+        .and_then(|microseconds| TimestampWithTimeZone::try_from(microseconds).ok())
+        .unwrap_or_else(TimestampWithTimeZone::positive_infinity)
+}
+
+/// `None` for more than a quarter of a million years.
+fn interval(seconds: i64) -> Option<Interval> {
+    let hours = i32::try_from(seconds / 3_600).ok()?;
+    let rest = f64::from(i32::try_from((seconds % 3_600).abs()).ok()?);
+    // pgrx takes parts of one sign only, and tells a zero's.
+    let rest = if seconds < 0 { -rest } else { rest };
+    Interval::from(None, None, None, None, Some(hours), None, Some(rest)).ok()
 }
