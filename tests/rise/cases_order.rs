@@ -1,13 +1,6 @@
 //! Sequences whose single statements are harmless, and arguments that nobody should take.
 
-use crate::play::{Play, SUPERUSER};
-use crate::world::World;
-use std::sync::OnceLock;
-
-fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(World::new)
-}
+use crate::play::{Play, SUPERUSER, world};
 
 #[test]
 fn entra_role_is_not_had_by_others_in_whatever_order() {

@@ -4,6 +4,7 @@ use crate::rules::{self, Author};
 use crate::state::{State, short};
 use crate::world::{World, filled, set_admin};
 use pgaad_tests::wire::{Answer, Session};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The superuser that the tests log in as.
 pub const SUPERUSER: &str = "postgres";
@@ -13,17 +14,26 @@ const DENIED: &str = "42501";
 /// What a statement in a hint begins with.
 const VERBS: [&str; 7] = ["GRANT ", "REVOKE ", "SELECT ", "ALTER ", "CREATE ", "DROP ", "SECURITY LABEL "];
 
+/// The world that these sequences share, one after the other.
+pub fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(World::new)
+}
+
 /// The sequence; undone when dropped, with its session.
 pub struct Play<'a> {
     world: &'a World,
     session: Session,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl<'a> Play<'a> {
     pub fn new(world: &'a World) -> Play<'a> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut session = world.superuser();
         session.query("BEGIN").expect("core's own statement");
-        Play { world, session }
+        Play { world, session, _turn: turn }
     }
 
     /// Runs statements as a role, as if it had logged in. After an error they have changed nothing.

@@ -1,10 +1,7 @@
 //! What no statement of a role that is no superuser may add: the invariants of the design, and who reaches whom.
 
-use crate::state::{Id, State};
+use crate::state::{Id, MARKERS, State};
 use std::collections::BTreeSet;
-
-/// The marker roles.
-const MARKERS: [&str; 3] = ["azure_ad_user", "azure_ad_admin", "azure_ad_mfa"];
 
 /// The predefined roles by which a role becomes the server's operating-system account, or writes the catalogs.
 pub const SERVER_ROLES: [&str; 4] =
@@ -42,8 +39,9 @@ pub fn standing(state: &State) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for marker in MARKERS {
         let Some(role) = state.roles.get(marker) else { continue };
-        if role.is('l') {
-            found.insert(format!("rule 1: {marker} has LOGIN"));
+        let attributes = role.attributes.replace('i', "");
+        if !attributes.is_empty() || !role.rest.starts_with(' ') {
+            found.insert(format!("rule 1: {marker} has a password or an attribute: {attributes:?}"));
         }
         for edge in state.edges.iter().filter(|edge| edge.member == marker) {
             found.insert(format!("rule 1: {marker} is a member of {}", edge.role));

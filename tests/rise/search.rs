@@ -7,7 +7,7 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The seed of this run: `PGAAD_SEED`, or the time.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let given = std::env::var("PGAAD_SEED").ok();
     given.map_or_else(
         || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs()),
@@ -16,7 +16,7 @@ fn seed() -> u64 {
 }
 
 /// Says it although the test passes: the harness hides what the macros print.
-fn say(line: &str) {
+pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

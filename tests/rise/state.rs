@@ -9,6 +9,9 @@ use std::hash::{Hash, Hasher};
 /// for a role that was made since.
 pub type Id = String;
 
+/// The marker roles.
+pub const MARKERS: [&str; 3] = ["azure_ad_user", "azure_ad_admin", "azure_ad_mfa"];
+
 /// The direct membership of one role in another, by one grantor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edge {
@@ -109,7 +112,7 @@ impl State {
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\u{1f}').collect()).collect();
         let of = |kind: &'static str| rows.iter().filter(move |row| row[0] == kind).map(|row| &row[1..]);
         let ids: BTreeMap<&str, Id> = of("R")
-            .map(|row| (row[0], origin.get(row[0]).cloned().unwrap_or_else(|| format!("+{}", row[0]))))
+            .map(|row| (row[0], origin.get(row[0]).cloned().unwrap_or_else(|| new_id(row, origin))))
             .collect();
         let id = |oid: &str| ids.get(oid).cloned().unwrap_or_else(|| format!("gone {oid}"));
         State {
@@ -213,6 +216,12 @@ impl State {
         let others = self.roles.iter().filter(|(_, role)| !role.is('s')).map(|(id, _)| id.as_str());
         others.filter(|role| self.reached_by(role).contains(target)).collect()
     }
+}
+
+/// The id of a role that was made since the world was: a marker role is one by its name.
+fn new_id(row: &[&str], origin: &Origin) -> Id {
+    let is_marker = MARKERS.contains(&row[1]) && !origin.values().any(|name| name == row[1]);
+    if is_marker { row[1].to_owned() } else { format!("+{}", row[0]) }
 }
 
 /// What is shown of an error.

@@ -172,7 +172,7 @@ pub const OF_THE_SUPERUSER: &[&str] = &["{set_admin root}"];
 /// author a superuser.
 pub const BEFORE_THE_EXTENSION: &[&str] = &[
     "CREATE SCHEMA pgaad",
-    "CREATE SCHEMA pgaad AUTHORIZATION CURRENT_USER CREATE TABLE status (a int)",
+    "CREATE SCHEMA pgaad CREATE TABLE status (a int)",
     "CREATE FUNCTION pgaad.give_roles(regrole, oid[]) RETURNS void LANGUAGE plpgsql AS '{evil}'",
     "CREATE FUNCTION pgaad.label_principal(text, text, text, boolean, boolean) RETURNS void LANGUAGE plpgsql AS '{evil}'",
     "CREATE FUNCTION pgaad.claims() RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb'",

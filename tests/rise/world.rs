@@ -76,9 +76,13 @@ impl World {
         world
     }
 
-    /// The roles that have nothing to do with Entra, on a server that has pgaad preloaded and not created.
-    pub fn before_the_extension() -> World {
+    /// The roles that have nothing to do with Entra, on a server where pgaad is not created, and perhaps preloaded.
+    pub fn before_the_extension(is_preloaded: bool) -> World {
         let cluster = cluster();
+        if !is_preloaded {
+            cluster.append_conf("shared_preload_libraries = ''");
+            cluster.restart();
+        }
         cluster.sql(
             "CREATE ROLE plain LOGIN; CREATE ROLE maker LOGIN CREATEROLE; CREATE ROLE dbowner LOGIN;
              ALTER DATABASE postgres OWNER TO dbowner",
