@@ -47,7 +47,7 @@ fn local_role_that_holds_the_office_is_not_granted() {
         play.refuses("maker", "GRANT office TO CURRENT_USER");
         play.refuses("maker", "GRANT localdba TO CURRENT_USER");
         play.refuses("maker", "CREATE ROLE new IN ROLE office");
-        play.allows("maker", "GRANT backup TO o1");
+        play.allows("maker", "GRANT heir TO o1");
     }
     play.given(&admin_option_alone(world, "localdba", "holder"));
     play.refuses("holder", "GRANT localdba TO plain");

@@ -36,6 +36,7 @@ fn role_taken_out_of_azure_ad_user_leaves_the_entra_roles_it_was_in() {
     assert!(before.is_entra("ann") && !after.is_entra("ann"));
     play.has_broken_nothing_since(&before);
     // The twin: a role that stays.
+    drop(play);
     let mut play = Play::new(world());
     play.allows("root", "REVOKE azure_ad_mfa FROM ann");
     assert_eq!(play.has_members("team"), "ann");
@@ -47,12 +48,16 @@ fn label_that_is_taken_away_opens_the_role_to_nobody() {
     play.allows("root", "SECURITY LABEL FOR pgaadauth ON ROLE ann IS NULL");
     assert!(!play.state().is_entra("ann"), "bound by an id, and now by its name");
     // The twin: the other label still binds the role.
+    drop(play);
     let mut play = Play::new(world());
-    let internal =
-        "SECURITY LABEL FOR \"pgaadauth-int\" ON ROLE ann IS 'type=user,oid={ann},tenant_id={team}'";
-    play.allows("root", internal);
-    play.allows("root", "SECURITY LABEL FOR pgaadauth ON ROLE ann IS NULL");
-    assert!(play.state().is_entra("ann"));
+    play.allows(
+        "root",
+        "SECURITY LABEL FOR \"pgaadauth-int\" ON ROLE team IS 'type=group,oid={team},tenant_id={ann}'",
+    );
+    play.allows("root", "SECURITY LABEL FOR pgaadauth ON ROLE team IS NULL");
+    assert!(play.state().is_entra("team"));
+    play.allows("root", "SECURITY LABEL FOR \"pgaadauth-int\" ON ROLE team IS NULL");
+    assert!(!play.state().is_entra("team"));
 }
 
 #[test]

@@ -89,12 +89,14 @@ impl<'a> Play<'a> {
 
     /// The statements in a hint run as they stand, but for those with words in the places of values.
     fn paste(&mut self, hint: &str) {
+        self.session.query("SAVEPOINT pasted").expect("core's own statement");
         for statement in statements_in(hint) {
             if let Err(answer) = self.run(SUPERUSER, &statement) {
                 let is_template = answer.sqlstate == "42703";
                 assert!(is_template, "the hint cannot be pasted: {statement}: {}", short(&answer));
             }
         }
+        self.session.query("ROLLBACK TO pasted").expect("core's own statement");
     }
 
     pub fn state(&mut self) -> State {

@@ -57,6 +57,9 @@ pub struct State {
     pub objects: BTreeSet<String>,
     /// The current role of the session, and its settings that change what statements do.
     pub session: String,
+    /// Found in the edges: the direct members of `azure_ad_user`, and the roles whose rights each member has.
+    entra: BTreeSet<Id>,
+    above: BTreeMap<Id, Vec<Id>>,
 }
 
 /// The function that reads a state, whoever calls it: one line for each row, the fields apart by U+001F.
@@ -115,23 +118,31 @@ impl State {
             .map(|row| (row[0], origin.get(row[0]).cloned().unwrap_or_else(|| new_id(row, origin))))
             .collect();
         let id = |oid: &str| ids.get(oid).cloned().unwrap_or_else(|| format!("gone {oid}"));
+        let edges: BTreeSet<Edge> = of("M")
+            .map(|row| Edge {
+                member: id(row[0]),
+                role: id(row[1]),
+                grantor: id(row[2]),
+                admin: row[3] == "t",
+                inherit: row[4] == "t",
+                set: row[5] == "t",
+            })
+            .collect();
+        let mut above: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+        for edge in edges.iter().filter(|edge| edge.gives_rights()) {
+            above.entry(edge.member.clone()).or_default().push(edge.role.clone());
+        }
+        let members = edges.iter().filter(|edge| edge.role == "azure_ad_user");
         State {
+            entra: members.map(|edge| edge.member.clone()).collect(),
+            above,
             roles: of("R")
                 .map(|row| {
                     let role = Role { name: row[1].into(), attributes: row[2].into(), rest: row[3].into() };
                     (id(row[0]), role)
                 })
                 .collect(),
-            edges: of("M")
-                .map(|row| Edge {
-                    member: id(row[0]),
-                    role: id(row[1]),
-                    grantor: id(row[2]),
-                    admin: row[3] == "t",
-                    inherit: row[4] == "t",
-                    set: row[5] == "t",
-                })
-                .collect(),
+            edges,
             labels: of("L").map(|row| ((id(row[0]), row[1].to_owned()), row[2].to_owned())).collect(),
             objects: of("O").map(|row| row.join(" ")).collect(),
             session: of("C").map(|row| row.join(" ")).collect(),
@@ -155,6 +166,8 @@ impl State {
             ..edge.clone()
         });
         let state = State {
+            entra: BTreeSet::new(),
+            above: BTreeMap::new(),
             roles: self.roles.iter().map(|(id, role)| (named(id), role.clone())).collect(),
             edges: edges.collect(),
             labels: self
@@ -188,7 +201,7 @@ impl State {
 
     /// Whether the role is an Entra role: a direct member of `azure_ad_user`.
     pub fn is_entra(&self, role: &str) -> bool {
-        self.edges.iter().any(|edge| edge.member == role && edge.role == "azure_ad_user")
+        self.entra.contains(role)
     }
 
     pub fn is_superuser(&self, role: &str) -> bool {
@@ -196,17 +209,12 @@ impl State {
     }
 
     /// All roles whose rights this one has, directly or through others, without the role itself.
-    pub fn reached_by(&self, source: &str) -> BTreeSet<&str> {
+    pub fn reached_by<'a>(&'a self, source: &'a str) -> BTreeSet<&'a str> {
         let mut reached = BTreeSet::new();
-        let steps_from = |at: &str| {
-            let edges = self.edges.iter().filter(move |edge| edge.member == at && edge.gives_rights());
-            edges.map(|edge| edge.role.as_str()).collect::<Vec<_>>()
-        };
-        let mut next = steps_from(source);
+        let mut next: Vec<&str> = vec![source];
         while let Some(at) = next.pop() {
-            if at != source && reached.insert(at) {
-                next.extend(steps_from(at));
-            }
+            let above = self.above.get(at).into_iter().flatten().map(String::as_str);
+            next.extend(above.filter(|role| *role != source && reached.insert(*role)));
         }
         reached
     }

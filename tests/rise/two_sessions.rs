@@ -144,7 +144,23 @@ fn alone(world: &World, half: &Half) {
 fn halves_of_a_forbidden_path_are_not_both_committed() {
     only_one_is_done(("root", "GRANT {o} TO {p}"), ("root", "GRANT azure_ad_user TO {o}"));
     only_one_is_done(("root", "CREATE ROLE {o}x IN ROLE {o}"), ("root", "GRANT azure_ad_user TO {o}"));
-    only_one_is_done(("root", "GRANT {e} TO {f}"), ("root", "REVOKE azure_ad_user FROM {f}"));
+}
+
+#[test]
+fn role_that_is_taken_out_loses_what_another_session_has_just_granted_to_it() {
+    let (world, _turn) = world();
+    for is_reversed in [false, true] {
+        let cast = Cast::new(world);
+        let half = |sql: &str| Half { role: "root", statements: vec![cast.fill(sql)] };
+        let (grant, revoke) = (half("GRANT {e} TO {f}"), half("REVOKE azure_ad_user FROM {f}"));
+        let before = world.state(&mut world.superuser());
+        let ends =
+            if is_reversed { interleave(world, &revoke, &grant) } else { interleave(world, &grant, &revoke) };
+        let after = world.state(&mut world.superuser());
+        assert_eq!(ends[1].is_ok(), !is_reversed, "{ends:?}");
+        let new: Vec<_> = rules::standing(&after).difference(&rules::standing(&before)).cloned().collect();
+        assert!(new.is_empty(), "{ends:?}: {new:?}");
+    }
 }
 
 #[test]

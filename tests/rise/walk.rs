@@ -132,6 +132,7 @@ impl<'a> Walk<'a> {
     fn visit(&mut self, before: &State, path: &mut Vec<usize>) {
         let level = path.len();
         self.session.query(&format!("SAVEPOINT s{level}")).expect("core's own statement");
+        let before_text = self.session.value(&observe(false)).expect("an observation");
         for next in self.selection(level) {
             let step = self.steps[next].clone();
             self.report.steps += 1;
@@ -142,6 +143,9 @@ impl<'a> Walk<'a> {
             let Ok(rows) = self.session.query(&sql) else { continue };
             // The statement's own rows come first.
             let text = rows.last().and_then(|row| row[0].clone()).expect("an observation");
+            if text == before_text {
+                continue;
+            }
             let mut after = State::parse(&text, &self.world.origin);
             if after.objects.is_empty() && !step.with_objects {
                 after.objects.clone_from(&before.objects);
