@@ -30,7 +30,8 @@ BEGIN
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION '%', problem
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'Find out who made it. Then, if nobody needs it: DROP SCHEMA pgaad CASCADE;';
+                  DETAIL = 'Somebody may have prepared it. Find out who, and whether it is needed.',
+                  HINT = 'DROP SCHEMA pgaad CASCADE;';
     END IF;
     PERFORM pg_catalog.set_config('search_path', path, true);
 END
@@ -60,7 +61,8 @@ BEGIN
             WHERE rolname = marker AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication
                                         OR rolbypassrls OR rolpassword IS NOT NULL)
           UNION ALL
-            SELECT 2, format('is a member of %s', roleid::regrole), format('REVOKE %s FROM %I;', roleid::regrole, marker)
+            SELECT 2, format('is a member of %s', roleid::regrole),
+                   format('REVOKE %s FROM %I GRANTED BY %s CASCADE;', roleid::regrole, marker, grantor::regrole)
             FROM pg_auth_members WHERE member = quote_ident(marker)::regrole
           UNION ALL
             -- An Entra administrator has the ADMIN OPTION on azure_ad_user, as on Azure.
@@ -76,7 +78,7 @@ BEGIN
         IF problem IS NOT NULL THEN
             RAISE EXCEPTION 'role % is there already and %', quote_ident(marker), problem
                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                      HINT = format('Find out who made it. Then: %s', cure);
+                      HINT = cure, DETAIL = 'Somebody may have prepared it. Find out who before you trust its members.';
         END IF;
     END LOOP;
 

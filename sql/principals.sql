@@ -336,7 +336,10 @@ BEGIN
     FOR other IN
         SELECT membership.member::regrole AS name,
                bool_or(coalesce((to_jsonb(membership)->>'inherit_option')::boolean, true)
-                       OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)) AS has_rights
+                       OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)) AS has_rights,
+               -- From 16 on a REVOKE takes back what its own grantor gave.
+               string_agg(format('REVOKE %s FROM %s GRANTED BY %s CASCADE;', role::regrole,
+                                 membership.member::regrole, membership.grantor::regrole), ' ') AS cure
         FROM pg_auth_members membership JOIN pg_roles member ON member.oid = membership.member
         WHERE membership.roleid = role AND NOT member.rolsuper
         GROUP BY membership.member
@@ -345,10 +348,10 @@ BEGIN
         IF other.has_rights THEN
             RAISE EXCEPTION 'role % has member %, which would be an Entra administrator, too', role::regrole, other.name
                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                      HINT = format('REVOKE %s FROM %s;', role::regrole, other.name);
+                      HINT = other.cure;
         END IF;
         RAISE WARNING 'role % can alter role %, the Entra administrator''s', other.name, role::regrole
-            USING HINT = format('REVOKE %s FROM %s;', role::regrole, other.name);
+            USING HINT = other.cure;
     END LOOP;
 END
 $function$;

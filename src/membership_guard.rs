@@ -1,13 +1,14 @@
-//! Who may change roles, as far as tokens open them: the rules of `pgaad_core::membership` in the words of SQL.
+//! Who may change roles, as far as tokens open them: the rules of `pgaad_core::membership_rules` in the words of SQL.
 //!
 //! Membership in `azure_ad_user` takes a role's password away and gives the role to the holder of a token. So superusers
-//! and Entra administrators decide about it, and nobody rises by it: see `pgaad_core::membership` for the rules.
+//! and Entra administrators decide about it, and nobody rises by it: see `pgaad_core::membership_rules`.
 
 use std::collections::BTreeSet;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgaad_core::label::Binding;
-use pgaad_core::membership::{self, Caller, Privilege, RoleGraph, RoleOid, Violation};
+use pgaad_core::membership::{Privilege, RoleGraph, RoleOid};
+use pgaad_core::membership_rules::{self, Caller, Violation};
 use pgrx::prelude::*;
 
 use crate::pg::catalog::{self, Marker, standing};
@@ -74,11 +75,11 @@ fn name_no_superuser(change: &Change) -> Result<(), SqlError> {
 /// `42501` for what the caller may not do.
 fn after(before: &RoleGraph, after: &RoleGraph, caller: Caller) -> Result<(), SqlError> {
     let is_bound_by_name = |role| catalog::labelling_of_oid(role).binding == Binding::Name;
-    membership::judge(before, after, caller, is_bound_by_name)
-        .map_err(|violation| error_of(&violation, |role| name_in(role, before, after)))
+    membership_rules::judge(before, after, caller, is_bound_by_name)
+        .map_err(|violation| error_of(&violation, before, |role| name_in(role, before, after)))
 }
 
-fn error_of(violation: &Violation, name: impl Fn(RoleOid) -> String) -> SqlError {
+fn error_of(violation: &Violation, before: &RoleGraph, name: impl Fn(RoleOid) -> String) -> SqlError {
     match violation {
         Violation::Marker => denied("permission denied to change a role of pgaad's".to_owned(), SUPERUSERS),
         Violation::MarkerIsMember { marker, of } => denied(
@@ -103,17 +104,11 @@ fn error_of(violation: &Violation, name: impl Fn(RoleOid) -> String) -> SqlError
         ),
         Violation::Outsider { role, outsider } => denied(
             format!(
-                "Entra role {0} cannot have member {1}, which is not an Entra role",
+                "Entra role {} cannot have member {}, which is not an Entra role",
                 name(*role),
                 name(*outsider)
             ),
-            format!(
-                "Its rights would be had without a token, and a line for +azure_ad_user would match {1}. \
-                 REVOKE {0} FROM {1}; or make {1} an Entra role, too; or grant both what they need by a third role. \
-                 Only superusers may do otherwise.",
-                name(*role),
-                name(*outsider)
-            ),
+            hint_for_outsider(*role, *outsider, before),
         ),
         Violation::BindingRenamed(role) => denied(
             format!("permission denied to rename Entra role {}, which is bound by its name", name(*role)),
@@ -132,6 +127,31 @@ fn error_of(violation: &Violation, name: impl Fn(RoleOid) -> String) -> SqlError
             "That role has power over the server. Only superusers and holders of the ADMIN OPTION may, where pgaad is used.",
         ),
     }
+}
+
+/// A membership that was there before can be taken back.
+fn hint_for_outsider(role: RoleOid, outsider: RoleOid, before: &RoleGraph) -> String {
+    if before.is_member(outsider, role) {
+        return revocations(&name_of(role), &name_of(outsider));
+    }
+    "The role's rights would be had without a token. Make both Entra roles, or grant both what they need by a third \
+     role. Only superusers may do otherwise."
+        .to_owned()
+}
+
+fn name_of(role: RoleOid) -> CString {
+    catalog::name_of(pg_sys::Oid::from(role)).unwrap_or_default()
+}
+
+/// The statements that take a membership back, from 16 on one for each role that has granted it.
+fn revocations(role: &CStr, member: &CStr) -> String {
+    let revoke = format!("REVOKE {} FROM {}", quoted(role), quoted(member));
+    let grantors = catalog::grantors(role, member);
+    if grantors.is_empty() {
+        return format!("{revoke} CASCADE;");
+    }
+    let each = grantors.iter().map(|grantor| format!("{revoke} GRANTED BY {} CASCADE;", quoted(grantor)));
+    each.collect::<Vec<_>>().join(" ")
 }
 
 /// Why a role is left to superusers.
@@ -213,7 +233,7 @@ fn advise_of_outsider(role: &CStr, member: &CStr) {
                 quoted(role),
                 quoted(member)
             ),
-            format!("REVOKE {} FROM {};", quoted(role), quoted(member)),
+            revocations(role, member),
         );
     }
 }

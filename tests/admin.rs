@@ -152,10 +152,8 @@ fn administrator_rules_over_entra_roles_as_long_as_he_is_one() {
         object_id("second@example.com")
     );
     let answer = scene.cluster.try_sql(&set).expect_err("it has a member");
-    assert_eq!(
-        (answer.sqlstate.as_str(), answer.hint.as_str()),
-        ("55000", "REVOKE \"second@example.com\" FROM below;")
-    );
+    assert_eq!(answer.sqlstate, "55000", "{answer:?}");
+    assert!(answer.hint.starts_with("REVOKE \"second@example.com\" FROM below GRANTED BY"), "{answer:?}");
     superuser(&answer.hint);
     set_admin(&scene, "second@example.com");
     assert_eq!(superuser(given), before, "nobody else loses anything");

@@ -24,6 +24,7 @@ pub mod keys;
 pub mod label;
 pub mod labelling;
 pub mod membership;
+pub mod membership_rules;
 pub mod packet;
 pub mod pam_file;
 pub mod principal;

@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString};
 
 use pgaad_core::admit::RoleFacts;
 use pgaad_core::labelling::Labelling;
-use pgaad_core::membership::Caller;
+use pgaad_core::membership_rules::Caller;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
@@ -273,7 +273,7 @@ fn unix_time(timestamp: i64) -> Option<UnixTime> {
 pub(super) const MEMBERSHIPS_HAVE_OWNERS: bool = !cfg!(feature = "pg15");
 
 /// Those in whose names the membership of `member` in `role` must be revoked; nobody in particular on 15.
-pub(super) fn grantors(role: &CStr, member: &CStr) -> Vec<CString> {
+pub(crate) fn grantors(role: &CStr, member: &CStr) -> Vec<CString> {
     if !MEMBERSHIPS_HAVE_OWNERS {
         return Vec::new();
     }

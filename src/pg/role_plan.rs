@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 
 use pgaad_core::labelling::Labelling;
-use pgaad_core::membership::{Caller, RoleGraph};
+use pgaad_core::membership::RoleGraph;
+use pgaad_core::membership_rules::Caller;
 use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 

@@ -10,7 +10,8 @@ use std::mem;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pgaad_core::membership::{Caller, RoleGraph};
+use pgaad_core::membership::RoleGraph;
+use pgaad_core::membership_rules::Caller;
 use pgrx::PgMemoryContexts;
 use pgrx::prelude::*;
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use pgaad_core::membership::{
-    Caller, Markers, Membership, Privilege, Role, RoleGraph, RoleOid, Violation, judge,
-};
+use pgaad_core::membership::{Markers, Membership, Privilege, Role, RoleGraph, RoleOid};
+use pgaad_core::membership_rules::{Caller, Violation, judge};
 
 const USER: RoleOid = 20_001;
 const ADMIN: RoleOid = 20_002;
