@@ -131,6 +131,6 @@ mod tests {
         let with_tenant = Labelling::of(Some(&bound), Some(&internal(ANN)));
         assert!(id.is_wider_than(&with_tenant) && !with_tenant.is_wider_than(&id));
         assert!(id.is_wider_than(&Labelling::NOBODY));
-        assert!(!Labelling::NONE.is_labelled);
+        assert!(!Labelling::of(None, None).is_labelled);
     }
 }
