@@ -254,26 +254,33 @@ BEGIN
 END
 $function$;
 
--- As on Azure: true lists administrators, false everybody.
+-- As on Azure: true lists administrators, false all roles that are labelled, or marked by membership.
 CREATE FUNCTION pg_catalog.pgaadauth_list_principals(isadminvalue boolean)
 RETURNS TABLE (rolename text, principaltype text, objectid text, tenantid text, ismfa integer, isadmin integer)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT role.rolname::text,
-           coalesce(substring(label.label FROM ',type=([a-z]+)'), 'unknown'),
-           substring(label.label FROM ',oid=([0-9a-fA-F-]+)'),
-           nullif(current_setting('pgaad.tenant_id', true), ''),
-           (label.label ~ ',mfa(,|$)' OR mfa.is_member)::integer,
-           (label.label ~ ',admin(,|$)' OR admin.is_member)::integer
+           coalesce(substring(labels.public FROM ',type=([a-z]+)'), substring(labels.internal FROM 'type=([a-z]+)'),
+                    'unknown'),
+           coalesce(substring(labels.public FROM ',oid=([0-9a-fA-F-]+)'),
+                    substring(labels.internal FROM 'oid=([0-9a-fA-F-]+)')),
+           coalesce(substring(labels.internal FROM 'tenant_id=([0-9a-fA-F-]+)'),
+                    nullif(current_setting('pgaad.tenant_id', true), '')),
+           (coalesce(labels.public, '') ~ ',mfa(,|$)' OR mark.is_mfa)::integer,
+           (concat_ws(',', labels.public, labels.internal) ~ ',admin(,|$)' OR mark.is_admin)::integer
     FROM pg_roles role
-    JOIN pg_shseclabel label
-      ON label.classoid = 'pg_authid'::regclass AND label.objoid = role.oid AND label.provider = 'pgaadauth'
-    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_auth_members
-        WHERE roleid = to_regrole('azure_ad_admin') AND member = role.oid) AS is_member) admin
-    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_auth_members
-        WHERE roleid = to_regrole('azure_ad_mfa') AND member = role.oid) AS is_member) mfa
-    WHERE NOT isadminvalue OR label.label ~ ',admin(,|$)' OR admin.is_member
+    CROSS JOIN LATERAL (
+        SELECT max(label) FILTER (WHERE provider = 'pgaadauth') AS public,
+               max(label) FILTER (WHERE provider = 'pgaadauth-int') AS internal
+        FROM pg_shseclabel WHERE classoid = 'pg_authid'::regclass AND objoid = role.oid) labels
+    CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(roleid = to_regrole('azure_ad_user')), false) AS is_user,
+               coalesce(bool_or(roleid = to_regrole('azure_ad_admin')), false) AS is_admin,
+               coalesce(bool_or(roleid = to_regrole('azure_ad_mfa')), false) AS is_mfa
+        FROM pg_auth_members WHERE member = role.oid) mark
+    WHERE (labels.public IS NOT NULL OR labels.internal IS NOT NULL OR mark.is_user OR mark.is_admin)
+      AND (NOT isadminvalue OR mark.is_admin OR concat_ws(',', labels.public, labels.internal) ~ ',admin(,|$)')
     ORDER BY 1
 $function$;
 

@@ -91,7 +91,7 @@ fn exchange_names(cluster: &Cluster, one: &str, other: &str, stop: &AtomicBool) 
     while !stop.load(Ordering::Relaxed) || turn % 2 == 1 {
         session.query(&exchange).expect("a superuser may");
         turn += 1;
-        if turn % 500 == 0 {
+        if turn.is_multiple_of(500) {
             // The catalog is full of dead names, which every login has to pass.
             session.query("VACUUM pg_authid").expect("a superuser may");
         }

@@ -72,7 +72,7 @@ impl World {
     }
 
     fn changed(mut self, oid: RoleOid, change: impl FnOnce(&mut Role)) -> Self {
-        change(self.roles.get_mut(&oid).unwrap());
+        self.roles.entry(oid).and_modify(change);
         self
     }
 

@@ -70,9 +70,9 @@ fn no_token_takes_more_memory_than_the_headroom() {
         "[".repeat(48_000),
     ] {
         let factor = factor(&header);
-        println!("{factor:>4} {}", &header[..header.len().min(40)]);
+        println!("{factor:>4} {}", header.chars().take(40).collect::<String>());
         worst = worst.max(factor);
-        assert!(factor < HEADROOM_FACTOR, "{factor}: {}", &header[..header.len().min(40)]);
+        assert!(factor < HEADROOM_FACTOR, "{factor}: {}", header.chars().take(40).collect::<String>());
     }
     assert!(worst > HEADROOM_FACTOR / 4, "the headroom is far more than anything takes: {worst}");
 }
