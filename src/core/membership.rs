@@ -184,8 +184,13 @@ impl RoleGraph {
             if let Some(privilege) = self.own_privilege(role) {
                 exposures.insert((role, Exposure::Privileged(privilege)));
             }
-            let outsiders = self.below(role, |_| true).into_iter().filter(|below| !entra.contains(below));
-            exposures.extend(outsiders.map(|outsider| (role, Exposure::Outsider(outsider))));
+            // Apart, so that a member with nothing but the ADMIN OPTION does not get the role's rights either.
+            let outsiders =
+                |below: BTreeSet<RoleOid>| below.into_iter().filter(|below| !entra.contains(below));
+            let members = outsiders(self.below(role, |_| true));
+            exposures.extend(members.map(|outsider| (role, Exposure::Outsider(outsider))));
+            let holders = outsiders(self.below(role, |row| row.conveys));
+            exposures.extend(holders.map(|outsider| (role, Exposure::OutsiderWithRights(outsider))));
         }
         exposures
     }
@@ -195,6 +200,7 @@ impl RoleGraph {
 pub(crate) enum Exposure {
     Privileged(Privilege),
     Outsider(RoleOid),
+    OutsiderWithRights(RoleOid),
 }
 
 /// All that can be reached from `start` by `next`, without `start` itself.

@@ -9,7 +9,8 @@
 //! 3. A member of `azure_ad_user` is no predefined role, no superuser, has neither REPLICATION nor BYPASSRLS, and
 //!    every role that is a member of it, in whatever way, is a member of `azure_ad_user` itself: a `+azure_ad_user`
 //!    of `pg_hba.conf` is transitive (hba.c, `is_member`) and counts memberships with nothing but the ADMIN OPTION.
-//! 4. No role outside `azure_ad_user` reaches one inside it: contained in rule 3.
+//! 4. No role outside `azure_ad_user` reaches one inside it. A membership that a superuser has made with nothing but the
+//!    ADMIN OPTION is not widened, either.
 //! 5. A role that is bound by its name is renamed by Entra administrators only.
 //! 6. Before PostgreSQL 16, where CREATEROLE may grant any role that is no superuser: one that reaches a superuser
 //!    or a predefined role with power over the server is granted by holders of its ADMIN OPTION only.
@@ -151,7 +152,9 @@ fn change_members_by_right(before: &RoleGraph, after: &RoleGraph, caller: Caller
 fn expose_no_member(before: &RoleGraph, after: &RoleGraph) -> Result<(), Violation> {
     match after.exposures().difference(&before.exposures()).next().copied() {
         Some((role, Exposure::Privileged(privilege))) => Err(Violation::Privileged { role, privilege }),
-        Some((role, Exposure::Outsider(outsider))) => Err(Violation::Outsider { role, outsider }),
+        Some((role, Exposure::Outsider(outsider) | Exposure::OutsiderWithRights(outsider))) => {
+            Err(Violation::Outsider { role, outsider })
+        }
         None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::play::{Play, SUPERUSER, world};
 use crate::rules::SERVER_ROLES;
-use crate::world::World;
+use crate::world::{OF_THE_HOLDER_FROM_16_ON, World};
 
 /// The ADMIN OPTION alone, which before 16 nobody can have without the role's rights.
 fn admin_option_alone(world: &World, role: &str, holder: &str) -> String {
@@ -16,6 +16,9 @@ fn holder_of_the_admin_option_on_the_administrator_does_not_grant_the_office() {
     let world = world();
     let mut play = Play::new(world);
     let who = if world.is_before_16() { "maker" } else { "holder" };
+    if !world.is_before_16() {
+        play.given(OF_THE_HOLDER_FROM_16_ON);
+    }
     for statement in [
         "GRANT root TO CURRENT_USER",
         "GRANT root TO plain",
@@ -51,6 +54,7 @@ fn local_role_that_holds_the_office_is_not_granted() {
     }
     play.given(&admin_option_alone(world, "localdba", "holder"));
     play.refuses("holder", "GRANT localdba TO plain");
+    play.given("GRANT localdba TO root WITH ADMIN OPTION");
     play.refuses("root", "GRANT localdba TO ann");
     play.allows("holder", "GRANT app TO plain");
     play.allows(SUPERUSER, "GRANT office TO plain");
@@ -158,7 +162,9 @@ fn administrator_rules_over_no_role_because_they_enabled_it() {
 fn role_with_members_that_are_no_entra_roles_becomes_none() {
     let world = world();
     let mut play = Play::new(world);
-    play.given("CREATE ROLE team2 ROLE ann; CREATE ROLE mixed ROLE ann, plain");
+    play.given(
+        "CREATE ROLE team2 ROLE ann; CREATE ROLE mixed ROLE ann, plain; GRANT app TO root WITH ADMIN OPTION",
+    );
     for statement in [
         "GRANT azure_ad_user TO dbagroup",
         "GRANT azure_ad_user TO mixed",

@@ -30,7 +30,7 @@ fn role_taken_out_of_azure_ad_user_leaves_the_entra_roles_it_was_in() {
     let mut play = Play::new(world());
     let before = play.state();
     play.allows("root", "REVOKE azure_ad_user FROM ann");
-    assert_eq!(play.has_members("team"), "", "ann was a member");
+    assert!(!play.has_members("team").contains("ann"), "ann was a member");
     assert!(play.has_members("app").contains("ann"), "an app role is not Entra's");
     let after = play.state();
     assert!(before.is_entra("ann") && !after.is_entra("ann"));
@@ -39,7 +39,7 @@ fn role_taken_out_of_azure_ad_user_leaves_the_entra_roles_it_was_in() {
     drop(play);
     let mut play = Play::new(world());
     play.allows("root", "REVOKE azure_ad_mfa FROM ann");
-    assert_eq!(play.has_members("team"), "ann");
+    assert!(play.has_members("team").contains("ann"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::statements::{OF_THE_SUPERUSER, STATEMENTS};
 use crate::walk::{Breadth, Step, Walk, shown};
-use crate::world::{ACTORS, World};
+use crate::world::{ACTORS, OF_THE_HOLDER_FROM_16_ON, World};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -29,7 +29,9 @@ fn search(breadth: Breadth) {
     for (who, actor) in ACTORS {
         let mut all: Vec<Step> = STATEMENTS.iter().map(|statement| Step::of_actor(statement)).collect();
         all.extend(OF_THE_SUPERUSER.iter().map(|statement| Step::of_superuser(statement, actor)));
-        let report = Walk::new(&world, &twin, actor, all, breadth, seed).run();
+        let is_holder = actor == "holder" && !world.is_before_16();
+        let given = if is_holder { OF_THE_HOLDER_FROM_16_ON } else { "" };
+        let report = Walk::new(&world, &twin, actor, all, breadth, seed).given(given).run();
         say(&format!("rise: {who} ({actor}): {} steps, {} states", report.steps, report.states));
         steps += report.steps;
         states += report.states;

@@ -81,6 +81,8 @@ pub struct Walk<'a> {
     world: &'a World,
     twin: &'a World,
     is_administrator: bool,
+    /// What a superuser gives to the actor first.
+    given: &'static str,
     steps: Vec<Step>,
     breadth: Breadth,
     random: Random,
@@ -107,6 +109,7 @@ impl<'a> Walk<'a> {
         Walk {
             world,
             twin,
+            given: "",
             is_administrator: before.reached_by(actor).contains("azure_ad_admin"),
             steps,
             breadth,
@@ -119,9 +122,23 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The actor has what this statement of a superuser's gives, before all steps.
+    #[must_use]
+    pub fn given(mut self, sql: &'static str) -> Walk<'a> {
+        self.given = sql;
+        self
+    }
+
+    /// Begins a transaction of the actor's.
+    fn begin(session: &mut Session, given: &str) {
+        let actor = session.value("SELECT quote_ident(session_user)").expect("a name");
+        let sql = format!("BEGIN; RESET SESSION AUTHORIZATION; {given}; SET SESSION AUTHORIZATION {actor}");
+        session.query(&sql).unwrap_or_else(|answer| panic!("{sql}: {answer}"));
+    }
+
     /// Walks, and returns what was found.
     pub fn run(mut self) -> Report {
-        self.session.query("BEGIN").expect("core's own statement");
+        Self::begin(&mut self.session, self.given);
         let before = self.world.state(&mut self.session);
         self.visit(&before, &mut Vec::new());
         self.session.query("ROLLBACK").expect("core's own statement");
@@ -211,7 +228,7 @@ impl<'a> Walk<'a> {
 
     /// The state after the same sequence where the hooks are off, each statement as far as it works there.
     fn without_pgaad(&mut self, path: &[usize]) -> State {
-        self.twin_session.query("BEGIN").expect("core's own statement");
+        Self::begin(&mut self.twin_session, self.given);
         for step in path {
             let sql = &self.steps[*step].without_pgaad;
             let run = self.twin_session.query(&format!("SAVEPOINT s; {sql}; RELEASE s"));

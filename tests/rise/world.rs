@@ -42,9 +42,9 @@ const AFTERWARDS: &str = r"
     CREATE ROLE office IN ROLE azure_ad_admin; CREATE ROLE localdba LOGIN IN ROLE office;
     SET SESSION AUTHORIZATION maker; CREATE ROLE made; RESET SESSION AUTHORIZATION;";
 
-/// Before 16 the ADMIN OPTION is a membership, with all rights of the role.
-const AFTERWARDS_FROM_16_ON: &str = "
-    GRANT ann, root TO holder WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;";
+/// What a superuser has given to `holder` when they try to rise. Before 16 the ADMIN OPTION has all rights of the role.
+pub const OF_THE_HOLDER_FROM_16_ON: &str =
+    "GRANT ann, root TO holder WITH ADMIN TRUE, INHERIT FALSE, SET FALSE";
 
 /// A server with the world on it, and what its roles were called when it was made.
 pub struct World {
@@ -62,9 +62,6 @@ impl World {
         cluster.sql("SET SESSION AUTHORIZATION former; CREATE ROLE groundwork");
         cluster.sql(&set_admin("root"));
         cluster.sql(AFTERWARDS);
-        if cluster.installation().major() >= 16 {
-            cluster.sql(AFTERWARDS_FROM_16_ON);
-        }
         World::observed(cluster)
     }
 
@@ -84,7 +81,7 @@ impl World {
             cluster.restart();
         }
         cluster.sql(
-            "CREATE ROLE plain LOGIN; CREATE ROLE maker LOGIN CREATEROLE; CREATE ROLE dbowner LOGIN;
+            "CREATE ROLE plain LOGIN; CREATE ROLE maker LOGIN CREATEROLE CREATEDB; CREATE ROLE dbowner LOGIN;
              ALTER DATABASE postgres OWNER TO dbowner",
         );
         World::observed(cluster)

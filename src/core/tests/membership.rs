@@ -207,8 +207,14 @@ fn no_role_outside_azure_ad_user_becomes_a_member_of_one_inside_in_whatever_orde
     // Between Entra roles, and from others to them, all is left to core; so is what was there before.
     assert_eq!(world.to(&friends, EVE_CALLS), Ok(()));
     assert_eq!(world.to(&world.clone().with(edge(GROUP, ANN)), EVE_CALLS), Ok(()));
-    let broken = world.with(edge(ANN, PLAIN));
+    let broken = world.clone().with(edge(ANN, PLAIN));
     assert_eq!(broken.to(&broken.clone().with(edge(GROUP, EVE)), EVE_CALLS), Ok(()));
+    // But the ADMIN OPTION alone, which a superuser has given, does not become the role's rights.
+    let administered = world.with(admin_only(ANN, EVE));
+    let widened = administered.clone().with(edge(ANN, EVE));
+    let violation = Violation::Outsider { role: ANN, outsider: EVE };
+    assert_eq!(administered.to(&widened, EVE_CALLS), Err(violation));
+    assert_eq!(administered.to(&administered.clone().with(edge(GROUP, EVE)), EVE_CALLS), Ok(()));
 }
 
 #[test]
