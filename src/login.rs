@@ -82,7 +82,7 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Refusa
 /// The policy with what the matched line asks for beyond the settings: an `oauth` line's own `scope`.
 fn of_line(policy: &TokenPolicy, port: Port) -> Cow<'_, TokenPolicy> {
     #[cfg(feature = "pg18")]
-    if matches!(port.method(), Method::OAuth(_)) {
+    if port.method() == pgaad_core::gate::Method::TokenByOAuth {
         let scope = port.oauth_scope().unwrap_or_default();
         let line_scopes = scopes_of_line(&scope, &policy.audiences);
         if !line_scopes.is_empty() {

@@ -200,7 +200,7 @@ fn address(storage: &pg_sys::sockaddr_storage) -> Option<IpAddr> {
 ///
 /// # Safety
 /// A NUL-terminated string, or null.
-unsafe fn text(pointer: *const c_char) -> Option<String> {
+pub(super) unsafe fn text(pointer: *const c_char) -> Option<String> {
     // SAFETY: as above.
     (!pointer.is_null()).then(|| role_name::from_bytes(unsafe { CStr::from_ptr(pointer) }.to_bytes()))
 }

@@ -189,7 +189,8 @@ impl Port {
     /// The `scope` of an `oauth` line.
     #[cfg(feature = "pg18")]
     pub(crate) fn oauth_scope(&self) -> Option<String> {
-        text(self.hba()?.oauth_scope)
+        // SAFETY: the parser of pg_hba.conf made the line; its text is NUL-terminated, or null where it was not given.
+        unsafe { super::hba::text(self.hba()?.oauth_scope) }
     }
 
     /// Whether the line demands a client certificate that names the role (`clientcert=verify-full`).
