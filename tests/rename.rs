@@ -88,7 +88,7 @@ fn exchange_names(cluster: &Cluster, one: &str, other: &str, stop: &AtomicBool) 
     let mut session = superuser(cluster);
     session.query("SET client_min_messages = error").expect("anybody may");
     let mut turn = 0_usize;
-    while !stop.load(Ordering::Relaxed) || turn % 2 == 1 {
+    while !stop.load(Ordering::Relaxed) || !turn.is_multiple_of(2) {
         session.query(&exchange).expect("a superuser may");
         turn += 1;
         if turn.is_multiple_of(500) {

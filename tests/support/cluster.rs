@@ -36,6 +36,8 @@ pub struct Cluster {
     another_address: bool,
     pam_directory: Option<PathBuf>,
     without_netlink: bool,
+    /// A program that runs the server, and its arguments.
+    runner: Vec<String>,
     log: Log,
     /// Where the log of the server's last start begins.
     started_at: Mutex<LogMark>,
@@ -56,6 +58,7 @@ impl Cluster {
             another_address: false,
             pam_directory: None,
             without_netlink: false,
+            runner: Vec::new(),
             log,
             started_at: Mutex::new(LogMark::START),
             postmaster: Mutex::new(None),
@@ -97,6 +100,13 @@ impl Cluster {
     #[must_use]
     pub fn without_netlink(mut self) -> Cluster {
         self.without_netlink = true;
+        self
+    }
+
+    /// Has a program run the server, as `valgrind` does.
+    #[must_use]
+    pub fn run_by(mut self, runner: &[&str]) -> Cluster {
+        self.runner = runner.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -275,6 +285,11 @@ impl Cluster {
                 namespaces.push("--propagation=unchanged");
             }
             script += &format!("mount --bind {} /etc/pam.d && ", directory.display());
+        }
+        if let [runner, arguments @ ..] = &self.runner[..] {
+            let mut command = server_command(runner);
+            command.args(arguments).arg(postgres);
+            return command;
         }
         if namespaces.is_empty() {
             return server_command(postgres);

@@ -9,6 +9,7 @@
 mod bed;
 mod footprint;
 mod herd;
+mod instructions;
 mod libpq;
 mod load;
 mod login;
@@ -51,6 +52,9 @@ fn main() -> ExitCode {
     }
     if wanted("libpq") {
         libpq::measure(&bed, effort, &mut page);
+    }
+    if wanted("instructions") {
+        instructions::measure(&mut page);
     }
     if wanted("trace") {
         trace::measure(&bed, effort, &mut page);
