@@ -70,9 +70,10 @@ fn no_token_takes_more_memory_than_the_headroom() {
         "[".repeat(48_000),
     ] {
         let factor = factor(&header);
-        println!("{factor:>4} {}", header.chars().take(40).collect::<String>());
+        let head: String = header.chars().take(40).collect();
+        println!("{factor:>4} {head}");
         worst = worst.max(factor);
-        assert!(factor < HEADROOM_FACTOR, "{factor}: {}", header.chars().take(40).collect::<String>());
+        assert!(factor < HEADROOM_FACTOR, "{factor}: {head}");
     }
     assert!(worst > HEADROOM_FACTOR / 4, "the headroom is far more than anything takes: {worst}");
 }
