@@ -126,9 +126,10 @@ impl Principal {
         if self.is_guest { self.upn.as_deref() } else { self.user_name() }
     }
 
-    /// What `SYSTEM_USER` shows: the human's name, or the object id where there is none.
+    /// What `SYSTEM_USER` shows: the human's name, or the object id where this tenant gave them none. Policies compare
+    /// it, so it must not be a name that a guest's home chose.
     pub fn identity(&self) -> String {
-        self.user_name.clone().unwrap_or_else(|| self.object_id.to_string())
+        self.name_given_here().map_or_else(|| self.object_id.to_string(), str::to_owned)
     }
 
     /// Id of the key that signed.

@@ -199,6 +199,16 @@ fn a_guest_is_matched_by_no_name_in_either_version() {
         let login = Login::with(guest.mint()).named("anything").bound(by_id);
         assert_eq!(login.decide().unwrap().rule(), Rule::Id, "a guest is bound by id");
     }
+    // What SYSTEM_USER shows of a guest is what this tenant calls them, and not what they call themselves.
+    for (guest, shown) in [
+        (token().guest(ALICE), local.to_owned()),
+        (token().v2().guest(ALICE), object_id(ALICE)),
+        (token().personal_account(ALICE), object_id(ALICE)),
+    ] {
+        let by_id = Binding::User(object_id(ALICE).parse().unwrap());
+        let admission = Login::with(guest.mint()).bound(by_id).decide().unwrap();
+        assert_eq!(admission.principal().identity(), shown);
+    }
     // Not by the names of groups either, which would be a name match again.
     let named = Login::with(token().guest(ALICE).groups(&["dbas"]).mint())
         .named("dbas")
