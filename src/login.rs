@@ -126,7 +126,8 @@ pub(crate) fn decide_for_pam(port: Port) -> Option<Answer> {
     port.method().is_token().then(|| decide_and_keep(decide))
 }
 
-/// Called by our OAuth validator: decides, and keeps the decision for the gate. The identity, if the token opens the role.
+/// Called by our OAuth validator: decides, and keeps the decision for the gate. The identity, if the token opens the
+/// role.
 #[cfg(feature = "pg18")]
 pub(crate) fn decide_for_oauth(port: Port, token: Result<Secret, Refusal>) -> Option<String> {
     if !port.method().is_token() {

@@ -67,8 +67,8 @@ fn failing_hook() -> PathBuf {
     library
 }
 
-/// Everything that the server says to a login, from the start-up packet to the first query or the end, but for what no two
-/// sessions share.
+/// Everything that the server says to a login, from the start-up packet to the first query or the end, but for what
+/// no two sessions share.
 fn conversation(target: &Target, user: &str, password: &str) -> Vec<Message> {
     let mut connection = Connection::connect(target).expect("the server listens");
     connection.startup(user, &target.database, &[]).expect("the server reads");

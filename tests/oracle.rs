@@ -1,7 +1,7 @@
 //! No method tells a right secret of a member from a wrong one: both are answered alike, in every field.
 //!
-//! Members of `azure_ad_user` log in by a token and by nothing else. Their other secrets, such as a password from earlier
-//! times, are refused however right they are, and nobody may learn from the answer that they are right.
+//! Members of `azure_ad_user` log in by a token and by nothing else. Their other secrets, such as a password from
+//! earlier times, are refused however right they are, and nobody may learn from the answer that they are right.
 
 use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine;
@@ -12,6 +12,7 @@ use pgaad_tests::{Cluster, Installation, account, run_directory, skipped};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const ANN: &str = "ann";
@@ -115,32 +116,58 @@ fn ldap_server() -> u16 {
     port.expect("loopback has a free port")
 }
 
-/// A way to be authenticated rightly and one to be authenticated wrongly by the same method: secrets, or databases whose
-/// lines differ in what they allow.
+/// A way to be authenticated rightly and one to be authenticated wrongly by the same method: secrets, or databases
+/// whose lines differ in what they allow.
 struct Case {
     method: &'static str,
     right: (Target, &'static str),
     wrong: (Target, &'static str),
 }
 
-#[test]
-fn right_secret_of_a_member_is_answered_as_a_wrong_one_by_every_method() {
-    let ldap = ldap_server();
-    let ident = ident_server();
-    // Services of another name than ours, in a directory of the server's own.
-    let services = (Installation::is_built_with("pam") && account::is_root()).then(|| {
-        let directory = run_directory::fresh("pam.d");
-        std::fs::create_dir(&directory).expect("our own directory");
-        for name in ["permit", "deny"] {
-            let text = format!("auth required pam_{name}.so\naccount required pam_{name}.so\n");
-            std::fs::write(directory.join(name), text).expect("our own file");
+/// What the machine and the PostgreSQL under test have; what they have not is said.
+struct Means {
+    has_tls: bool,
+    ldap_port: Option<u16>,
+    has_ident: bool,
+    pam_directory: Option<PathBuf>,
+}
+
+impl Means {
+    fn find() -> Means {
+        let has_ldap = Installation::is_built_with("ldap");
+        let means = Means {
+            has_tls: Installation::is_built_with("openssl"),
+            ldap_port: has_ldap.then(ldap_server),
+            has_ident: ident_server().is_some(),
+            pam_directory: (Installation::is_built_with("pam") && account::is_root()).then(foreign_services),
+        };
+        for (has, what) in [
+            (has_ldap, "needs a PostgreSQL built with LDAP"),
+            (means.has_ident, "needs port 113: an ident server"),
+            (means.pam_directory.is_some(), "needs root, and a PostgreSQL built with PAM"),
+        ] {
+            if !has {
+                skipped(what);
+            }
         }
-        directory
-    });
-    let has_tls = Installation::is_built_with("openssl");
+        means
+    }
+}
+
+/// PAM services of another name than ours: one that permits everything, one that denies it.
+fn foreign_services() -> PathBuf {
+    let directory = run_directory::fresh("pam.d");
+    std::fs::create_dir(&directory).expect("our own directory");
+    for name in ["permit", "deny"] {
+        let text = format!("auth required pam_{name}.so\naccount required pam_{name}.so\n");
+        std::fs::write(directory.join(name), text).expect("our own file");
+    }
+    directory
+}
+
+fn server(means: &Means) -> Cluster {
     let mut cluster = Cluster::new(&Installation::pgaad())
         .conf("shared_preload_libraries", "pgaad")
-        .hba("local password,md5,scram,ldap all password")
         .hba("host password all 127.0.0.1/32 password")
         .hba("host md5 all 127.0.0.1/32 md5")
         .hba("host scram all 127.0.0.1/32 scram-sha-256")
@@ -148,20 +175,17 @@ fn right_secret_of_a_member_is_answered_as_a_wrong_one_by_every_method() {
         .hba("local wrong all peer map=no")
         .hba("hostnossl right all 127.0.0.1/32 ident map=yes")
         .hba("hostnossl wrong all 127.0.0.1/32 ident map=no");
-    let has_ldap = Installation::is_built_with("ldap");
-    if has_ldap {
-        let line = format!("ldap ldapserver=127.0.0.1 ldapport={ldap} ldapprefix=cn=");
+    if let Some(port) = means.ldap_port {
+        let line = format!("ldap ldapserver=127.0.0.1 ldapport={port} ldapprefix=cn=");
         cluster = cluster.hba(format!("host ldap all 127.0.0.1/32 {line}"));
-    } else {
-        skipped("needs a PostgreSQL built with LDAP");
     }
-    if let Some(directory) = &services {
+    if let Some(directory) = &means.pam_directory {
         cluster = cluster
             .with_pam_directory(directory.clone())
             .hba("local permit all pam pamservice=permit")
             .hba("local deny all pam pamservice=deny");
     }
-    if has_tls {
+    if means.has_tls {
         cluster = cluster
             .conf("ssl_ca_file", "server.crt")
             .hba("hostssl right all 127.0.0.1/32 cert map=yes")
@@ -175,6 +199,10 @@ fn right_secret_of_a_member_is_answered_as_a_wrong_one_by_every_method() {
         cluster.sql(&format!("CREATE DATABASE \"{database}\""));
     }
     cluster.sql("CREATE EXTENSION pgaad");
+    cluster
+}
+
+fn cases(cluster: &Cluster, means: &Means) -> Vec<Case> {
     let by_secret =
         |method, target: Target| Case { method, right: (target.clone(), RIGHT), wrong: (target, WRONG) };
     let by_line = |method, target: &dyn Fn(&str) -> Target| Case {
@@ -188,30 +216,36 @@ fn right_secret_of_a_member_is_answered_as_a_wrong_one_by_every_method() {
         by_secret("scram", cluster.plain("scram")),
         by_line("peer", &|database| cluster.unix(database)),
     ];
-    if has_ldap {
+    if means.ldap_port.is_some() {
         cases.push(by_secret("ldap", cluster.plain("ldap")));
     }
-    if ident.is_some() {
+    if means.has_ident {
         cases.push(by_line("ident", &|database| cluster.plain(database)));
-    } else {
-        skipped("needs port 113: an ident server");
     }
-    if has_tls {
+    if means.has_tls {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, cluster.port()));
         cases.push(by_line("cert", &|database| Target {
             address: Address::TlsWithCertificate(address),
             database: database.to_owned(),
         }));
     }
-    if services.is_some() {
+    if means.pam_directory.is_some() {
         let (right, wrong) = ((cluster.unix("permit"), RIGHT), (cluster.unix("deny"), RIGHT));
         cases.push(Case { method: "pam", right, wrong });
-    } else {
-        skipped("needs root, and a PostgreSQL built with PAM");
     }
-    for Case { method, right, wrong } in cases {
+    cases
+}
+
+#[test]
+fn right_secret_of_a_member_is_answered_as_a_wrong_one_by_every_method() {
+    let means = Means::find();
+    let cluster = server(&means);
+    for Case { method, right, wrong } in cases(&cluster, &means) {
         let encryption = if method == "md5" { "md5" } else { "scram-sha-256" };
-        cluster.sql(&format!("SET password_encryption = '{encryption}'; DROP ROLE IF EXISTS {ANN}; CREATE ROLE {ANN} LOGIN PASSWORD '{RIGHT}'"));
+        cluster.sql(&format!(
+            "SET password_encryption = '{encryption}'; DROP ROLE IF EXISTS {ANN};
+                              CREATE ROLE {ANN} LOGIN PASSWORD '{RIGHT}'"
+        ));
         // The right secret is right: it opens the role while it is no member.
         assert_eq!(answer(&cluster, &right.0, right.1), None, "{method}: the right secret is not");
         cluster.sql(&format!("GRANT azure_ad_user TO {ANN}"));
@@ -222,11 +256,8 @@ fn right_secret_of_a_member_is_answered_as_a_wrong_one_by_every_method() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\0', "|");
         assert_eq!(text(&refused), text(&failed), "{method}");
         assert_eq!(refused, failed, "{method}");
-        assert!(
-            text(&failed).contains("authentication failed for user \"ann\""),
-            "{method}: {}",
-            text(&failed)
-        );
+        let told = text(&failed);
+        assert!(told.contains("authentication failed for user \"ann\""), "{method}: {told}");
         cluster.wait_for_log(mark, "code=method_not_allowed", Duration::from_secs(10));
         assert_eq!(cluster.log_since(mark).matches("pgaad: login").count(), 1, "{method}");
     }

@@ -104,8 +104,8 @@ fn role_of(observer: &mut Session, session: &Session) -> Option<String> {
     observer.query(&sql).ok()?.into_iter().next()?.into_iter().next()?
 }
 
-/// Has the client log in at `at` while names are exchanged at `primary`, until enough logins were seen and some were caught.
-/// The codes of the log's lines about the client's name.
+/// Has the client log in at `at` while names are exchanged at `primary`, until enough logins were seen and some were
+/// caught. The codes of the log's lines about the client's name.
 fn storm(
     primary: &Cluster,
     at: &Cluster,

@@ -34,16 +34,17 @@ impl RawToken {
     }
 }
 
-/// The most memory that a decision takes for each byte of the token. The worst is JSON made of arrays in arrays, each of which
-/// has a capacity for four values from its first on: 55 bytes, measured by `tests/memory.rs`. The rest is reserve.
+/// The most memory that a decision takes for each byte of the token. The worst is JSON made of arrays in arrays, each
+/// of which has a capacity for four values from its first on: 55 bytes, measured by `tests/memory.rs`. The rest is
+/// reserve.
 pub const HEADROOM_FACTOR: usize = 96;
 /// What a decision takes besides, whatever the token.
 const HEADROOM_BASE: usize = 512 * 1024;
 
 /// Whether a decision about this many bytes can have the memory that it may take.
 ///
-/// A client chooses the bytes, and the JSON reader, the cryptographic library and `String` abort the process where they get no
-/// memory, which restarts the whole server. So as much as they may take is asked for first, where a "no" is
+/// A client chooses the bytes, and the JSON reader, the cryptographic library and `String` abort the process where
+/// they get no memory, which restarts the whole server. So as much as they may take is asked for first, where a "no" is
 /// an answer, and given back.
 fn have_headroom(bytes: usize) -> Result<(), Refusal> {
     let mut headroom = Vec::<u8>::new();

@@ -1,7 +1,7 @@
 //! The FATAL that ends a refused login.
 //!
-//! On a line that asks for a token, the answer is ours. On any other line it is the one that core gives for a wrong secret by
-//! that line's method, in every field: otherwise a client could tell a right password from a wrong one.
+//! On a line that asks for a token, the answer is ours. On any other line it is the one that core gives for a wrong
+//! secret by that line's method, in every field: otherwise a client could tell a right password from a wrong one.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -14,8 +14,8 @@ use pgrx::{PgAtomic, pg_shmem_init};
 use super::libpq;
 use super::port::Port;
 
-/// The line of auth.c where core's `auth_failed` raises its FATAL, which clients are told: that of 15.18 and 18.6, the last minor
-/// versions before this was written. `0` where it is not known: the answer has no line then.
+/// The line of auth.c where core's `auth_failed` raises its FATAL, which clients are told: that of 15.18 and 18.6,
+/// the last minor versions before this was written. `0` where it is not known: the answer has no line then.
 const KNOWN_LINE: i32 = if cfg!(feature = "pg15") {
     334
 } else if cfg!(feature = "pg18") {
@@ -124,8 +124,8 @@ fn own(answer: PublicAnswer) -> Failure {
 }
 
 /// auth.c, `auth_failed`:
-/// "errcode_return = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION; switch (port->hba->auth_method) …". The messages are those of
-/// core's catalog, so they are translated as core's are.
+/// "errcode_return = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION; switch (port->hba->auth_method) …". The messages
+/// are those of core's catalog, so they are translated as core's are.
 fn of_core(method: OtherMethod) -> Failure {
     let message = match method {
         OtherMethod::Ident => c"Ident authentication failed for user \"%s\"",

@@ -1,9 +1,9 @@
 //! The moment at which core knows which role a session is, and the session has not done anything yet: the commit of the
-//! transaction that `InitPostgres` has open around the login (postinit.c), in ordinary backends, in both kinds of walsender, on
-//! standbys too.
+//! transaction that `InitPostgres` has open around the login (postinit.c), in ordinary backends, in both kinds of
+//! walsender, on standbys too.
 //!
-//! The gate judges a role by its name, and core looks the name up again afterwards (`InitializeSessionUserId`). Somebody who
-//! renames roles in between could turn the judged role into another one, so here the two are compared.
+//! The gate judges a role by its name, and core looks the name up again afterwards (`InitializeSessionUserId`).
+//! Somebody who renames roles in between could turn the judged role into another one, so here the two are compared.
 
 use std::ffi::c_void;
 use std::sync::OnceLock;
@@ -41,7 +41,8 @@ static IS_MEMBER: AtomicBool = AtomicBool::new(false);
 
 /// Has `arrival` asked. Call once, from `_PG_init`: every process inherits the callback.
 ///
-/// It is never unregistered: on 15 a callback that unregisters itself makes core read freed memory (`CallXactCallbacks`).
+/// It is never unregistered: on 15 a callback that unregisters itself makes core read freed memory
+/// (`CallXactCallbacks`).
 pub(crate) fn install(arrival: Arrival) {
     if ARRIVAL.set(arrival).is_ok() {
         // SAFETY: a function of this library, which is never unloaded.

@@ -17,8 +17,8 @@ const AUTH_REQ_PASSWORD: u32 = 3;
 /// The most core accepts in this place (auth.c, `PG_MAX_AUTH_TOKEN_LENGTH`).
 const MAX_PASSWORD_MESSAGE: i32 = 65_535;
 
-/// Sends AuthenticationCleartextPassword and reads the answer: auth.c, `recv_password_packet`. The bytes of the password,
-/// without the terminating NUL; `None` when the client hung up.
+/// Sends AuthenticationCleartextPassword and reads the answer: auth.c, `recv_password_packet`. The bytes of the
+/// password, without the terminating NUL; `None` when the client hung up.
 ///
 /// # Errors
 /// [`Refusal::Malformed`] for a message of another type, or one whose length and NUL do not agree;
@@ -52,8 +52,8 @@ pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Refusal> {
         let buffer = pg_sys::makeStringInfo();
         (buffer, pg_guard_ffi_boundary(|| libpq::pq_getmessage(buffer.cast(), MAX_PASSWORD_MESSAGE)))
     };
-    // SAFETY: pq_getmessage made room for `len` bytes at `data` and a NUL behind them. Nobody else has a reference; the slice
-    // ends with this function.
+    // SAFETY: pq_getmessage made room for `len` bytes at `data` and a NUL behind them. Nobody else has a reference;
+    // the slice ends with this function.
     let received = unsafe {
         let buffer = &*buffer;
         std::slice::from_raw_parts_mut(
@@ -73,7 +73,8 @@ pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Refusal> {
 /// A copy that is wiped when it is let go of.
 ///
 /// # Errors
-/// [`Refusal::OutOfMemory`]: a client chooses how many bytes these are, and must not be able to abort the process with them.
+/// [`Refusal::OutOfMemory`]: a client chooses how many bytes these are, and must not be able to abort the process
+/// with them.
 pub(super) fn copy(bytes: &[u8]) -> Result<Secret, Refusal> {
     let mut copy = Secret::default();
     copy.try_reserve_exact(bytes.len()).map_err(|_| Refusal::OutOfMemory)?;

@@ -47,8 +47,8 @@ type Handle = *mut c_void;
 
 /// `auth required pgaad.so`: asks for the token and decides.
 ///
-/// The client is asked by the server's own functions and not through libpam's conversation: core would leave a copy of the
-/// token in its memory, and libpam may.
+/// The client is asked by the server's own functions and not through libpam's conversation: core would leave a copy
+/// of the token in its memory, and libpam may.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn pam_sm_authenticate(
     _handle: Handle,

@@ -166,8 +166,8 @@ impl Port {
     pub(crate) fn has_the_same_line_as(&self, name: &CStr) -> bool {
         let (sent, line) = (self.fields().user_name, self.fields().hba);
         // hba.c, `hba_getauthmethod`: "check_hba(port);", which sets `port->hba`.
-        // SAFETY: a live Port of this process, whose name is only read; both fields are put back, also after an error, which
-        // the boundary makes a panic.
+        // SAFETY: a live Port of this process, whose name is only read; both fields are put back, also after an
+        // error, which the boundary makes a panic.
         unsafe {
             (*self.0).user_name = name.as_ptr().cast_mut();
             let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

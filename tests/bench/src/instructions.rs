@@ -1,5 +1,5 @@
-//! What pgaad costs a login that is not its business: instructions of the backend, counted by callgrind, since one per cent is
-//! below the noise of the clock.
+//! What pgaad costs a login that is not its business: instructions of the backend, counted by callgrind, since one
+//! per cent is below the noise of the clock.
 
 use std::fs;
 use std::path::Path;
