@@ -14,6 +14,7 @@ const HEADER: &str = r#"
 #include "catalog/pg_conversion.h"
 #include "libpq/auth.h"
 #include "libpq/hba.h"
+#include "libpq/ifaddr.h"
 #include "libpq/libpq.h"
 #include "libpq/libpq-be.h"
 #include "regex/regex.h"
@@ -52,6 +53,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .allowlist_function("errstart|errcode|errmsg|errdetail|errhint|errfinish|proc_exit")
         .allowlist_function("FindDefaultConversion|hba_getauthmethod|pg_regexec")
         .allowlist_function("tokenize_auth_file|parse_hba_line|open_auth_file|free_auth_file")
+        .allowlist_function("pg_foreach_ifaddr")
         .allowlist_var("ClientAuthentication_hook|MyClientConnectionInfo|PG_OAUTH_VALIDATOR_MAGIC")
         // Opaque where only a pointer is wanted, pgrx's own where there is one.
         .blocklist_type("List|StringInfo|StringInfoData|sockaddr_storage")

@@ -416,6 +416,15 @@ REVOKE ALL ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._chec
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
     pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
 
+-- It knows of the roles that members are in and of the databases, as pg_hba.conf does.
+DROP FUNCTION pgaad.check_server(text[]);
+CREATE FUNCTION pgaad._check_server(members text[], roles text[], databases text[])
+RETURNS TABLE (item text, ok bool, detail text, hint text)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'check_surroundings_wrapper';
+REVOKE ALL ON FUNCTION pgaad._check_server(text[], text[], text[]) FROM PUBLIC;
+
 -- It says who is an administrator, and answers also while a setting has a value that cannot be used.
 CREATE OR REPLACE FUNCTION pgaad.check()
 RETURNS TABLE (item text, ok boolean, detail text, hint text)
@@ -432,8 +441,21 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
     END IF;
 
-    RETURN QUERY SELECT server.item, server.ok, server.detail, server.hint
-        FROM pgaad.check_server(ARRAY(SELECT rolname::text FROM pg_roles WHERE oid = ANY (members))) server;
+    -- Each member with each role that it is in, as pg_hba.conf counts: directly or not, by any membership.
+    RETURN QUERY WITH RECURSIVE belongs(member, role) AS (
+        SELECT member, member FROM unnest(members) member
+      UNION
+        SELECT belongs.member, membership.roleid
+        FROM belongs JOIN pg_auth_members membership ON membership.member = belongs.role
+    ), named(member, role, member_oid, role_oid) AS (
+        SELECT member.rolname::text, role.rolname::text, member.oid, role.oid
+        FROM belongs JOIN pg_roles member ON member.oid = belongs.member JOIN pg_roles role ON role.oid = belongs.role
+    )
+    SELECT server.item, server.ok, server.detail, server.hint
+    FROM pgaad._check_server(
+        coalesce((SELECT array_agg(member ORDER BY member_oid, role_oid) FROM named), '{}'),
+        coalesce((SELECT array_agg(role ORDER BY member_oid, role_oid) FROM named), '{}'),
+        ARRAY(SELECT datname::text FROM pg_database)) server;
 
     RETURN QUERY WITH RECURSIVE
     -- Who is a member of an Entra role, directly or through others: a +azure_ad_user in pg_hba.conf matches all of them.

@@ -2,7 +2,8 @@
 
 #![allow(unsafe_code, reason = "the macros export each function under its C name")]
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use pgaad_core::defect::Defect;
 use pgaad_core::event::LogLine;
@@ -13,19 +14,23 @@ use pgaad_core::verify::TokenPolicy;
 use pgaad_core::{hba, pam_file};
 use pgrx::prelude::*;
 
+use crate::file::{self, FileFault};
+use crate::key_cache;
+use crate::pg::hba::{Candidates, HbaFile};
 use crate::pg::text::{TextFromSql, TextToSql};
 use crate::pg::{clock, entry, hook, report, shmem};
 use crate::settings::Settings;
 
-extension_sql_file!("../sql/check.sql", name = "check", requires = [check_server, readable]);
+extension_sql_file!("../sql/check.sql", name = "check", requires = [check_surroundings, readable]);
 
 /// What is checked here, and what it is good for when nothing is wrong. The rest is in `sql/check.sql`.
-const ITEMS: [(&str, &str); 16] = [
+const ITEMS: [(&str, &str); 18] = [
     ("settings", "every pgaad setting has a value that can be used"),
     ("tenant", "pgaad.tenant_id is set"),
     ("audience", "tokens are made out to this server or its group"),
     ("scope", "users' tokens need an accepted scope"),
     ("keys", "there are keys, and they are fresh"),
+    ("keys_file", "pgaad/keys.json can be read and written, as far as tried"),
     ("key_issuers", "each key says whose tokens it signs"),
     ("clock", "the server's clock is that of the provider, as far as known"),
     ("hook", "no library loaded later stands before pgaad"),
@@ -35,7 +40,8 @@ const ITEMS: [(&str, &str); 16] = [
     ("hba_trust_remote", "no trust line can be reached from other machines"),
     ("hba_trust_member", "no trust line matches members of azure_ad_user"),
     ("hba_without_token", "no line admits members without a token"),
-    ("hba_order", "no line stands before the one that asks for a token"),
+    ("hba_oauth_mapping", "no oauth line of pgaad's lacks delegate_ident_mapping=1"),
+    ("hba_order", "no line takes logins of members before one that asks for a token"),
     ("pam_file", "the PAM service files ask this library and nothing else"),
 ];
 
@@ -46,18 +52,41 @@ const OF_SETTINGS: [&str; 6] = ["tenant", "audience", "scope", "keys", "key_issu
 /// default of `pgaad.clock_skew` is five times that.
 const CLOCK_TOLERANCE: i64 = 60;
 
-/// One row for each defect, and one for each check that found none. `members` are the members of `azure_ad_user`.
-#[pg_extern(volatile, parallel_restricted)]
-fn check_server(
+/// Most bytes of a PAM service file.
+const MAX_PAM_BYTES: u64 = 64 * 1024;
+
+/// One row for each defect, and one for each check that found none.
+///
+/// `members` are the members of `azure_ad_user`, each once for each role that it is in, directly or not, itself among
+/// them; that role is in the same place of `roles`. `databases` are those that there are.
+#[pg_extern(name = "_check_server", volatile, parallel_restricted)]
+fn check_surroundings(
     members: Vec<TextFromSql>,
+    roles: Vec<TextFromSql>,
+    databases: Vec<TextFromSql>,
 ) -> TableIterator<
     'static,
     (name!(item, TextToSql), name!(ok, bool), name!(detail, TextToSql), name!(hint, Option<TextToSql>)),
 > {
-    let members: Vec<_> = members.iter().map(|name| role_name::from_bytes(name.bytes())).collect();
-    let mut defects = defects(&members);
+    let names = |names: &[TextFromSql]| -> Vec<String> {
+        names.iter().map(|name| role_name::from_bytes(name.bytes())).collect()
+    };
+    rows(&members_of(&names(&members), names(&roles)), &names(&databases))
+}
+
+fn rows(
+    known: &[hba::Member],
+    databases: &[String],
+) -> TableIterator<
+    'static,
+    (name!(item, TextToSql), name!(ok, bool), name!(detail, TextToSql), name!(hint, Option<TextToSql>)),
+> {
+    let names: Vec<String> = known.iter().filter_map(|member| member.name.clone()).collect();
+    let hba_file = read_hba(Candidates { databases, roles: &names });
+    let pam = PamFiles::read(&services(&hba_file));
+    let mut defects = defects(known, &hba_file, &pam);
     defects.extend(defects_of_keys());
-    let other = pam_other().map_or_else(
+    let other = pam.defect_of_other().map_or_else(
         || ("pam_other", true, "/etc/pam.d/other refuses".to_owned(), None),
         |defect| (defect.item, false, defect.detail, Some(defect.hint)),
     );
@@ -79,16 +108,107 @@ fn check_server(
     )
 }
 
+/// `pgaad.check_server` of 0.1.0, which knows of no other roles than the members: for databases whose extension has not
+/// been updated, since a function must not be called with fewer arguments than it takes.
+#[pg_extern(sql = false)]
+fn check_server(
+    members: Vec<TextFromSql>,
+) -> TableIterator<
+    'static,
+    (name!(item, TextToSql), name!(ok, bool), name!(detail, TextToSql), name!(hint, Option<TextToSql>)),
+> {
+    let names = members.iter().map(|name| role_name::from_bytes(name.bytes()));
+    let member = |name: String| hba::Member {
+        roles: vec![name.clone(), "azure_ad_user".to_owned()],
+        name: Some(name),
+    };
+    rows(&names.map(member).collect::<Vec<_>>(), &[])
+}
+
+fn members_of(members: &[String], roles: Vec<String>) -> Vec<hba::Member> {
+    let mut known = BTreeMap::<&String, Vec<String>>::new();
+    for (member, role) in members.iter().zip(roles) {
+        known.entry(member).or_default().push(role);
+    }
+    known.into_iter().map(|(name, roles)| hba::Member { name: Some(name.clone()), roles }).collect()
+}
+
+/// Reads `pg_hba.conf`. What core opens without asking must be a regular file.
+pub(crate) fn read_hba(candidates: Candidates) -> Result<HbaFile, String> {
+    let path = crate::pg::hba::path();
+    let read = file::require_regular(&path).map_err(|fault| fault.to_string());
+    let read = read.and_then(|()| crate::pg::hba::read(candidates));
+    read.map_err(|fault| format!("{}: {fault}; the lines loaded before stay in force", path.display()))
+}
+
+/// The PAM services of ours that the lines name.
+pub(crate) fn services(hba_file: &Result<HbaFile, String>) -> Vec<String> {
+    hba_file.as_ref().map(|file| file.services.clone()).unwrap_or_default()
+}
+
+/// The PAM service files of ours, and the one that decides where one is missing.
+pub(crate) struct PamFiles {
+    services: Vec<(String, Result<String, FileFault>)>,
+    /// `None` where no line is pam, and so nothing falls back to it.
+    other: Option<Result<String, FileFault>>,
+}
+
+impl PamFiles {
+    /// Reads them.
+    pub(crate) fn read(services: &[String]) -> Self {
+        Self::by(services, |path| {
+            let content = file::read(Path::new(path), MAX_PAM_BYTES)?;
+            Ok(String::from_utf8_lossy(&content.bytes).into_owned())
+        })
+    }
+
+    /// As if none could be read.
+    pub(crate) fn unread(services: &[String], fault: FileFault) -> Self {
+        Self::by(services, |_| Err(fault))
+    }
+
+    fn by(services: &[String], read: impl Fn(&str) -> Result<String, FileFault>) -> Self {
+        let file = |service: &String| (service.clone(), read(&pam_file::path(service)));
+        Self {
+            services: services.iter().map(file).collect(),
+            other: (!services.is_empty()).then(|| read(&pam_file::path("other"))),
+        }
+    }
+
+    fn defects(&self) -> Vec<Defect> {
+        let library = entry::own_path();
+        let of_service = |(service, text): &(String, Result<String, FileFault>)| {
+            let text = text.as_ref().map(String::as_str).map_err(ToString::to_string);
+            pam_file::defects(service, text.as_ref().map(|text| *text).map_err(String::as_str), &library)
+        };
+        self.services.iter().flat_map(of_service).collect()
+    }
+
+    fn defect_of_other(&self) -> Option<Defect> {
+        match self.other.as_ref()? {
+            Ok(text) => pam_file::defects_of_other(Some(text), &entry::own_path()),
+            // Without the file PAM refuses by itself.
+            Err(FileFault::Missing) => None,
+            Err(fault) => Some(Defect::new(
+                "pam_other",
+                format!("/etc/pam.d/other {fault}: it decides if the service file of a pam line is missing"),
+                pam_file::OTHER,
+            )),
+        }
+    }
+}
+
 /// Says in the log what is wrong with files and settings. For the worker, at its start and at each reload.
-pub(crate) fn warn() {
-    for Defect { item, detail, hint } in defects(&[]).into_iter().chain(pam_other()) {
+pub(crate) fn warn(hba_file: &Result<HbaFile, String>, pam: &PamFiles) {
+    let defects = defects(&[], hba_file, pam).into_iter().chain(pam.defect_of_other());
+    for Defect { item, detail, hint } in defects {
         let line = LogLine::new("pgaad: check:").fact("item", item).quoted("detail", &detail).hint(&hint);
         report::warn(&line.into_text());
     }
 }
 
 /// What files and settings tell.
-fn defects(members: &[String]) -> Vec<Defect> {
+fn defects(members: &[hba::Member], hba_file: &Result<HbaFile, String>, pam: &PamFiles) -> Vec<Defect> {
     let settings = Settings::read();
     let of_settings = match &settings {
         Err(refusal) => vec![Defect::new(
@@ -115,7 +235,15 @@ fn defects(members: &[String]) -> Vec<Defect> {
         },
     );
     let mut defects: Vec<_> = defect_of_hook().into_iter().chain(of_settings).collect();
-    defects.extend(defects_of_hba(meaning, members));
+    match hba_file {
+        Ok(file) => defects.extend(hba::defects(&file.lines, meaning, members)),
+        Err(fault) => defects.push(Defect::new(
+            "hba_file",
+            fault,
+            "SELECT * FROM pg_hba_file_rules WHERE error IS NOT NULL;",
+        )),
+    }
+    defects.extend(pam.defects());
     defects
 }
 
@@ -157,55 +285,38 @@ fn defect_of_scope(policy: &TokenPolicy) -> Option<Defect> {
     })
 }
 
-fn defects_of_hba(meaning: hba::Settings, members: &[String]) -> Vec<Defect> {
-    let (lines, services) = match crate::pg::hba::lines() {
-        Ok(read) => read,
-        Err(fault) => {
-            return vec![Defect::new(
-                "hba_file",
-                format!(
-                    "{}: {fault}; the lines loaded before stay in force",
-                    crate::pg::hba::path().display()
-                ),
-                "SELECT * FROM pg_hba_file_rules WHERE error IS NOT NULL;",
-            )];
-        }
-    };
-    let library = entry::own_path();
-    let of_services = services.iter().flat_map(|service| {
-        let text = fs::read_to_string(format!("/etc/pam.d/{service}")).ok();
-        pam_file::defects(service, text.as_deref(), &library)
-    });
-    hba::defects(&lines, meaning, members).into_iter().chain(of_services).collect()
-}
-
-fn pam_other() -> Option<Defect> {
-    // Nothing falls back to it where no line is pam.
-    let (_, services) = crate::pg::hba::lines().ok()?;
-    if services.is_empty() {
-        return None;
-    }
-    pam_file::defects_of_other(fs::read_to_string("/etc/pam.d/other").ok().as_deref(), &entry::own_path())
-}
-
 /// What only a moment tells: not for the log.
 fn defects_of_keys() -> Vec<Defect> {
-    let mut defects = Vec::new();
-    let Ok(settings) = Settings::read() else { return defects };
-    let Some(policy) = &settings.token else { return defects };
     let worker = shmem::worker_state();
-    if let Err(refusal) = crate::key_cache::all(&policy.tenant, &settings.refresh) {
-        let error = worker.last_error.as_str();
-        let detail = refusal.facts(LogLine::new(refusal.code()).fact("last_error", error)).into_text();
-        defects.push(Defect::new("keys", detail, "SELECT pgaad.refresh(); SELECT * FROM pgaad.status;"));
-    } else if !worker.last_error.is_empty() {
-        let since = worker.last_success.map_or(0, |last| clock::now().since(last));
+    let mut defects = Vec::new();
+    if !worker.snapshot_problem.is_empty() {
         defects.push(Defect::new(
-            "keys",
-            format!("the last fetch failed: {}; the keys are {since} s old", worker.last_error.as_str()),
-            "SELECT pgaad.refresh(); SELECT * FROM pgaad.status;",
+            "keys_file",
+            format!("{}: the next start needs the provider", worker.snapshot_problem.as_str()),
+            "The file and its directory must belong to the server's user. SELECT pgaad.refresh() writes it anew.",
         ));
     }
+    let settings = Settings::read();
+    let last_error = key_cache::last_error(&settings);
+    let Ok(settings) = settings else { return defects };
+    let Some(policy) = &settings.token else { return defects };
+    let failed = last_error.map(|(code, words)| match words.as_str() {
+        "" => format!("the last fetch failed: {code}"),
+        words => format!("the last fetch failed: {code} ({words})"),
+    });
+    let detail = match (key_cache::all(&policy.tenant, &settings), failed) {
+        (Err(refusal), failed) => {
+            let facts = refusal.facts(LogLine::new(refusal.code())).into_text();
+            Some(failed.map_or(facts.clone(), |failed| format!("{facts}; {failed}")))
+        }
+        (Ok(_), Some(failed)) => {
+            let age = clock::now().since(shmem::with_keys(|board| board.fetched_at));
+            Some(format!("{failed}; the keys are {age} s old"))
+        }
+        (Ok(_), None) => None,
+    };
+    let hint = "SELECT pgaad.refresh(); SELECT * FROM pgaad.status;";
+    defects.extend(detail.map(|detail| Defect::new("keys", detail, hint)));
     defects.extend(defect_of_key_issuers(policy));
     if let Some(ahead) = worker.clock_ahead.filter(|ahead| ahead.abs() > CLOCK_TOLERANCE) {
         let direction = if ahead > 0 { "ahead of" } else { "behind" };

@@ -75,7 +75,7 @@ fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>,
     let facts = CString::new(role.bytes()).ok().and_then(|name| Role::find(&name)).map(|role| role.facts());
     let context = Context {
         max_bytes: settings.max_token_bytes,
-        keys: key_cache::all(&policy.tenant, &settings.refresh),
+        keys: key_cache::all(&policy.tenant, &settings),
         policy,
         admit: settings.admit,
         now: clock::now(),

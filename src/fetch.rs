@@ -2,8 +2,6 @@
 //!
 //! Runs on a thread of the worker, never in a backend, and calls nothing of PostgreSQL's.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -15,12 +13,16 @@ use serde::Deserialize;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
+use crate::file::{self, FileFault};
+
 /// For the TCP connection and the TLS handshake each.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For everything.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Of one document; Entra's have some kilobytes.
 const MAX_BODY_BYTES: u64 = 1024 * 1024;
+/// Of `pgaad.ca_file`; the system's own authorities together have 220 kB.
+const MAX_CA_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Where to fetch from, and how.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Errand {
     pub(crate) tenant: Tenant,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) https_proxy: Option<String>,
+    /// `pgaad.jwks_file`: the keys are read from there, and the network is not used.
+    pub(crate) jwks_file: Option<PathBuf>,
 }
 
 /// What came back: the keys, and the document they were read from.
@@ -39,17 +43,25 @@ pub(crate) struct Fetched {
     pub(crate) cloud: Option<String>,
     /// The provider's clock, where it said.
     pub(crate) provider_time: Option<UnixTime>,
+    /// When the file was last modified that they were read from; `None` for keys of the provider's.
+    pub(crate) modified: Option<UnixTime>,
 }
 
 /// Why there are no keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FetchFault {
-    /// `pgaad.ca_file` cannot be read or holds no certificate.
+    /// `pgaad.ca_file` holds no certificate, or something that is none.
     CaFile,
+    /// `pgaad.ca_file` was not read.
+    CaFileNotRead(FileFault),
     /// `pgaad.https_proxy` cannot be used.
     Proxy,
-    /// `pgaad.jwks_file` cannot be read.
-    JwksFile,
+    /// `pgaad.jwks_file` was not read.
+    JwksFileNotRead(FileFault),
+    /// `pgaad.jwks_file` is dated in the future: its age cannot be told.
+    JwksFileFromTheFuture,
+    /// `pgaad.jwks_file` is a complete document that says that there are no keys which can be used.
+    JwksFileWithoutKeys(KeySetFault),
     /// The name cannot be resolved.
     NameUnknown,
     /// No connection, or it broke.
@@ -83,8 +95,16 @@ impl FetchFault {
     pub(crate) fn code(self) -> String {
         match self {
             Self::CaFile => "ca_file_unusable",
+            Self::CaFileNotRead(FileFault::NotRegular(_)) => "ca_file_not_regular",
+            Self::CaFileNotRead(FileFault::TooLarge) => "ca_file_too_large",
+            Self::CaFileNotRead(FileFault::TimedOut) => "ca_file_timed_out",
+            Self::CaFileNotRead(FileFault::Missing | FileFault::Refused(_)) => "ca_file_unusable",
             Self::Proxy => "proxy_unusable",
-            Self::JwksFile => "jwks_file_unreadable",
+            Self::JwksFileNotRead(FileFault::NotRegular(_)) => "jwks_file_not_regular",
+            Self::JwksFileNotRead(FileFault::TooLarge) => "jwks_file_too_large",
+            Self::JwksFileNotRead(FileFault::TimedOut) => "jwks_file_timed_out",
+            Self::JwksFileNotRead(FileFault::Missing | FileFault::Refused(_)) => "jwks_file_unreadable",
+            Self::JwksFileFromTheFuture => "jwks_file_from_the_future",
             Self::NameUnknown => "name_unknown",
             Self::Unreachable => "unreachable",
             Self::Tls => "tls_failed",
@@ -96,10 +116,26 @@ impl FetchFault {
             Self::MetadataMalformed => "metadata_malformed",
             Self::WrongIssuer => "metadata_wrong_issuer",
             Self::ForeignKeysUrl => "metadata_foreign_keys_url",
-            Self::Keys(fault) => fault.code(),
+            Self::Keys(fault) | Self::JwksFileWithoutKeys(fault) => fault.code(),
             Self::Internal => "internal_error",
         }
         .to_owned()
+    }
+
+    /// The same in words, where the code leaves something open.
+    pub(crate) fn words(self) -> Option<String> {
+        match self {
+            Self::CaFile => Some("pgaad.ca_file holds no certificate, or something that is none".to_owned()),
+            Self::CaFileNotRead(fault) => Some(format!("pgaad.ca_file {fault}")),
+            Self::JwksFileNotRead(fault) => Some(format!("pgaad.jwks_file {fault}")),
+            Self::JwksFileFromTheFuture => {
+                Some("pgaad.jwks_file is dated in the future, so its age cannot be told".to_owned())
+            }
+            Self::JwksFileWithoutKeys(_) => {
+                Some("pgaad.jwks_file says that there are no keys; those from before are dropped".to_owned())
+            }
+            _ => None,
+        }
     }
 }
 
@@ -112,11 +148,17 @@ struct Metadata {
     cloud_instance_name: Option<String>,
 }
 
-/// Fetches the tenant's keys. Takes ten seconds at the most.
+/// Fetches the tenant's keys, or reads them from the operator's file.
+///
+/// Takes ten seconds at the most, unless a file system does not answer.
 ///
 /// # Errors
 /// [`FetchFault`], the first thing that went wrong.
 pub(crate) fn fetch(errand: &Errand) -> Result<Fetched, FetchFault> {
+    errand.jwks_file.as_deref().map_or_else(|| download_keys(errand), |path| read_keys(path, &errand.tenant))
+}
+
+fn download_keys(errand: &Errand) -> Result<Fetched, FetchFault> {
     let deadline = Instant::now() + TIMEOUT;
     let agent = agent(errand)?;
 
@@ -134,24 +176,21 @@ pub(crate) fn fetch(errand: &Errand) -> Result<Fetched, FetchFault> {
 }
 
 /// Reads the keys from a file that the operator provides.
-///
-/// # Errors
-/// [`FetchFault::JwksFile`], [`FetchFault::TooLarge`], [`FetchFault::Keys`].
-pub(crate) fn read_file(path: &Path, tenant: &Tenant) -> Result<Fetched, FetchFault> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BODY_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|_| FetchFault::JwksFile)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BODY_BYTES) {
-        return Err(FetchFault::TooLarge);
-    }
-    import(bytes, tenant, None)
+fn read_keys(path: &Path, tenant: &Tenant) -> Result<Fetched, FetchFault> {
+    let file = file::read(path, MAX_BODY_BYTES).map_err(FetchFault::JwksFileNotRead)?;
+    // Half a file is a copy that is under way, or a full disk. A whole document is meant.
+    let is_complete = serde_json::from_slice::<serde::de::IgnoredAny>(&file.bytes).is_ok();
+    let fetched = import(file.bytes, tenant, None).map_err(|fault| match fault {
+        FetchFault::Keys(fault) if is_complete => FetchFault::JwksFileWithoutKeys(fault),
+        fault => fault,
+    })?;
+    Ok(Fetched { modified: Some(file.modified), ..fetched })
 }
 
 fn import(document: Vec<u8>, tenant: &Tenant, cloud: Option<String>) -> Result<Fetched, FetchFault> {
     let keys = KeySet::import(&document, tenant, cloud.as_deref()).map_err(FetchFault::Keys)?;
     let document = String::from_utf8(document).map_err(|_| FetchFault::Keys(KeySetFault::Malformed))?;
-    Ok(Fetched { keys, document, cloud, provider_time: None })
+    Ok(Fetched { keys, document, cloud, provider_time: None, modified: None })
 }
 
 fn agent(errand: &Errand) -> Result<Agent, FetchFault> {
@@ -180,7 +219,7 @@ fn root_certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>
     let system = rustls_native_certs::load_native_certs().certs;
     let mut roots: Vec<_> = system.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     if let Some(path) = ca_file {
-        let pem = std::fs::read(path).map_err(|_| FetchFault::CaFile)?;
+        let pem = file::read(path, MAX_CA_BYTES).map_err(FetchFault::CaFileNotRead)?.bytes;
         let before = roots.len();
         for item in ureq::tls::parse_pem(&pem) {
             if let PemItem::Certificate(certificate) = item.map_err(|_| FetchFault::CaFile)? {

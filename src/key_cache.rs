@@ -1,5 +1,7 @@
 //! The published keys: the worker publishes, logins find. No login ever touches the network.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use pgaad_core::Refusal;
@@ -12,14 +14,24 @@ use pgaad_core::token::KeyName;
 
 use crate::pg::shmem::{self, KeyBoard, KeyEntry, Refresh, Source};
 use crate::pg::{clock, worker};
+use crate::settings::Settings;
 
 /// How often a login that waits for a fetch looks whether it is over.
 const POLL: Duration = Duration::from_millis(5);
 
 /// Replaces all published keys by `set`: a key that the provider has withdrawn dies here.
-pub(crate) fn publish(tenant: &Tenant, set: &KeySet, fetched_at: UnixTime, source: Source) {
+///
+/// `file` is the `pgaad.jwks_file` that holds the set, `None` for one of the provider's.
+pub(crate) fn publish(
+    tenant: &Tenant,
+    set: &KeySet,
+    fetched_at: UnixTime,
+    source: Source,
+    file: Option<&Path>,
+) {
     let Some(issuer) = Inline::new(tenant.v2_issuer().as_bytes()) else { return };
-    let mut board = KeyBoard { issuer, fetched_at, source, ..KeyBoard::default() };
+    let Some(file) = Inline::new(path_bytes(file)) else { return };
+    let mut board = KeyBoard { issuer, file, fetched_at, source, ..KeyBoard::default() };
     let known = shmem::with_keys(|board| *board);
     for (place, key) in board.entries.iter_mut().zip(set.keys()) {
         let before = known.entries.iter().flatten().find(|entry| entry.key == *key);
@@ -32,8 +44,42 @@ pub(crate) fn publish(tenant: &Tenant, set: &KeySet, fetched_at: UnixTime, sourc
     shmem::publish_keys(&board);
 }
 
+/// Drops all published keys. `true` if there were any.
+pub(crate) fn drop_all() -> bool {
+    let had_keys = shmem::with_keys(|board| board.entries.iter().flatten().next().is_some());
+    shmem::publish_keys(&KeyBoard::default());
+    had_keys
+}
+
+/// Whether published keys come from where the settings say that keys come from: the tenant at its authority, and
+/// the same file, or none.
+///
+/// Each login asks, by the settings in force for it: the worker drops keys of another source when it reloads its
+/// settings, and a login that comes right after the reload must not be faster than that.
+pub(crate) fn is_of_source(board: &KeyBoard, tenant: &Tenant, jwks_file: Option<&Path>) -> bool {
+    board.issuer.as_str() == tenant.v2_issuer() && board.file.as_bytes() == path_bytes(jwks_file)
+}
+
+fn path_bytes(path: Option<&Path>) -> &[u8] {
+    path.map(|path| path.as_os_str().as_bytes()).unwrap_or_default()
+}
+
+/// The code of what went wrong when keys were last fetched, and words, where there are some.
+///
+/// A fetch that failed because of the settings says nothing any more once the settings are good: the worker may not
+/// have read them yet.
+pub(crate) fn last_error(settings: &Result<Settings, Refusal>) -> Option<(String, String)> {
+    // `Refusal::NotConfigured` and `Refusal::SettingInvalid`.
+    const OF_SETTINGS: [&str; 2] = ["not_configured", "setting_invalid"];
+    let state = shmem::worker_state();
+    let code = state.last_error.as_str();
+    let is_settled = settings.as_ref().is_ok_and(|settings| settings.token.is_some());
+    let is_over = is_settled && OF_SETTINGS.contains(&code);
+    (!code.is_empty() && !is_over).then(|| (code.to_owned(), state.last_cause.as_str().to_owned()))
+}
+
 /// Finds the key that a token names; where it is not known, joins the fetch that is under way, or has the
-/// worker fetch, and waits until that is over or `wait` has passed since it was asked for.
+/// worker fetch, and waits until that is over or `pgaad.key_wait` has passed since it was asked for.
 ///
 /// # Errors
 /// [`Refusal::KeyUnknown`], [`Refusal::NoKeys`], [`Refusal::KeysStale`], at once when no fetch is under way
@@ -41,10 +87,10 @@ pub(crate) fn publish(tenant: &Tenant, set: &KeySet, fetched_at: UnixTime, sourc
 pub(crate) fn find_or_refresh(
     name: KeyName<'_>,
     tenant: &Tenant,
-    policy: &RefreshPolicy,
-    wait: Duration,
+    settings: &Settings,
 ) -> Result<SigningKey, Refusal> {
-    let find = || find(name, tenant, policy, clock::now());
+    let (policy, wait) = (&settings.refresh, settings.key_wait);
+    let find = || find(name, tenant, settings, clock::now());
     // The fetch that is under way may have begun before the provider had the key; the one after it has not.
     for _ in 0..2 {
         if let Ok(key) = find() {
@@ -87,10 +133,10 @@ fn is_done_in_time(refresh: Refresh, wait: Duration) -> bool {
 fn find(
     name: KeyName<'_>,
     tenant: &Tenant,
-    policy: &RefreshPolicy,
+    settings: &Settings,
     now: UnixTime,
 ) -> Result<SigningKey, Refusal> {
-    with_usable(tenant, policy, now, |board, age_seconds| {
+    with_usable(tenant, settings, now, |board, age_seconds| {
         let unknown = Refusal::KeyUnknown { keys: keys_of(board).count(), age_seconds };
         keys::find(keys_of(board), name, tenant).copied().ok_or(unknown)
     })?
@@ -100,28 +146,29 @@ fn find(
 ///
 /// # Errors
 /// [`Refusal::NoKeys`], [`Refusal::KeysStale`].
-pub(crate) fn all(tenant: &Tenant, policy: &RefreshPolicy) -> Result<Vec<SigningKey>, Refusal> {
-    with_usable(tenant, policy, clock::now(), |board, _| keys_of(board).copied().collect())
+pub(crate) fn all(tenant: &Tenant, settings: &Settings) -> Result<Vec<SigningKey>, Refusal> {
+    with_usable(tenant, settings, clock::now(), |board, _| keys_of(board).copied().collect())
 }
 
 fn keys_of(board: &KeyBoard) -> impl Iterator<Item = &SigningKey> {
     board.entries.iter().flatten().map(|entry| &entry.key)
 }
 
-/// Reads the published keys and their age, if they are the tenant's and fresh enough.
+/// Reads the published keys and their age, if they are the tenant's, from the source that is configured, and fresh
+/// enough.
 fn with_usable<T>(
     tenant: &Tenant,
-    policy: &RefreshPolicy,
+    settings: &Settings,
     now: UnixTime,
     read: impl FnOnce(&KeyBoard, i64) -> T,
 ) -> Result<T, Refusal> {
     shmem::with_keys(|board| {
-        if board.issuer.as_str() != tenant.v2_issuer() {
+        if !is_of_source(board, tenant, settings.jwks_file.as_deref()) {
             return Err(Refusal::NoKeys);
         }
         let age_seconds = now.since(board.fetched_at);
         // A clock that stepped back says nothing about the age, so it counts like one that ran on.
-        if board.source != Source::File && age_seconds.unsigned_abs() > policy.max_stale.as_secs() {
+        if age_seconds.unsigned_abs() > settings.refresh.max_stale.as_secs() {
             return Err(Refusal::KeysStale { age_seconds });
         }
         Ok(read(board, age_seconds))

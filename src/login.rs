@@ -67,8 +67,7 @@ fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Refusa
     crate::pg::fault::strike();
 
     let token = UnverifiedToken::parse(&raw)?;
-    let key =
-        key_cache::find_or_refresh(token.key_name(), &policy.tenant, &settings.refresh, settings.key_wait)?;
+    let key = key_cache::find_or_refresh(token.key_name(), &policy.tenant, settings)?;
     let verified = verify(token, &key, &of_line(policy, port), clock::now())?;
     let claims = verified.json().to_owned();
     let end = settings.ends_sessions.then(|| verified.expires_at().plus(policy.clock_skew));

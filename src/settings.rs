@@ -18,6 +18,7 @@ use pgrx::GucSetting;
 use crate::pg::port::Port;
 use crate::pg::report;
 use crate::pg::setting::{self, TextSetting};
+use crate::pg::shmem::MAX_PATH_BYTES;
 
 macro_rules! settings {
     ($( $item:ident $name:literal $default:literal $description:literal $($hidden:ident)?; )+) => {
@@ -245,7 +246,7 @@ fn other_methods(text: &str) -> Option<OtherMethods> {
 
 /// A relative path would mean the data directory to one process and something else to a person.
 fn absolute_path(text: &str) -> Option<PathBuf> {
-    Some(PathBuf::from(text)).filter(|path| path.is_absolute())
+    Some(PathBuf::from(text)).filter(|path| path.is_absolute() && text.len() <= MAX_PATH_BYTES)
 }
 
 fn audiences(cloud: Cloud) -> Result<Vec<String>, Refusal> {

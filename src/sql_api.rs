@@ -12,6 +12,7 @@ use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 
 use crate::events;
+use crate::key_cache;
 use crate::pg::report::{self, SqlError};
 use crate::pg::shmem::{self, KeyEntry, Refresh};
 use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object};
@@ -104,30 +105,27 @@ fn status_row() -> TableIterator<
     ),
 > {
     let worker = shmem::worker_state();
-    let (issuer, fetched_at, source, keys) = shmem::with_keys(|board| {
-        (board.issuer, board.fetched_at, board.source, board.entries.iter().flatten().count())
-    });
-    let (tenant, problem, max_stale) = match Settings::read() {
-        Ok(settings) => {
-            let tenant = settings.token.map(|policy| policy.tenant);
-            let problem = tenant.is_none().then(|| "pgaad.tenant_id is not set".to_owned());
-            (tenant, problem, settings.refresh.max_stale)
-        }
-        Err(refusal) => (None, Some(refusal.facts(LogLine::new("bad setting:")).into_text()), Duration::ZERO),
+    let settings = Settings::read();
+    let problem = match &settings {
+        Ok(settings) => settings.token.is_none().then(|| "pgaad.tenant_id is not set".to_owned()),
+        Err(refusal) => Some(refusal.facts(LogLine::new("bad setting:")).into_text()),
     };
-    let ours = tenant.as_ref().is_some_and(|tenant| tenant.v2_issuer() == issuer.as_str());
-    let age = clock::now().since(fetched_at);
-    let fresh = source == shmem::Source::File || age.unsigned_abs() <= max_stale.as_secs();
+    let policy = settings.as_ref().ok().and_then(|settings| Some((settings, settings.token.as_ref()?)));
+    let is_ready = policy.is_some_and(|(settings, policy)| {
+        key_cache::all(&policy.tenant, settings).is_ok_and(|keys| !keys.is_empty())
+    });
+    let (fetched_at, keys) =
+        shmem::with_keys(|board| (board.fetched_at, board.entries.iter().flatten().count()));
     let row = (
-        tenant.is_some(),
-        ours && keys > 0 && fresh,
+        policy.is_some(),
+        is_ready,
         problem.map(TextToSql::from),
         (worker.pid != 0).then_some(worker.pid),
         worker.last_success.map(timestamp),
-        (!worker.last_error.is_empty()).then(|| worker.last_error.as_str().into()),
+        key_cache::last_error(&settings).map(|(code, _)| code.into()),
         worker.next_refresh.map(timestamp),
         i32::try_from(keys).unwrap_or(i32::MAX),
-        (keys > 0).then(|| interval(age)).flatten(),
+        (keys > 0).then(|| interval(clock::now().since(fetched_at))).flatten(),
         env!("CARGO_PKG_VERSION").into(),
     );
     TableIterator::once(row)

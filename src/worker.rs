@@ -3,10 +3,7 @@
 //! It has no database. It fetches on schedule and when a login meets an unknown key, publishes what
 //! is good, and writes it to `pgaad/keys.json` in the data directory for the next start.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
@@ -14,18 +11,37 @@ use pgaad_core::Refusal;
 use pgaad_core::event::LogLine;
 use pgaad_core::inline::Inline;
 use pgaad_core::refresh::next_fetch_in;
-use pgaad_core::snapshot::{Snapshot, SnapshotFault};
+use pgaad_core::snapshot::Snapshot;
 use pgaad_core::tenant::Tenant;
+use pgaad_core::verify::TokenPolicy;
 
+use crate::check::PamFiles;
 use crate::fetch::{self, Errand, FetchFault, Fetched};
+use crate::file::FileFault;
+use crate::pg::hba::Candidates;
 use crate::pg::shmem::{self, Refresh, Source};
 use crate::pg::worker::{self, Wake};
 use crate::pg::{clock, report, sessions};
 use crate::settings::Settings;
-use crate::{check, key_cache};
+use crate::{check, key_cache, key_file};
 
 /// How often the worker looks whether a fetch is over, and whether it should stop meanwhile.
 const POLL: Duration = Duration::from_millis(5);
+
+/// How long the worker waits for a fetch: longer than one takes, unless a file system does not answer.
+const FETCH_LIMIT: Duration = Duration::from_secs(12);
+
+/// How long the worker waits for the PAM service files.
+const PAM_LIMIT: Duration = Duration::from_secs(2);
+
+/// Most threads that may wait for a file system by the same settings; while there are as many, nothing more is begun.
+const MOST_THREADS: usize = 2;
+
+/// Most of all, however often settings are reloaded meanwhile.
+const MOST_THREADS_EVER: usize = 64;
+
+/// How many threads there were when the settings were read.
+static THREADS_BEFORE: AtomicUsize = AtomicUsize::new(0);
 
 /// Bounds of its sleep while sessions are to be ended: the wall clock, which tokens go by, can step.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -42,7 +58,6 @@ pub(crate) fn register() {
 fn run() -> ! {
     shmem::enter_worker();
     let mut settings = read_settings();
-    restore(&settings);
     let mut failures = 0;
     let mut due = Instant::now();
     loop {
@@ -57,7 +72,13 @@ fn run() -> ! {
             Wake::Time => {}
         }
         let Some(owed) = owed else { continue };
-        let refreshed = refresh(&settings);
+        let mut refreshed = refresh(&settings);
+        // A reload that came just before the request may be noticed only now.
+        refreshed.reloaded |= match worker::sleep(Duration::ZERO) {
+            Wake::Stop => leave(),
+            Wake::Reload => true,
+            Wake::Time => false,
+        };
         failures = if refreshed.published.is_some() { 0 } else { failures + 1 };
         let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(failures, &settings.refresh));
         due = Instant::now() + wait;
@@ -102,26 +123,58 @@ fn leave() -> ! {
 }
 
 fn reload() -> (Result<Settings, Refusal>, u32, Instant) {
-    let settings = read_settings();
-    restore(&settings);
-    (settings, 0, Instant::now())
+    (read_settings(), 0, Instant::now())
 }
 
-/// Reads the settings, and says which one is wrong.
+/// Reads the settings, says which one is wrong, and sees to it that the published keys are of their source.
 fn read_settings() -> Result<Settings, Refusal> {
-    let settings = Settings::read();
-    match &settings {
-        Err(refusal) => {
-            let line = refusal.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
-            report::warn(&line.into_text());
+    loop {
+        THREADS_BEFORE.store(worker::threads(), Ordering::Relaxed);
+        let settings = Settings::read();
+        match &settings {
+            Err(refusal) => {
+                let line = refusal.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
+                report::warn(&line.into_text());
+            }
+            Ok(settings) => {
+                if settings.token.is_none() {
+                    report::warn("pgaad: pgaad.tenant_id is not set, token logins are refused");
+                }
+                drop_keys_of_another_source(settings);
+                key_file::restore(settings);
+            }
         }
-        Ok(settings) if settings.token.is_none() => {
-            report::warn("pgaad: pgaad.tenant_id is not set, token logins are refused");
+        if !warn_of_files(&settings) {
+            return settings;
         }
-        Ok(_) => {}
     }
-    check::warn();
-    settings
+}
+
+/// Says what is wrong with files and settings. `true` if the configuration was reloaded meanwhile.
+fn warn_of_files(settings: &Result<Settings, Refusal>) -> bool {
+    let hba_file = check::read_hba(Candidates::default());
+    let services = check::services(&hba_file);
+    let ours = services.clone();
+    let (pam, reloaded) = aside(settings, PAM_LIMIT, move || PamFiles::read(&ours));
+    let pam = pam.unwrap_or_else(|_| PamFiles::unread(&services, FileFault::TimedOut));
+    check::warn(&hba_file, &pam);
+    reloaded
+}
+
+/// Drops keys that were published from a source which is not configured any more. While a setting cannot be read,
+/// nobody logs in with them.
+fn drop_keys_of_another_source(settings: &Settings) {
+    let is_of_another = shmem::with_keys(|board| {
+        let of_source = |policy: &TokenPolicy| {
+            key_cache::is_of_source(board, &policy.tenant, settings.jwks_file.as_deref())
+        };
+        !board.issuer.is_empty() && !settings.token.as_ref().is_some_and(of_source)
+    });
+    if is_of_another {
+        key_cache::drop_all();
+        note_error("", "");
+        report::log("pgaad: keys dropped: they are not of the source that is configured now");
+    }
 }
 
 /// How a refresh came out.
@@ -140,54 +193,95 @@ struct Published {
 }
 
 /// One refresh: fetch and publish.
-fn refresh(settings: &Result<Settings, Refusal>) -> Refreshed {
+fn refresh(whole: &Result<Settings, Refusal>) -> Refreshed {
     let failed = |code| {
-        note_error(code);
+        note_error(code, "");
         Refreshed { published: None, reloaded: false }
     };
-    let settings = match settings {
+    let settings = match whole {
         Ok(settings) => settings,
         Err(refusal) => return failed(refusal.code()),
     };
     let Some(policy) = &settings.token else { return failed(Refusal::NotConfigured.code()) };
     let began = Instant::now();
-    let (fetched, source, reloaded) = match &settings.jwks_file {
-        Some(path) => (fetch::read_file(path, &policy.tenant), Source::File, false),
-        None => {
-            let (fetched, reloaded) = fetch_aside(settings, &policy.tenant);
-            (fetched, Source::Network, reloaded)
-        }
+    let errand = Errand {
+        tenant: policy.tenant.clone(),
+        ca_file: settings.ca_file.clone(),
+        https_proxy: settings.https_proxy.clone(),
+        jwks_file: settings.jwks_file.clone(),
     };
-    let published = match fetched {
-        Ok(fetched) => Some(publish(&policy.tenant, fetched, source, began)),
+    let (fetched, reloaded) = aside(whole, FETCH_LIMIT, move || fetch::fetch(&errand));
+    let fetched = fetched.unwrap_or_else(|fault| Err(fault_of(fault, settings)));
+    let published = match fetched.and_then(|fetched| publish(settings, &policy.tenant, fetched, began)) {
+        Ok(published) => Some(published),
         Err(fault) => {
-            let code = fault.code();
-            note_error(&code);
-            report::log(&LogLine::new("pgaad: key refresh failed:").fact("code", code).into_text());
+            report_failure(fault);
             None
         }
     };
     Refreshed { published, reloaded }
 }
 
-/// Fetches on another thread, so that neither a stop of the server nor the end of a session waits for the provider.
-fn fetch_aside(settings: &Settings, tenant: &Tenant) -> (Result<Fetched, FetchFault>, bool) {
-    let errand = Errand {
-        tenant: tenant.clone(),
-        ca_file: settings.ca_file.clone(),
-        https_proxy: settings.https_proxy.clone(),
-    };
+/// Notes why a fetch brought no keys. A file that says that there are none is believed.
+fn report_failure(fault: FetchFault) {
+    if matches!(fault, FetchFault::JwksFileWithoutKeys(_)) {
+        key_cache::drop_all();
+    }
+    let (code, words) = (fault.code(), fault.words().unwrap_or_default());
+    note_error(&code, &words);
+    let mut line = LogLine::new("pgaad: key refresh failed:").fact("code", code);
+    if !words.is_empty() {
+        line = line.quoted("cause", &words);
+    }
+    report::log(&line.into_text());
+}
+
+/// Why a thread brought nothing.
+enum AsideFault {
+    /// It waits for a file system, or others do.
+    TimedOut,
+    /// It did not start, or broke down.
+    Internal,
+}
+
+fn fault_of(fault: AsideFault, settings: &Settings) -> FetchFault {
+    match fault {
+        AsideFault::Internal => FetchFault::Internal,
+        AsideFault::TimedOut if settings.jwks_file.is_some() => {
+            FetchFault::JwksFileNotRead(FileFault::TimedOut)
+        }
+        AsideFault::TimedOut if settings.ca_file.is_some() => FetchFault::CaFileNotRead(FileFault::TimedOut),
+        AsideFault::TimedOut => FetchFault::TimedOut,
+    }
+}
+
+/// Does `work` on another thread, so that neither a stop of the server nor the end of a session waits for the
+/// provider or a file system. `true` if the configuration was reloaded meanwhile.
+///
+/// A thread that needs longer than `limit` is left to itself.
+fn aside<T: Send + 'static>(
+    settings: &Result<Settings, Refusal>,
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> (Result<T, AsideFault>, bool) {
     let mut reloaded = false;
-    let Some(result) = worker::spawn(move || fetch::fetch(&errand)) else {
-        return (Err(FetchFault::Internal), reloaded);
-    };
+    let deadline = Instant::now() + limit;
+    let before = THREADS_BEFORE.load(Ordering::Relaxed);
+    if worker::threads() >= before.saturating_add(MOST_THREADS).min(MOST_THREADS_EVER) {
+        return (Err(AsideFault::TimedOut), reloaded);
+    }
+    let Some(result) = worker::spawn(work) else { return (Err(AsideFault::Internal), reloaded) };
+    let ends_sessions = settings.as_ref().is_ok_and(|settings| settings.ends_sessions);
     loop {
         match result.try_recv() {
-            Ok(fetched) => return (fetched, reloaded),
-            Err(TryRecvError::Disconnected) => return (Err(FetchFault::Internal), reloaded),
+            Ok(done) => return (Ok(done), reloaded),
+            Err(TryRecvError::Disconnected) => return (Err(AsideFault::Internal), reloaded),
+            Err(TryRecvError::Empty) if Instant::now() >= deadline => {
+                return (Err(AsideFault::TimedOut), reloaded);
+            }
             Err(TryRecvError::Empty) => {}
         }
-        if settings.ends_sessions {
+        if ends_sessions {
             end_sessions();
         }
         match worker::sleep(POLL) {
@@ -198,30 +292,41 @@ fn fetch_aside(settings: &Settings, tenant: &Tenant) -> (Result<Fetched, FetchFa
     }
 }
 
-fn publish(tenant: &Tenant, fetched: Fetched, source: Source, began: Instant) -> Published {
+fn publish(
+    settings: &Settings,
+    tenant: &Tenant,
+    fetched: Fetched,
+    began: Instant,
+) -> Result<Published, FetchFault> {
     let now = clock::now();
-    key_cache::publish(tenant, &fetched.keys, now, source);
+    let source = if fetched.modified.is_some() { Source::File } else { Source::Network };
+    let dated = fetched.modified.unwrap_or(now);
+    if dated > now {
+        return Err(FetchFault::JwksFileFromTheFuture);
+    }
+    key_cache::publish(tenant, &fetched.keys, dated, source, settings.jwks_file.as_deref());
     shmem::update_worker(|state| {
         state.last_success = Some(now);
         state.last_error = Inline::EMPTY;
+        state.last_cause = Inline::EMPTY;
         state.clock_ahead = fetched.provider_time.map(|time| now.since(time));
     });
-    Published {
+    Ok(Published {
         line: LogLine::new("pgaad: keys refreshed:")
             .fact("keys", fetched.keys.keys().len())
             .fact("unusable", fetched.keys.faults().len())
             .fact("source", source_name(source))
+            .fact("age_s", now.since(dated))
             .fact("took_ms", began.elapsed().as_millis()),
         snapshot: (source == Source::Network)
             .then(|| Snapshot::new(tenant, now, fetched.cloud, fetched.document)),
-    }
+    })
 }
 
 /// Writes keys down for the next start, and tells of them.
 fn write_down(published: Published) {
-    if let Some(Err(error)) = published.snapshot.as_ref().map(write_snapshot) {
-        let line = LogLine::new("pgaad: cannot write pgaad/keys.json:").quoted("cause", &error.to_string());
-        report::warn(&line.into_text());
+    if let Some(snapshot) = &published.snapshot {
+        key_file::write(snapshot);
     }
     report::log(&published.line.into_text());
 }
@@ -235,51 +340,11 @@ pub(crate) fn source_name(source: Source) -> &'static str {
     }
 }
 
-fn note_error(code: &str) {
+fn note_error(code: &str, words: &str) {
     let code = Inline::new(code.as_bytes()).unwrap_or_default();
-    shmem::update_worker(|state| state.last_error = code);
-}
-
-/// Publishes the keys that were written down last, unless there are published ones of this tenant
-/// already: after a start, or after a crash that emptied shared memory, nobody waits for the provider.
-fn restore(settings: &Result<Settings, Refusal>) {
-    let Ok(settings) = settings else { return };
-    let Some(policy) = &settings.token else { return };
-    let tenant = &policy.tenant;
-    if settings.jwks_file.is_some() || shmem::with_keys(|board| board.issuer.as_str() == tenant.v2_issuer()) {
-        return;
-    }
-    let Ok(content) = fs::read(snapshot_path()) else { return };
-    match Snapshot::read(&content, tenant, clock::now()) {
-        Ok((keys, fetched_at)) => {
-            key_cache::publish(tenant, &keys, fetched_at, Source::Disk);
-            let line = LogLine::new("pgaad: keys restored:")
-                .fact("keys", keys.keys().len())
-                .fact("age_s", clock::now().since(fetched_at));
-            report::log(&line.into_text());
-        }
-        Err(SnapshotFault::OtherTenant) => {
-            report::log("pgaad: keys.json is of another tenant and is ignored")
-        }
-        Err(_) => report::warn("pgaad: keys.json is damaged and is ignored"),
-    }
-}
-
-fn snapshot_path() -> PathBuf {
-    worker::data_directory().join("pgaad").join("keys.json")
-}
-
-/// Writes the file so that a reader, or a crash, sees the old or the new one and never a piece.
-fn write_snapshot(snapshot: &Snapshot) -> io::Result<()> {
-    let path = snapshot_path();
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    if !directory.exists() {
-        DirBuilder::new().mode(0o700).create(directory)?;
-    }
-    let draft = path.with_extension("json.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(&snapshot.to_json())?;
-    file.sync_all()?;
-    fs::rename(&draft, &path)?;
-    File::open(directory)?.sync_all()
+    let words = Inline::new(words.as_bytes()).unwrap_or_default();
+    shmem::update_worker(|state| {
+        state.last_error = code;
+        state.last_cause = words;
+    });
 }

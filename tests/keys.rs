@@ -3,11 +3,6 @@
 use pgaad_tests::wire::{self, Outcome};
 use pgaad_tests::{Route, Scene, run_directory};
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -280,27 +275,6 @@ fn refresh_asked_for_during_a_fetch_is_not_forgotten() {
     });
 }
 
-/// A pipe that is the server's `jwks_file`: the worker is busy until the other end is closed.
-fn pipe(scene: &Scene) -> PathBuf {
-    let pipe = run_directory::fresh("jwks");
-    let made = Command::new("mkfifo").arg("--mode=0644").arg(&pipe).status();
-    assert!(made.is_ok_and(|status| status.success()), "mkfifo");
-    scene.cluster.set("pgaad.jwks_file", &pipe.display().to_string());
-    pipe
-}
-
-/// The other end of it, once the worker reads: until then it cannot be opened (fifo(7), `ENXIO`).
-fn opened(pipe: &Path) -> File {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match File::options().write(true).custom_flags(libc::O_NONBLOCK).open(pipe) {
-            Ok(file) => return file,
-            Err(error) => assert!(Instant::now() < deadline, "the worker does not read: {error}"),
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// Waits until so many sessions wait in `pgaad.refresh()`.
 fn wait_for_requests(scene: &Scene, count: usize) {
     let waiting = "SELECT count(*) FROM pg_stat_activity \
@@ -317,28 +291,33 @@ fn wait_for_requests(scene: &Scene, count: usize) {
 fn login_joins_a_fetch_that_was_asked_for_long_ago_and_begins_now() {
     let scene = Scene::start();
     let role = scene.member();
-    let keys_of_before = scene.tenant.keys().jwks().to_string();
-    let pipe = pipe(&scene);
     let mark = scene.cluster.log_mark();
-    let mut first = opened(&pipe);
+    let (fetches, key_sets) = (scene.tenant.fetches(), scene.tenant.key_sets());
+    // The first fetch lasts twice as long, and a half more than a login waits.
+    scene.tenant.set_mood(Mood::Late(KEY_WAIT * 3 / 4));
     thread::scope(|threads| {
-        let asked = threads.spawn(|| refresh(&scene));
-        wait_for_requests(&scene, 1);
-        thread::sleep(KEY_WAIT + Duration::from_millis(500));
-        first.write_all(keys_of_before.as_bytes()).expect("the worker reads");
-        drop(first);
+        let first = threads.spawn(|| refresh(&scene));
+        wait_until(|| scene.tenant.fetches() > fetches);
+        let second = threads.spawn(|| refresh(&scene));
+        wait_for_requests(&scene, 2);
+        wait_until(|| scene.tenant.key_sets() > key_sets);
+        scene.tenant.set_mood(Mood::Late(LATE));
         scene.cluster.wait_for_log(mark, "keys refreshed", Duration::from_secs(10));
-        // What was asked for meanwhile.
-        let mut second = opened(&pipe);
+        // What was asked for meanwhile begins now.
         scene.tenant.rotate();
-        let login = threads.spawn(|| scene.attempt(scene.route(), &role).login());
-        thread::sleep(Duration::from_millis(500));
-        second.write_all(scene.tenant.keys().jwks().to_string().as_bytes()).expect("the worker reads");
-        drop(second);
-        let login = login.join().expect("the login ends");
-        assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
-        assert!(asked.join().expect("pgaad.refresh() answers"));
+        scene.attempt(scene.route(), &role).expect_admitted();
+        for asked in [first, second] {
+            assert!(asked.join().expect("pgaad.refresh() answers"));
+        }
     });
+}
+
+fn wait_until(is_true: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_true() {
+        assert!(Instant::now() < deadline, "it does not become true");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// A worker that is busy when the configuration is reloaded must not answer whoever reloaded it by what was
@@ -346,15 +325,18 @@ fn login_joins_a_fetch_that_was_asked_for_long_ago_and_begins_now() {
 #[test]
 fn refresh_asked_for_after_a_reload_is_of_what_was_reloaded() {
     let scene = Scene::start();
-    let busy = opened(&pipe(&scene));
-    scene.cluster.set("pgaad.jwks_file", "");
+    let file = run_directory::fresh("jwks");
+    std::fs::write(&file, scene.tenant.keys().jwks().to_string()).expect("our own file");
+    let fetches = scene.tenant.fetches();
+    scene.tenant.set_mood(Mood::Late(Duration::from_secs(1)));
     thread::scope(|threads| {
-        let asked = threads.spawn(|| refresh(&scene));
-        wait_for_requests(&scene, 1);
-        drop(busy);
-        assert!(asked.join().expect("pgaad.refresh() answers"), "answered by the old settings");
+        let busy = threads.spawn(|| refresh(&scene));
+        wait_until(|| scene.tenant.fetches() > fetches);
+        scene.cluster.set("pgaad.jwks_file", &file.display().to_string());
+        assert!(refresh(&scene), "answered by the old settings");
+        assert_eq!(scene.cluster.value("SELECT DISTINCT source FROM pgaad.keys"), "file");
+        assert!(busy.join().expect("pgaad.refresh() answers"));
     });
-    assert_eq!(scene.cluster.value("SELECT DISTINCT source FROM pgaad.keys"), "network");
 }
 
 /// As when both are asked for in one breath: the server reads its files after the fetch has begun.

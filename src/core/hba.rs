@@ -1,62 +1,221 @@
 //! What the lines of `pg_hba.conf` mean for members of `azure_ad_user`: which could admit one without
 //! a token, which ask for a token in vain, which leave a door open.
 //!
-//! Lines are given as PostgreSQL itself parsed them. The first line that matches a login decides
-//! (hba.c, `check_hba`), so the order is a finding of its own.
+//! Lines are given as PostgreSQL itself parsed them, and matched as it matches them (hba.c, `check_hba`).
 
-use std::net::IpAddr;
+use std::fmt;
 
-use crate::defect::Defect;
 use crate::gate::OtherMethods;
+
+mod defects;
+mod network;
+mod order;
+#[cfg(test)]
+mod tests;
+mod trials;
+
+pub use defects::defects;
+pub use network::Network;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its number in the file.
+    /// Its number in its file.
     pub number: u32,
-    /// How the connection must come.
-    pub transport: Transport,
-    /// The databases; `all` is one of the words.
-    pub databases: Vec<String>,
-    /// The roles.
+    /// The file, if it is not `pg_hba.conf` itself but one that it includes (16 and later).
+    pub file: Option<String>,
+    /// How the connection can come.
+    pub transports: Transports,
+    /// The database column.
+    pub databases: Vec<Database>,
+    /// The role column.
     pub roles: Vec<Role>,
-    /// The addresses; `None` for names, `samehost`, `samenet` and Unix sockets.
-    pub network: Option<Network>,
+    /// The address column.
+    pub addresses: Addresses,
     /// How it authenticates.
     pub method: Method,
 }
 
-/// The first column.
+/// The first column: the transports that a line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// `local`.
-    Socket,
-    /// `hostssl`, `hostgssenc`.
-    Encrypted,
-    /// `hostnossl`.
-    Plain,
-    /// `host`, `hostnogssenc`: as the client likes.
-    Any,
+pub struct Transports {
+    socket: bool,
+    plain: bool,
+    tls: bool,
+    gss: bool,
 }
 
-/// An entry of the role column.
+impl Transports {
+    const NONE: Self = Self { socket: false, plain: false, tls: false, gss: false };
+    /// `local`.
+    pub const LOCAL: Self = Self { socket: true, ..Self::NONE };
+    /// `host`.
+    pub const HOST: Self = Self { socket: false, plain: true, tls: true, gss: true };
+    /// `hostssl`.
+    pub const HOSTSSL: Self = Self { tls: true, ..Self::NONE };
+    /// `hostnossl`.
+    pub const HOSTNOSSL: Self = Self { tls: false, ..Self::HOST };
+    /// `hostgssenc`.
+    pub const HOSTGSSENC: Self = Self { gss: true, ..Self::NONE };
+    /// `hostnogssenc`.
+    pub const HOSTNOGSSENC: Self = Self { gss: false, ..Self::HOST };
+
+    fn has(self, transport: Transport) -> bool {
+        match transport {
+            Transport::Socket => self.socket,
+            Transport::Plain => self.plain,
+            Transport::Tls => self.tls,
+            Transport::Gss => self.gss,
+        }
+    }
+}
+
+/// How one connection comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Transport {
+    Socket,
+    Plain,
+    Tls,
+    Gss,
+}
+
+impl Transport {
+    const ALL: [Self; 4] = [Self::Socket, Self::Plain, Self::Tls, Self::Gss];
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Socket => "the Unix socket",
+            Self::Plain => "TCP without encryption",
+            Self::Tls => "TLS",
+            Self::Gss => "GSS encryption",
+        })
+    }
+}
+
+/// An entry of the database column. Keywords are keywords only where they are not quoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// `all`, or a pattern.
-    Anybody,
-    /// `+role`.
-    Group(String),
+pub enum Database {
+    /// `all`: any but physical replication.
+    All,
+    /// `sameuser`.
+    SameUser,
+    /// `samerole`, `samegroup`.
+    SameRole,
+    /// `replication`: physical replication only.
+    Replication,
+    /// A regular expression (16 and later), with the databases in question that it matches.
+    Pattern(Vec<String>),
     /// A name.
     Name(String),
 }
 
-/// The address column, when it holds addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The address.
-    pub address: IpAddr,
-    /// Leading bits that count.
-    pub prefix: u32,
+/// What a login wants to be connected to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    /// A database that some line names.
+    Named(String),
+    /// A database that no line names.
+    Another,
+    /// Physical replication.
+    Replication,
+}
+
+impl Database {
+    /// hba.c, `check_db`.
+    fn matches(&self, target: &Target, member: &Member) -> bool {
+        let name = match target {
+            Target::Replication => return *self == Self::Replication,
+            Target::Named(name) => Some(name),
+            Target::Another => None,
+        };
+        match self {
+            Self::All => true,
+            Self::Replication => false,
+            Self::SameUser => name.is_some() && name == member.name.as_ref(),
+            Self::SameRole => name.is_some_and(|name| member.roles.contains(name)),
+            Self::Pattern(matched) => name.is_some_and(|name| matched.contains(name)),
+            Self::Name(own) => name == Some(own),
+        }
+    }
+
+    /// The databases that it names.
+    fn names(&self) -> &[String] {
+        match self {
+            Self::Pattern(matched) => matched,
+            Self::Name(name) => std::slice::from_ref(name),
+            Self::All | Self::SameUser | Self::SameRole | Self::Replication => &[],
+        }
+    }
+}
+
+/// An entry of the role column. Neither `all` nor `+` counts where it is quoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `all`.
+    All,
+    /// `+role`: the role itself and whoever is in it, however indirectly.
+    Group(String),
+    /// A regular expression (16 and later), with the members that it matches.
+    Pattern(Vec<String>),
+    /// A name.
+    Name(String),
+}
+
+impl Role {
+    /// hba.c, `check_role`.
+    fn matches(&self, member: &Member) -> bool {
+        match self {
+            Self::All => true,
+            Self::Group(group) => member.roles.contains(group),
+            Self::Pattern(matched) => member.name.as_ref().is_some_and(|name| matched.contains(name)),
+            Self::Name(name) => member.name.as_ref() == Some(name),
+        }
+    }
+}
+
+/// A member of `azure_ad_user`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Its name; `None` for a member that nothing else is known of.
+    pub name: Option<String>,
+    /// The role itself and all that it is in, directly or not.
+    pub roles: Vec<String>,
+}
+
+/// The address column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// `all`, and that of `local`, which has none.
+    All,
+    /// Addresses.
+    Network(Network),
+    /// `samehost` or `samenet`, with what they stand for on this machine.
+    Own(&'static str, Vec<Network>),
+    /// A host name, or the end of one that begins with a dot.
+    Host(String),
+}
+
+impl Addresses {
+    fn networks(&self) -> Vec<Network> {
+        match self {
+            Self::Network(network) => vec![*network],
+            Self::Own(_, networks) => networks.clone(),
+            Self::All | Self::Host(_) => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Network(network) => network.fmt(f),
+            Self::Own(word, _) => f.write_str(word),
+            Self::Host(name) => f.write_str(name),
+        }
+    }
 }
 
 /// How a line authenticates, as far as it matters here.
@@ -64,12 +223,26 @@ pub struct Network {
 pub enum Method {
     /// Asks for a token.
     Token,
+    /// `oauth` with this validator, but without `delegate_ident_mapping=1`: refuses every token.
+    TokenWithoutMapping,
     /// `trust`.
     Trust,
     /// `reject`.
     Reject,
     /// Any other, by its name.
     Other(String),
+}
+
+impl Method {
+    fn name(&self) -> &str {
+        match self {
+            Self::Token => "token",
+            Self::TokenWithoutMapping => "oauth",
+            Self::Trust => "trust",
+            Self::Reject => "reject",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// The settings that change what a line means.
@@ -84,210 +257,55 @@ pub struct Settings {
 }
 
 const MEMBERS: &str = "azure_ad_user";
-const TOKEN_LINE: &str = "hostssl all +azure_ad_user 0.0.0.0/0 pam pamservice=pgaad";
-
-/// All that is wrong with `lines`. `members` are the names of the members, where they are known.
-pub fn defects(lines: &[Line], settings: Settings, members: &[String]) -> Vec<Defect> {
-    let mut defects = Vec::new();
-    let asks =
-        |line: &Line| line.method == Method::Token || (settings.allow_trust && line.method == Method::Trust);
-    if !lines.iter().any(asks) {
-        defects.push(Defect::new(
-            "hba_token_line",
-            "no line asks for a token",
-            format!("{TOKEN_LINE}\n# before other lines that match the same roles"),
-        ));
-    }
-    for (place, line) in lines.iter().enumerate() {
-        let later = lines.get(place + 1..).unwrap_or_default();
-        defects.extend(line.defects(later, settings, members));
-    }
-    defects
-}
 
 impl Line {
-    fn defects(&self, later: &[Line], settings: Settings, members: &[String]) -> Vec<Defect> {
-        let mut defects = Vec::new();
-        let number = self.number;
-        if self.method == Method::Trust && self.is_reachable_from_elsewhere() {
-            defects.push(Defect::new(
-                "hba_trust_remote",
-                format!("line {number} is trust and can be reached from other machines"),
-                format!(
-                    "Give line {number} a method that asks for something, or an address on this machine."
-                ),
-            ));
+    /// The line in a sentence.
+    fn name(&self) -> String {
+        match &self.file {
+            None => format!("line {}", self.number),
+            Some(file) => format!("line {} of {file}", self.number),
         }
-        if !self.may_match_a_member(members) {
-            return defects;
+    }
+
+    /// Whether it leaves the decision to pgaad.
+    fn asks_for_a_token(&self, settings: Settings) -> bool {
+        match self.method {
+            Method::Token | Method::TokenWithoutMapping => true,
+            Method::Trust => settings.allow_trust,
+            Method::Reject | Method::Other(_) => false,
         }
-        match &self.method {
-            Method::Token if self.transport == Transport::Plain => defects.push(Defect::new(
-                "hba_token_without_tls",
-                format!("line {number} asks for tokens on connections that are not encrypted only"),
-                TOKEN_LINE.to_owned(),
-            )),
-            Method::Token
-                if self.transport == Transport::Any
-                    && self.is_reachable_from_elsewhere()
-                    && !settings.require_tls =>
-            {
-                defects.push(Defect::new(
-                    "hba_token_without_tls",
-                    format!("line {number} asks for tokens also on connections that are not encrypted"),
-                    "pgaad.require_tls = on".to_owned(),
-                ));
-            }
-            Method::Trust => defects.push(Defect::new(
-                "hba_trust_member",
-                format!("line {number} is trust and matches members of {MEMBERS}: without pgaad anybody gets in there as any of them"),
-                format!("Use pam on line {number}. Else: SELECT * FROM pgaad.guard_roles(true);"),
-            )),
-            Method::Other(method) if settings.other_methods.allows_named(method) => defects.push(Defect::new(
-                "hba_without_token",
-                format!("line {number} ({method}) admits members of {MEMBERS} without a token"),
-                "pgaad.allow_other_methods = off".to_owned(),
-            )),
-            _ => {}
-        }
-        if matches!(self.method, Method::Other(_) | Method::Reject)
-            && let Some(shadowed) =
-                later.iter().find(|later| later.method == Method::Token && self.covers(later))
-        {
-            defects.push(Defect::new(
-                "hba_order",
-                format!(
-                    "line {number} matches members of {MEMBERS} before line {} can ask them for a token; they are refused there",
-                    shadowed.number
-                ),
-                format!("Move line {} above line {number}.", shadowed.number),
-            ));
-        }
-        defects
+    }
+
+    fn matches_role(&self, member: &Member) -> bool {
+        self.roles.iter().any(|role| role.matches(member))
     }
 
     fn is_reachable_from_elsewhere(&self) -> bool {
-        if self.transport == Transport::Socket
-            || !self.databases.iter().any(|database| database != "replication")
-        {
-            return false;
-        }
-        self.network.is_none_or(|network| !network.address.to_canonical().is_loopback() || network.prefix < 8)
-    }
-
-    fn may_match_a_member(&self, members: &[String]) -> bool {
-        let is_for_sessions = self.databases.iter().any(|database| database != "replication");
+        let is_for_sessions = self.databases.iter().any(|database| *database != Database::Replication);
         is_for_sessions
-            && self.roles.iter().any(|role| match role {
-                Role::Anybody => true,
-                Role::Group(name) => name == MEMBERS || members.contains(name),
-                Role::Name(name) => members.contains(name),
-            })
-    }
-
-    /// Whether every login by `other` meets this line first, if this one stands before it.
-    fn covers(&self, other: &Self) -> bool {
-        let transport = match (self.transport, other.transport) {
-            (Transport::Socket, other) => other == Transport::Socket,
-            (_, Transport::Socket) => false,
-            (Transport::Any, _) => true,
-            (own, other) => own == other,
-        };
-        let databases =
-            self.databases.iter().any(|database| database == "all" || other.databases.contains(database));
-        let network = match (self.network, other.network) {
-            (None, None) => self.transport == Transport::Socket,
-            (Some(own), Some(other)) => own.contains(other),
-            _ => false,
-        };
-        transport && databases && network
+            && self.transports != Transports::LOCAL
+            && match &self.addresses {
+                Addresses::All | Addresses::Host(_) => true,
+                Addresses::Network(network) => !network.is_loopback(),
+                Addresses::Own(word, networks) => {
+                    *word != "samehost" && !networks.iter().all(|network| network.is_loopback())
+                }
+            }
     }
 }
 
-impl Network {
-    fn contains(self, other: Self) -> bool {
-        let bits = |address: IpAddr| match address {
-            IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, 32_u32),
-            IpAddr::V6(address) => (u128::from(address), 128),
-        };
-        let ((own, own_width), (others, other_width)) = (bits(self.address), bits(other.address));
-        let mask = u128::MAX.checked_shl(128 - self.prefix.min(128)).unwrap_or_default();
-        own_width == other_width && self.prefix <= other.prefix && own & mask == others & mask
+/// The members to judge lines by: those that are known, one that nothing is known of, and those that token lines
+/// name, which were written for members.
+fn with_hypothetical(lines: &[Line], settings: Settings, known: &[Member]) -> Vec<Member> {
+    let mut members = known.to_vec();
+    members.push(Member { name: None, roles: vec![MEMBERS.to_owned()] });
+    for role in lines.iter().filter(|line| line.asks_for_a_token(settings)).flat_map(|line| &line.roles) {
+        if let Role::Name(name) = role
+            && !members.iter().any(|member| member.name.as_ref() == Some(name))
+            && known.is_empty()
+        {
+            members.push(Member { name: Some(name.clone()), roles: vec![name.clone(), MEMBERS.to_owned()] });
+        }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const STRICT: Settings =
-        Settings { require_tls: true, allow_trust: false, other_methods: OtherMethods::NONE };
-
-    fn line(number: u32, transport: Transport, role: &str, network: &str, method: Method) -> Line {
-        let roles = vec![match role.strip_prefix('+') {
-            Some(group) => Role::Group(group.to_owned()),
-            None if role == "all" => Role::Anybody,
-            None => Role::Name(role.to_owned()),
-        }];
-        let network = network.split_once('/').map(|(address, prefix)| Network {
-            address: address.parse().unwrap(),
-            prefix: prefix.parse().unwrap(),
-        });
-        Line { number, transport, databases: vec!["all".into()], roles, network, method }
-    }
-
-    fn items(lines: &[Line], settings: Settings) -> Vec<&'static str> {
-        let members = ["ann".to_owned()];
-        defects(lines, settings, &members).into_iter().map(|defect| defect.item).collect()
-    }
-
-    fn other(name: &str) -> Method {
-        Method::Other(name.to_owned())
-    }
-
-    #[test]
-    fn the_lines_of_the_readme_are_sound() {
-        let lines = [
-            line(1, Transport::Socket, "postgres", "", other("peer")),
-            line(2, Transport::Encrypted, "+azure_ad_user", "0.0.0.0/0", Method::Token),
-            line(3, Transport::Encrypted, "+azure_ad_user", "::/0", Method::Token),
-            line(4, Transport::Any, "all", "0.0.0.0/0", other("scram-sha-256")),
-        ];
-        assert_eq!(items(&lines, STRICT), [""; 0]);
-        // The same lines in another order are not.
-        let turned = [lines[3].clone(), lines[1].clone()];
-        assert_eq!(items(&turned, STRICT), ["hba_order"]);
-        let narrow = [line(4, Transport::Any, "all", "10.0.0.0/8", other("md5")), lines[1].clone()];
-        assert_eq!(items(&narrow, STRICT), [""; 0], "a line for some addresses may come before");
-    }
-
-    #[test]
-    fn each_hole_is_found_and_its_twin_is_none() {
-        let token = line(9, Transport::Encrypted, "+azure_ad_user", "0.0.0.0/0", Method::Token);
-        let with = |line: Line| [token.clone(), line];
-        let trust = |role, network| with(line(1, Transport::Any, role, network, Method::Trust));
-        assert_eq!(items(&trust("all", "0.0.0.0/0"), STRICT), ["hba_trust_remote", "hba_trust_member"]);
-        assert_eq!(items(&trust("all", "127.0.0.1/32"), STRICT), ["hba_trust_member"]);
-        assert_eq!(items(&trust("ann", "127.0.0.1/32"), STRICT), ["hba_trust_member"]);
-        assert_eq!(items(&trust("bob", "127.0.0.1/32"), STRICT), [""; 0]);
-        assert_eq!(items(&trust("bob", "10.0.0.0/8"), STRICT), ["hba_trust_remote"]);
-        assert_eq!(items(&trust("bob", "::1/128"), STRICT), [""; 0]);
-
-        let scram = with(line(1, Transport::Any, "all", "0.0.0.0/0", other("scram-sha-256")));
-        assert_eq!(items(&scram, STRICT), [""; 0]);
-        let lax = Settings { other_methods: OtherMethods::ALL, ..STRICT };
-        assert_eq!(items(&scram, lax), ["hba_without_token"]);
-        let listed = |list| Settings { other_methods: OtherMethods::parse(list).unwrap(), ..STRICT };
-        assert_eq!(items(&scram, listed("cert,scram-sha-256")), ["hba_without_token"]);
-        assert_eq!(items(&scram, listed("cert,peer")), [""; 0]);
-
-        let plain = |transport| [line(1, transport, "+azure_ad_user", "0.0.0.0/0", Method::Token)];
-        assert_eq!(items(&plain(Transport::Any), STRICT), [""; 0]);
-        assert_eq!(
-            items(&plain(Transport::Any), Settings { require_tls: false, ..STRICT }),
-            ["hba_token_without_tls"]
-        );
-        assert_eq!(items(&plain(Transport::Plain), STRICT), ["hba_token_without_tls"]);
-        assert_eq!(items(&[], STRICT), ["hba_token_line"]);
-    }
+    members
 }

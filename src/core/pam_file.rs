@@ -6,17 +6,29 @@ use crate::defect::Defect;
 /// The two questions that PostgreSQL asks (auth.c, `CheckPAMAuth`).
 const QUESTIONS: [&str; 2] = ["auth", "account"];
 
-/// All that is wrong with the file of `service`. `text` is `None` when there is no file; `library` is the path
-/// by which the server loaded this library.
-pub fn defects(service: &str, text: Option<&str>, library: &str) -> Vec<Defect> {
-    let file = format!("/etc/pam.d/{service}");
+/// What `/etc/pam.d/other` should be.
+pub const OTHER: &str = "# /etc/pam.d/other\nauth     required pam_deny.so\naccount  required pam_deny.so\npassword required pam_deny.so\nsession  required pam_deny.so";
+
+/// The path of a service's file: libpam takes no directories from the name, and makes it small (pam_start.c).
+pub fn path(service: &str) -> String {
+    let name = service.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    format!("/etc/pam.d/{name}")
+}
+
+/// All that is wrong with the file of `service`. `text` is why there is none, where it was not read: the end of a
+/// sentence that begins with its name. `library` is the path by which the server loaded this library.
+pub fn defects(service: &str, text: Result<&str, &str>, library: &str) -> Vec<Defect> {
+    let file = path(service);
     let right = format!("auth    required {library}\naccount required {library}");
-    let Some(text) = text else {
-        return vec![Defect::new(
-            "pam_file",
-            format!("there is no {file}, so PAM asks what /etc/pam.d/other says"),
-            format!("# {file}\n{right}"),
-        )];
+    let text = match text {
+        Ok(text) => text,
+        Err(why) => {
+            return vec![Defect::new(
+                "pam_file",
+                format!("{file} {why}, so PAM asks what /etc/pam.d/other says"),
+                format!("# {file}\n{right}"),
+            )];
+        }
     };
     let mut defects = Vec::new();
     let mut defect =
@@ -46,6 +58,8 @@ pub fn defects(service: &str, text: Option<&str>, library: &str) -> Vec<Defect> 
 
 /// What is wrong with `/etc/pam.d/other`, which decides where a service file is missing: it should refuse, or ask
 /// this library, which refuses services that are not its own.
+///
+/// `text` is `None` where there is no such file.
 pub fn defects_of_other(text: Option<&str>, library: &str) -> Option<Defect> {
     let refuses = |entry: &Entry| {
         is_required(entry) && (entry.module.ends_with("pam_deny.so") || entry.module == library)
@@ -62,7 +76,7 @@ pub fn defects_of_other(text: Option<&str>, library: &str) -> Option<Defect> {
         Defect::new(
             "pam_other",
             "/etc/pam.d/other does not refuse: it decides if the service file of a pam line is missing",
-            "# /etc/pam.d/other\nauth     required pam_deny.so\naccount  required pam_deny.so\npassword required pam_deny.so\nsession  required pam_deny.so",
+            OTHER,
         )
     })
 }
@@ -130,7 +144,7 @@ mod tests {
     const LIBRARY: &str = "/usr/lib/postgresql/15/lib/pgaad.so";
 
     fn count(text: &str) -> usize {
-        defects("pgaad", Some(&text.replace("LIB", LIBRARY)), LIBRARY).len()
+        defects("pgaad", Ok(&text.replace("LIB", LIBRARY)), LIBRARY).len()
     }
 
     #[test]
@@ -146,7 +160,12 @@ mod tests {
         assert_eq!(count("auth required /usr/lib/postgresql/16/lib/pgaad.so\naccount required LIB"), 1);
         assert_eq!(count("auth required LIB\naccount required LIB\n@include common-auth"), 1);
         assert_eq!(count("auth required LIB\naccount required LIB\nauth include common-auth"), 1);
-        assert_eq!(defects("pgaad", None, LIBRARY).len(), 1);
+        let [defect] = &defects("pgaad", Err("is a FIFO and not a regular file"), LIBRARY)[..] else {
+            panic!("one defect")
+        };
+        let detail =
+            "/etc/pam.d/pgaad is a FIFO and not a regular file, so PAM asks what /etc/pam.d/other says";
+        assert_eq!(defect.detail, detail);
     }
 
     #[test]
@@ -158,6 +177,13 @@ mod tests {
         // A comment ends a line, whatever it ends with.
         assert_eq!(count("auth required LIB\naccount required LIB # \\\nauth required pam_permit.so"), 1);
         assert_eq!(count("auth required LIB\naccount required LIB\n@Include common-auth"), 1);
+    }
+
+    #[test]
+    fn file_is_found_as_libpam_finds_it() {
+        assert_eq!(path("pgaad"), "/etc/pam.d/pgaad");
+        assert_eq!(path("pgaad-Sales"), "/etc/pam.d/pgaad-sales");
+        assert_eq!(path("pgaad-/../../tmp/x"), "/etc/pam.d/x");
     }
 
     #[test]

@@ -14,6 +14,9 @@ use pgrx::prelude::*;
 use pgrx::shmem::PGRXSharedMemory;
 use pgrx::{PgAtomic, pg_shmem_init};
 
+/// Longest path of a file; Linux opens none that is longer (`PATH_MAX`, with its final NUL).
+pub(crate) const MAX_PATH_BYTES: usize = 4095;
+
 /// Where keys came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -42,7 +45,9 @@ pub(crate) struct KeyEntry {
 pub(crate) struct KeyBoard {
     /// The v2 issuer they belong to; empty when nothing is published.
     pub(crate) issuer: Inline<256>,
-    /// When the provider gave them.
+    /// The path of the `pgaad.jwks_file` that they were read from; empty when the provider gave them.
+    pub(crate) file: Inline<MAX_PATH_BYTES>,
+    /// When the provider gave them, or when their file was last modified.
     pub(crate) fetched_at: UnixTime,
     /// Where they came from.
     pub(crate) source: Source,
@@ -54,6 +59,7 @@ impl Default for KeyBoard {
     fn default() -> Self {
         Self {
             issuer: Inline::EMPTY,
+            file: Inline::EMPTY,
             fetched_at: UnixTime::new(0),
             source: Source::default(),
             entries: [None; MAX_KEYS],
@@ -70,6 +76,10 @@ pub(crate) struct WorkerState {
     pub(crate) last_success: Option<UnixTime>,
     /// Code of what went wrong at the last try; empty when nothing did.
     pub(crate) last_error: Inline<64>,
+    /// The same in words, where the code leaves something open.
+    pub(crate) last_cause: Inline<256>,
+    /// What is wrong with `keys.json`, in words; empty when nothing is.
+    pub(crate) snapshot_problem: Inline<256>,
     /// By how many seconds the server's clock was ahead of the provider's, when it last answered.
     pub(crate) clock_ahead: Option<i64>,
     /// When it will fetch again.

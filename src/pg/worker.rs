@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use std::{mem, ptr, thread};
@@ -85,12 +86,38 @@ pub(crate) fn data_directory() -> PathBuf {
     PathBuf::from(path.to_string_lossy().into_owned())
 }
 
+/// Threads that [`spawn`] has started and that have not ended.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many threads of [`spawn`] there are.
+pub(crate) fn threads() -> usize {
+    THREADS.load(Ordering::Relaxed)
+}
+
+/// Counts a thread as long as it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        THREADS.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        THREADS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Runs `work` on a thread of its own and gives the end where its result arrives.
 ///
 /// The thread, and every thread that it starts, is born with all signals blocked: PostgreSQL's
 /// handlers must run on the main thread only. `work` must not call PostgreSQL.
 pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<Receiver<T>> {
     let (sender, receiver) = channel();
+    // Dropped with the closure, when that was run or could not be.
+    let counted = Counted::new();
     // SAFETY: sigset_t is plain data; both sets are ours, and the old mask is put back below.
     let old = unsafe {
         let (mut all, mut old): (libc::sigset_t, libc::sigset_t) = (mem::zeroed(), mem::zeroed());
@@ -101,6 +128,7 @@ pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     let spawned = thread::Builder::new().name("pgaad fetch".to_owned()).spawn(move || {
         // The receiver may have stopped waiting; then nobody wants the result.
         let _ = sender.send(work());
+        drop(counted);
     });
     // SAFETY: the mask that was in force before.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, ptr::null_mut()) };

@@ -38,6 +38,7 @@ pub struct Cluster {
     without_netlink: bool,
     /// A program that runs the server, and its arguments.
     runner: Vec<String>,
+    preload: Option<PathBuf>,
     log: Log,
     /// Where the log of the server's last start begins.
     started_at: Mutex<LogMark>,
@@ -59,6 +60,7 @@ impl Cluster {
             pam_directory: None,
             without_netlink: false,
             runner: Vec::new(),
+            preload: None,
             log,
             started_at: Mutex::new(LogMark::START),
             postmaster: Mutex::new(None),
@@ -107,6 +109,13 @@ impl Cluster {
     #[must_use]
     pub fn run_by(mut self, runner: &[&str]) -> Cluster {
         self.runner = runner.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Puts a library of [`crate::preload`] before the C library of the server and all that it starts.
+    #[must_use]
+    pub fn with_preload(mut self, library: PathBuf) -> Cluster {
+        self.preload = Some(library);
         self
     }
 
@@ -245,6 +254,9 @@ impl Cluster {
             fs::OpenOptions::new().create(true).append(true).open(self.log.path()).expect("our own log");
         let mut command = self.postmaster_command();
         command.arg("-D").arg(self.data_dir()).stdin(Stdio::null());
+        if let Some(library) = &self.preload {
+            command.env("LD_PRELOAD", library);
+        }
         command.stdout(log.try_clone().expect("a file")).stderr(log).process_group(0);
         let child =
             if self.without_netlink { seccomp::spawn_without_netlink(&mut command) } else { command.spawn() };

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod installation;
 pub mod log;
 pub mod pam;
+pub mod preload;
 pub mod process;
 pub mod run_directory;
 pub mod scene;
