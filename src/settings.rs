@@ -70,7 +70,7 @@ settings! {
     REFRESH_COOLDOWN c"pgaad.refresh_cooldown" c"30s"
         c"Least time between fetches that logins with unknown keys can cause.";
     MAX_STALE c"pgaad.max_stale" c"24h"
-        c"How long the last good keys serve while the provider is away.";
+        c"How long the last good keys serve while the provider is away, or jwks_file is not replaced.";
     KEY_WAIT c"pgaad.key_wait" c"3s"
         c"How long a login with an unknown key waits for the fetch it caused.";
     CLOCK_SKEW c"pgaad.clock_skew" c"300s"

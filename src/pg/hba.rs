@@ -236,7 +236,7 @@ struct Token {
     text: String,
     is_quoted: bool,
     #[cfg(not(feature = "pg15"))]
-    regex: *mut libpq::regex_t,
+    regex: *mut c_void,
 }
 
 /// # Safety
@@ -248,7 +248,7 @@ unsafe fn tokens_of(list: *mut pg_sys::List) -> Vec<Token> {
             text: text((*token).string).unwrap_or_default(),
             is_quoted: (*token).quoted,
             #[cfg(not(feature = "pg15"))]
-            regex: (*token).regex,
+            regex: (*token).regex.cast(),
         };
         PgList::<AuthToken>::from_pg(list).iter_ptr().map(token).collect()
     }
@@ -291,7 +291,7 @@ impl Token {
             let length = usize::try_from(length).unwrap_or_default();
             let (regex, wide) = (self.regex, wide.as_ptr());
             pg_guard_ffi_boundary(|| {
-                libpq::pg_regexec(regex, wide, length, 0, ptr::null_mut(), 0, ptr::null_mut(), 0)
+                libpq::pg_regexec(regex.cast(), wide, length, 0, ptr::null_mut(), 0, ptr::null_mut(), 0)
             })
         };
         // regex.h: "#define REG_OKAY 0".
