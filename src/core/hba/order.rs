@@ -146,7 +146,8 @@ impl Trials<'_> {
             let kinds = kinds(taken);
             let members =
                 kinds.iter().filter_map(|place| self.kinds.get(*place)).flat_map(|kind| &kind.members);
-            parts.push(format!("as {}", list(members.filter_map(|member| member.name.clone()))));
+            let names = list(members.filter_map(|member| member.name.clone()));
+            parts.push(if names.is_empty() { "as some members".to_owned() } else { format!("as {names}") });
         }
         match &parts[..] {
             [] if taken.count == all.count => "all of them".to_owned(),
@@ -284,6 +285,23 @@ mod tests {
             found(&[scram, "host all all ::/0 md5", TOKEN, "hostssl all +azure_ad_user all token"], STRICT);
         let hints: Vec<_> = defects.iter().map(|defect| defect.hint.as_str()).collect();
         assert_eq!(hints, ["Move line 3 above line 1.", "Move line 4 above line 2."]);
+    }
+
+    /// As in the worker, which reads no catalogs.
+    #[test]
+    fn members_that_are_not_known_are_those_that_token_lines_mean() {
+        let order = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|text| super::super::tests::line(text)).collect();
+            let defects = super::super::defects(&lines, STRICT, &[]);
+            Vec::from_iter(defects.into_iter().map(|defect| defect.detail))
+        };
+        let token = "hostssl all eve,+azure_ad_user all token";
+        assert_eq!(order(&["host all bob all md5", token]), [""; 0]);
+        assert!(order(&["host all all all md5", token])[0].contains("all of them"));
+        assert!(order(&["host all eve all md5", token])[0].contains("those as eve"));
+        // Eve has been asked before.
+        let after = order(&["hostssl all eve all token", "host all all all md5", token]);
+        assert!(after[0].contains("all of them"), "{after:?}");
     }
 
     #[test]
