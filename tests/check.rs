@@ -77,7 +77,7 @@ fn server_as_the_readme_has_it_is_sound_and_every_check_is_listed() {
     let Some(server) = Server::start() else { return };
     server.expect_sound();
     let items = server.cluster.value("SELECT count(DISTINCT item) FROM pgaad.check() WHERE detail <> ''");
-    assert_eq!(items, "25");
+    assert_eq!(items, "29");
 }
 
 #[test]
