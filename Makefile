@@ -76,6 +76,8 @@ torture: package
 	PGAAD_TORTURE_CASES=10000000 $(CARGO) test --release -p pgaad-core --test properties
 	$(call say,twenty thousand logins of each kind while roles are renamed)
 	PGAAD_TORTURE_LOGINS=20000 $(CARGO) test -p pgaad-tests --test rename -- --nocapture --test-threads 1
+	$(call say,every sequence of three statements by each of eight actors)
+	$(CARGO) test -p pgaad-tests --test rise -- --ignored --nocapture
 	$(call say,how long each refusal takes)
 	$(CARGO) test -p pgaad-tests --test stranger -- --ignored --nocapture
 

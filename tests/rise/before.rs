@@ -266,7 +266,7 @@ fn extension_is_not_created_over_a_schema_or_marker_roles_that_somebody_prepared
         ("maker", &["CREATE ROLE azure_ad_mfa PASSWORD '{verifier}'"]),
         ("maker", &["CREATE ROLE azure_ad_mfa CREATEDB"]),
         ("maker", &["CREATE ROLE azure_ad_user ADMIN plain"]),
-        ("maker", &["CREATE ROLE azure_ad_admin ADMIN maker"]),
+        ("maker", &["CREATE ROLE azure_ad_admin ADMIN plain"]),
         ("postgres", &["CREATE ROLE azure_ad_user IN ROLE plain"]),
     ] {
         let Err(error) = installed_after(&bare, &world, actor, path) else {

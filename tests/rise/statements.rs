@@ -174,7 +174,7 @@ pub const BEFORE_THE_EXTENSION: &[&str] = &[
     "CREATE SCHEMA pgaad",
     "CREATE SCHEMA pgaad CREATE TABLE status (a int)",
     "CREATE FUNCTION pgaad.give_roles(regrole, oid[]) RETURNS void LANGUAGE plpgsql AS '{evil}'",
-    "CREATE FUNCTION pgaad.label_principal(text, text, text, boolean, boolean) RETURNS void LANGUAGE plpgsql AS '{evil}'",
+    "CREATE FUNCTION pgaad.label_principal(text, text, text, bool, bool) RETURNS void LANGUAGE plpgsql AS '{evil}'",
     "CREATE FUNCTION pgaad.claims() RETURNS jsonb LANGUAGE sql AS 'SELECT NULL::jsonb'",
     "GRANT ALL ON SCHEMA pgaad TO PUBLIC",
     "ALTER DEFAULT PRIVILEGES IN SCHEMA pgaad GRANT EXECUTE ON FUNCTIONS TO PUBLIC",

@@ -18,7 +18,8 @@ pub const ACTORS: [(&str, &str); 8] = [
 ];
 
 /// A verifier that no password fits, stored as it is: no statement here logs in, and hashing is slow.
-pub const VERIFIER: &str = "SCRAM-SHA-256$4096:c2FsdHNhbHQ=$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+pub const VERIFIER: &str = "SCRAM-SHA-256$4096:c2FsdHNhbHQ=$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\
+    :AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// The roles, made by a superuser before and after the administrators. `holder` may hand on `app`, `o1` and `heir`;
 /// `made` is the creation of `maker`, `groundwork` that of `former` while they were administrator.
