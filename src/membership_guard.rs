@@ -14,6 +14,7 @@ use pgrx::prelude::*;
 use crate::pg::catalog::{self, Marker, standing};
 use crate::pg::encoding;
 use crate::pg::report::{self, SqlError};
+use crate::pg::role_graph;
 use crate::pg::role_statement::Change;
 use crate::pg::utility::Guard;
 
@@ -30,13 +31,11 @@ const SUPERUSERS: &str = "Only superusers may.";
 /// `42501` for what the caller may not do.
 fn before(changes: &[Change], caller: Caller) -> Result<(), SqlError> {
     changes.iter().try_for_each(|change| match change {
-        Change::Role(name) => match Marker::named(name) {
-            Some(marker) => Err(denied(
-                format!("permission denied to create, alter, rename or drop role {}", quoted(marker.name())),
-                SUPERUSERS,
-            )),
-            None => Ok(()),
-        },
+        Change::Role(name) | Change::Drop(name) if Marker::named(name).is_some() => Err(denied(
+            format!("permission denied to create, alter, rename or drop role {}", quoted(name)),
+            SUPERUSERS,
+        )),
+        Change::Role(name) => alter_by_right(name, caller),
         Change::Grant { .. } | Change::Revoke { .. } => match change.membership_of() {
             Some(Marker::Admin) => Err(denied(
                 format!("permission denied to change the members of role {}", quoted(Marker::Admin.name())),
@@ -49,7 +48,23 @@ fn before(changes: &[Change], caller: Caller) -> Result<(), SqlError> {
             Some(_) => name_no_superuser(change),
             None => Ok(()),
         },
-        Change::Label(_) => Ok(()),
+        Change::Drop(_) | Change::Label(_) => Ok(()),
+    })
+}
+
+/// A role is had by its password, too, and by the settings of its sessions.
+fn alter_by_right(name: &CStr, caller: Caller) -> Result<(), SqlError> {
+    let Some(role) = catalog::oid_of(name).filter(|role| *role != caller.role) else { return Ok(()) };
+    membership_rules::judge_alteration(&role_graph::read(), role, caller).map_err(|privilege| {
+        denied(
+            format!("permission denied to alter role {}, which {}", quoted(name), words(privilege)),
+            match privilege {
+                Privilege::Reaches(_) => {
+                    "It has power over the server. Only superusers and holders of its ADMIN OPTION may, where pgaad is used."
+                }
+                _ => SUPERUSERS,
+            },
+        )
     })
 }
 
@@ -189,7 +204,7 @@ fn advise(changes: &[Change], is_superuser: bool) {
             Change::Revoke { role, member } if Marker::named(role) == Some(Marker::User) => {
                 advise_of_leaver(member);
             }
-            Change::Revoke { .. } | Change::Label(_) => {}
+            Change::Revoke { .. } | Change::Drop(_) | Change::Label(_) => {}
         }
     }
     with_password.iter().for_each(|name| advise_of_password(name));

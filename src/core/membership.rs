@@ -141,13 +141,16 @@ impl RoleGraph {
 
     /// What makes a role privileged, if anything does.
     pub fn privilege(&self, oid: RoleOid) -> Option<Privilege> {
-        self.own_privilege(oid).or_else(|| {
-            let reached = self.reached_by(oid);
-            if self.markers.admin.is_some_and(|admin| reached.contains(&admin)) {
-                return Some(Privilege::Administrator);
-            }
-            reached.into_iter().find(|role| self.has_power_over_the_server(*role)).map(Privilege::Reaches)
-        })
+        self.own_privilege(oid).or_else(|| self.reached_privilege(oid))
+    }
+
+    /// What makes a role privileged by what it is a member of.
+    pub(crate) fn reached_privilege(&self, oid: RoleOid) -> Option<Privilege> {
+        let reached = self.reached_by(oid);
+        if self.markers.admin.is_some_and(|admin| reached.contains(&admin)) {
+            return Some(Privilege::Administrator);
+        }
+        reached.into_iter().find(|role| self.has_power_over_the_server(*role)).map(Privilege::Reaches)
     }
 
     /// What makes a role privileged by itself, not by what it is a member of.

@@ -5,15 +5,17 @@
 //! the words of the statement, so that no order and no syntax goes around them:
 //!
 //! 1. The marker roles stay as they are, and are members of nothing.
-//! 2. The roles that reach `azure_ad_admin`, directly or through other roles, stay the same.
+//! 2. The roles that reach `azure_ad_admin`, directly or through other roles, stay the same, and are altered by
+//!    superusers and by themselves only: a role is had by its password, too.
 //! 3. A member of `azure_ad_user` is no predefined role, no superuser, has neither REPLICATION nor BYPASSRLS, and
 //!    every role that is a member of it, in whatever way, is a member of `azure_ad_user` itself: a `+azure_ad_user`
 //!    of `pg_hba.conf` is transitive (hba.c, `is_member`) and counts memberships with nothing but the ADMIN OPTION.
 //! 4. No role outside `azure_ad_user` reaches one inside it. A membership that a superuser has made with nothing but the
 //!    ADMIN OPTION is not widened, either.
 //! 5. A role that is bound by its name is renamed by Entra administrators only.
-//! 6. Before PostgreSQL 16, where CREATEROLE may grant any role that is no superuser: one that reaches a superuser
-//!    or a predefined role with power over the server is granted by holders of its ADMIN OPTION only.
+//! 6. Before PostgreSQL 16, where CREATEROLE may grant and alter any role that is no superuser: one that reaches a
+//!    superuser or a predefined role with power over the server is granted and altered by holders of its ADMIN OPTION
+//!    only.
 //!
 //! Memberships in `azure_ad_user` and `azure_ad_mfa` are changed by superusers and Entra administrators only.
 
@@ -94,6 +96,24 @@ pub fn judge(
     expose_no_member(before, after)?;
     keep_bindings(before, after, caller, is_bound_by_name)?;
     spread_no_server_role(before, after, caller)
+}
+
+/// Judges whether a caller who is no superuser may alter `role`, not their own, as far as core lets them: its password,
+/// name, attributes and settings.
+///
+/// # Errors
+/// Why not: it reaches `azure_ad_admin`; or, before PostgreSQL 16, a superuser or a predefined role with power over the
+/// server, and the caller does not hold its ADMIN OPTION.
+pub fn judge_alteration(graph: &RoleGraph, role: RoleOid, caller: Caller) -> Result<(), Privilege> {
+    match graph.reached_privilege(role) {
+        Some(privilege @ Privilege::Administrator) => Err(privilege),
+        Some(privilege @ Privilege::Reaches(_))
+            if caller.createrole_rules_all && !graph.administers(caller.role, role) =>
+        {
+            Err(privilege)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn keep_markers(before: &RoleGraph, after: &RoleGraph) -> Result<(), Violation> {

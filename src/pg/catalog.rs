@@ -305,7 +305,7 @@ pub(crate) fn members_of(role: &CStr) -> Vec<CString> {
 }
 
 /// The id of the role of this name.
-pub(super) fn oid_of(name: &CStr) -> Option<u32> {
+pub(crate) fn oid_of(name: &CStr) -> Option<u32> {
     AuthId::find(name).map(|role| role.oid.to_u32())
 }
 

@@ -67,7 +67,7 @@ impl Plan {
         // SAFETY: as above.
         let statement = unsafe { role_statement::read((*original).utilityStmt) };
         let names_marker = |change: &Change| match change {
-            Change::Role(name) => Marker::named(name).is_some(),
+            Change::Role(name) | Change::Drop(name) => Marker::named(name).is_some(),
             Change::Label(_) => true,
             Change::Grant { .. } | Change::Revoke { .. } => change.membership_of().is_some(),
         };

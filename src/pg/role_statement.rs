@@ -13,8 +13,10 @@ use super::seclabel::Provider;
 /// One thing that a statement does to roles. Names are bytes, as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The role is made, altered, dropped, or renamed from or to this name.
+    /// The role is made, altered, or renamed from or to this name.
     Role(CString),
+    /// The role is dropped.
+    Drop(CString),
     /// `member` is put into `role`, or its membership is changed.
     Grant {
         /// The role whose rights are given.
@@ -45,7 +47,7 @@ impl Change {
     /// The marker role whose members it changes.
     pub(crate) fn membership_of(&self) -> Option<Marker> {
         match self {
-            Self::Role(_) | Self::Label(_) => None,
+            Self::Role(_) | Self::Drop(_) | Self::Label(_) => None,
             Self::Grant { role, .. } | Self::Revoke { role, .. } => Marker::named(role),
         }
     }
@@ -124,7 +126,7 @@ pub(super) unsafe fn read(node: *mut pg_sys::Node) -> RoleStatement {
             }
             NodeTag::T_DropRoleStmt => {
                 let statement: *mut pg_sys::DropRoleStmt = node.cast();
-                graph(names((*statement).roles).into_iter().map(Change::Role).collect())
+                graph(names((*statement).roles).into_iter().map(Change::Drop).collect())
             }
             // A membership belongs to its grantor, as an object that they own (pg_shdepend.c, shdepDropOwned:
             // "if (sdepForm->classid == AuthMemRelationId)").

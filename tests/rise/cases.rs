@@ -252,3 +252,29 @@ fn roles_of_the_server_are_granted_by_superusers_and_holders_of_the_admin_option
         play.allows("maker", "GRANT pg_read_all_settings TO plain");
     }
 }
+
+/// A role is had by its password and by the settings of its sessions, too, where core lets others change these.
+#[test]
+fn role_that_reaches_the_office_or_the_server_is_not_altered_by_others() {
+    let world = world();
+    let mut play = Play::new(world);
+    play.given("CREATE ROLE etl LOGIN IN ROLE pg_execute_server_program; CREATE ROLE harmless LOGIN");
+    if !world.is_before_16() {
+        play.given(
+            "GRANT localdba, harmless TO maker WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+             GRANT localdba, harmless TO root WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
+        );
+    }
+    for who in ["maker", "root"] {
+        for change in ["PASSWORD 'x'", "SET search_path = evil", "RENAME TO other", "VALID UNTIL 'infinity'"]
+        {
+            play.refuses(who, &format!("ALTER ROLE localdba {change}"));
+            play.refuses_or_core_does(who, &format!("ALTER ROLE etl {change}"));
+            play.allows(who, &format!("ALTER ROLE harmless {change}"));
+            if change.starts_with("RENAME") {
+                play.given("ALTER ROLE other RENAME TO harmless");
+            }
+        }
+    }
+    play.allows("localdba", "ALTER ROLE CURRENT_USER PASSWORD 'x'");
+}

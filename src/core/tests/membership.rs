@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pgaad_core::membership::{Markers, Membership, Privilege, Role, RoleGraph, RoleOid};
-use pgaad_core::membership_rules::{Caller, Violation, judge};
+use pgaad_core::membership_rules::{Caller, Violation, judge, judge_alteration};
 
 const USER: RoleOid = 20_001;
 const ADMIN: RoleOid = 20_002;
@@ -243,4 +243,23 @@ fn on_15_a_role_that_reaches_power_over_the_server_is_granted_by_holders_of_its_
         assert_eq!(member.to(&upgraded, EVE_ON_15), Err(Violation::ServerRole { granted, reaches }));
     }
     assert_eq!(world.to(&world.clone().with(edge(MONITOR, EVE)), EVE_ON_15), Ok(()));
+}
+
+#[test]
+fn a_role_that_reaches_more_than_its_own_rights_is_not_had_by_its_password() {
+    let world = World::new().with(edge(ADMIN, GROUP)).with(edge(PROGRAMS, PLAIN));
+    let world = world.changed(GROUP, |role| role.bypasses_rls = true).graph();
+    for caller in [ROOT_CALLS, EVE_CALLS, EVE_ON_15] {
+        assert_eq!(judge_alteration(&world, GROUP, caller), Err(Privilege::Administrator));
+        assert_eq!(judge_alteration(&world, BOB, caller), Ok(()), "the twin");
+    }
+    assert_eq!(judge_alteration(&world, PLAIN, EVE_ON_15), Err(Privilege::Reaches(PROGRAMS)));
+    assert_eq!(
+        judge_alteration(&world, PLAIN, EVE_CALLS),
+        Ok(()),
+        "from 16 on core asks for the ADMIN OPTION"
+    );
+    let holder = Membership { admin: true, ..edge(PLAIN, EVE) };
+    let world = World::new().with(edge(PROGRAMS, PLAIN)).with(holder).graph();
+    assert_eq!(judge_alteration(&world, PLAIN, EVE_ON_15), Ok(()));
 }
