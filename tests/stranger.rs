@@ -1,8 +1,8 @@
 //! A stranger learns nothing: among logins that meet the same line, all refusals are alike, byte for byte.
 
-use pgaad_tests::Scene;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::wire::{self, Answer, Outcome};
+use pgaad_tests::{Route, Scene};
 use std::time::Instant;
 use tenant::{Signer, Token};
 
@@ -147,5 +147,30 @@ fn how_long_each_refusal_takes() {
             let at = |percent: usize| times[times.len() * percent / 100];
             println!("{route:<6} {case:<16} {:>10} {:>10} {:>10}", at(5), at(50), at(95));
         }
+    }
+}
+
+/// The answers to a right and a wrong password of a member are equal in every field (`tests/oracle.rs`). The time
+/// until they come is measured here, not asserted: the right one costs a look at the memberships and a log line.
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_right_and_a_wrong_password_of_a_member_take() {
+    let scene = Scene::start();
+    let member = scene.member();
+    scene.cluster.sql(&format!("ALTER ROLE {} PASSWORD 'right'", quoted(&member)));
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..500 {
+        for (password, times) in ["right", "wrong"].iter().zip(&mut times) {
+            let connection = scene.attempt(Route::Password, &member).until_asked();
+            let began = Instant::now();
+            let login = wire::finish(connection, password.as_bytes());
+            times.push(began.elapsed().as_micros());
+            assert!(matches!(login.outcome, Outcome::Refused(_)));
+        }
+    }
+    for (password, times) in ["right", "wrong"].iter().zip(&mut times) {
+        times.sort_unstable();
+        let at = |percent: usize| times[times.len() * percent / 100];
+        println!("{password:<6} {:>10} {:>10} {:>10}", at(5), at(50), at(95));
     }
 }
