@@ -188,10 +188,12 @@ impl Plan {
             match part {
                 Part::AsCaller(statement) => return self.step(statement, false),
                 Part::AsSuperuser(statement) => {
-                    self.vouch(statement);
+                    // SAFETY: a copy that this plan made.
+                    unsafe { self.vouch(statement) };
                     return self.step(statement, true);
                 }
-                Part::Revoke(single) => self.revoke_by_grantors(single),
+                // SAFETY: a copy that this plan made.
+                Part::Revoke(single) => unsafe { self.revoke_by_grantors(single) },
                 Part::Leave(role) => self.leave_entra_roles(&role),
                 Part::Labelled(role, before) => self.follow_label(&role, before),
                 Part::BoundToProgram(role, client_id) => report::notice(format!(
@@ -207,8 +209,10 @@ impl Plan {
         Step { statement, as_superuser, is_original: statement == self.original }
     }
 
-    fn revoke_by_grantors(&mut self, single: *mut pg_sys::GrantRoleStmt) {
-        // SAFETY: a copy that this plan made.
+    /// # Safety
+    /// The REVOKE of one membership, a copy that nobody else reads.
+    unsafe fn revoke_by_grantors(&mut self, single: *mut pg_sys::GrantRoleStmt) {
+        // SAFETY: as above.
         unsafe {
             for revoke in role_nodes::by_grantors(single).into_iter().rev() {
                 let statement = role_nodes::with_statement(self.original, revoke);
@@ -274,12 +278,15 @@ impl Plan {
     /// From 16 on `pgaad.set_admin` gives the administrator the ADMIN OPTION on Entra roles. An administrator must
     /// not choose these: a role that they have put into `azure_ad_user` without holding its ADMIN OPTION is a member
     /// WITH SET FALSE, which `pgaad.set_admin` passes over and which makes no other difference.
+    ///
+    /// # Safety
+    /// A statement that this plan made.
     #[cfg(not(feature = "pg15"))]
-    fn vouch(&self, statement: *mut pg_sys::PlannedStmt) {
+    unsafe fn vouch(&self, statement: *mut pg_sys::PlannedStmt) {
         if self.is_superuser {
             return;
         }
-        // SAFETY: a statement that this plan made, cast to the type that its tag names.
+        // SAFETY: as above; cast to the type that its tag names.
         unsafe {
             let node = (*statement).utilityStmt;
             if (*node).type_ != NodeTag::T_GrantRoleStmt || !(*node.cast::<pg_sys::GrantRoleStmt>()).is_grant
@@ -297,5 +304,5 @@ impl Plan {
     }
 
     #[cfg(feature = "pg15")]
-    fn vouch(&self, _statement: *mut pg_sys::PlannedStmt) {}
+    unsafe fn vouch(&self, _statement: *mut pg_sys::PlannedStmt) {}
 }
