@@ -61,7 +61,7 @@ fn system_user_of_a_login_that_is_not_ours_is_cores() {
 
 /// What docs/internals.md tells auditors of `log_connections`.
 #[test]
-fn core_names_a_login_before_the_gate_and_authorizes_it_after() {
+fn core_names_a_login_before_the_gate_and_pgaad_admits_it_when_core_knows_the_role() {
     let scene = Scene::with(|cluster| cluster.conf("log_connections", "on"));
     let major = scene.cluster.installation().major();
     for route in scene.token_routes() {
@@ -81,7 +81,7 @@ fn core_names_a_login_before_the_gate_and_authorizes_it_after() {
         let log = scene.cluster.log_since(mark);
         let place = |line: &str| log.find(line).unwrap_or_else(|| panic!("not in the log: {line}\n{log}"));
         let admitted = place("pgaad: login admitted:");
-        assert!(admitted < place(&format!("connection authorized: user={role}")), "{log}");
+        assert!(place(&format!("connection authorized: user={role}")) < admitted, "{log}");
         match authenticated {
             Some(line) => assert!(place(&line) < admitted, "{log}"),
             None => assert!(!log.contains("connection authenticated"), "{log}"),
