@@ -159,6 +159,7 @@ DECLARE
     membership record;
 BEGIN
     IF current_setting('server_version_num')::integer < 160000 THEN
+        PERFORM pgaad._take_own_grants(former);
         RETURN '{}';
     END IF;
     -- The Entra roles, and those that the administrator made: core's own grant to who makes a role is this one.
@@ -195,6 +196,42 @@ BEGIN
                        membership.role, former::regrole, membership.grantor);
     END LOOP;
     RETURN taken;
+END
+$function$;
+
+-- On 15 CREATEROLE grants anything to anybody, its holder too. So what an administrator, or a role that they had in this
+-- way, has granted to the administrator goes with the office, and so does the ADMIN OPTION on marker and Entra roles.
+CREATE FUNCTION pgaad._take_own_grants(former oid)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    grantors oid[] := ARRAY[former];
+    found_more boolean := true;
+    membership record;
+BEGIN
+    WHILE found_more LOOP
+        found_more := false;
+        FOR membership IN
+            SELECT roleid FROM pg_auth_members
+            WHERE member = former AND grantor = ANY (grantors)
+              AND roleid <> ALL (ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']::regrole[]::oid[])
+        LOOP
+            EXECUTE format('REVOKE %s FROM %s', membership.roleid::regrole, former::regrole);
+            grantors := grantors || membership.roleid;
+            found_more := true;
+        END LOOP;
+    END LOOP;
+    FOR membership IN
+        SELECT roleid FROM pg_auth_members given
+        WHERE member = former AND admin_option
+          AND (roleid = ANY (ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']::regrole[]::oid[])
+               OR EXISTS (SELECT FROM pg_auth_members entra
+                          WHERE entra.roleid = 'azure_ad_user'::regrole AND entra.member = given.roleid))
+    LOOP
+        EXECUTE format('REVOKE ADMIN OPTION FOR %s FROM %s', membership.roleid::regrole, former::regrole);
+    END LOOP;
 END
 $function$;
 
@@ -257,7 +294,9 @@ BEGIN
                    format('aadauth,oid=%s,type=%s', objectid, objecttype)
                    || CASE WHEN isadmin THEN ',admin' ELSE '' END
                    || CASE WHEN ismfa THEN ',mfa' ELSE '' END);
+    -- The label, which only superusers may write with admin, has taken the lock on roles: what is looked at stays so.
     IF isadmin THEN
+        PERFORM pgaad._check_candidate(quote_ident(rolename)::regrole::oid);
         EXECUTE format('GRANT azure_ad_admin TO %I', rolename);
         PERFORM pgaad._give_roles(quote_ident(rolename)::regrole::oid, ARRAY[]::oid[]);
     ELSIF EXISTS (SELECT FROM pg_auth_members
@@ -346,13 +385,14 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
     END IF;
     PERFORM pgaad._check_words(name, object_id, type, ARRAY['user', 'group']);
-    IF EXISTS (SELECT FROM pg_roles role WHERE role.rolname = set_admin.name
-               AND (role.rolsuper OR role.rolreplication OR role.rolbypassrls OR role.oid < 16384
-                    OR role.rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa'))) THEN
-        RAISE EXCEPTION 'role % cannot be the Entra administrator', quote_ident(name)
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Choose a role that is neither a superuser nor predefined, and has neither REPLICATION nor BYPASSRLS.';
+    -- Otherwise what others have committed meanwhile would not be seen.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'the Entra administrator cannot be set in a transaction of isolation level %',
+                        current_setting('transaction_isolation')
+            USING ERRCODE = 'active_sql_transaction', HINT = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED;';
     END IF;
+    -- Changes nothing, and takes the lock on roles: nobody grants the new administrator's role in the meantime.
+    ALTER ROLE azure_ad_admin NOLOGIN;
 
     FOR former IN
         SELECT membership.member FROM pg_auth_members membership JOIN pg_roles role ON role.oid = membership.member
@@ -363,10 +403,7 @@ BEGIN
     END LOOP;
 
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = set_admin.name) THEN
-        IF NOT EXISTS (SELECT FROM pg_auth_members
-                       WHERE roleid = 'azure_ad_admin'::regrole AND member = quote_ident(name)::regrole) THEN
-            PERFORM pgaad._check_alone(quote_ident(name)::regrole::oid);
-        END IF;
+        PERFORM pgaad._check_candidate(quote_ident(name)::regrole::oid);
         EXECUTE format('ALTER ROLE %I LOGIN CREATEROLE CREATEDB', name);
     ELSE
         EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', name);
@@ -377,9 +414,9 @@ BEGIN
 END
 $function$;
 
--- Refuses a role that others have the rights of: they would be administrators, too. A role can be made and granted by
--- anybody with CREATEROLE before a superuser sets it.
-CREATE FUNCTION pgaad._check_alone(role oid)
+-- Refuses a role that has power over the server, and one that others have the rights of: they would be administrators,
+-- too. A role can be made and granted by anybody with CREATEROLE before a superuser makes it the administrator's.
+CREATE FUNCTION pgaad._check_candidate(role oid)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -387,6 +424,16 @@ AS $function$
 DECLARE
     other record;
 BEGIN
+    IF EXISTS (SELECT FROM pg_roles candidate WHERE candidate.oid = role
+               AND (rolsuper OR rolreplication OR rolbypassrls OR candidate.oid < 16384
+                    OR rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa'))) THEN
+        RAISE EXCEPTION 'role % cannot be the Entra administrator', role::regrole
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Choose a role that is neither a superuser nor predefined, and has neither REPLICATION nor BYPASSRLS.';
+    END IF;
+    IF EXISTS (SELECT FROM pg_auth_members WHERE roleid = 'azure_ad_admin'::regrole AND member = role) THEN
+        RETURN;
+    END IF;
     FOR other IN
         SELECT membership.member::regrole AS name,
                bool_or(coalesce((to_jsonb(membership)->>'inherit_option')::boolean, true)
@@ -412,7 +459,7 @@ $function$;
 
 REVOKE ALL ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
     pgaad._label_principal(text, text, text, boolean, boolean), pgaad._take_roles(oid), pgaad._give_roles(oid, oid[]),
-    pgaad._take_office(oid), pgaad._check_alone(oid) FROM PUBLIC;
+    pgaad._take_office(oid), pgaad._take_own_grants(oid), pgaad._check_candidate(oid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
     pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
 

@@ -36,18 +36,10 @@ fn before(changes: &[Change], caller: Caller) -> Result<(), SqlError> {
             SUPERUSERS,
         )),
         Change::Role(name) => alter_by_right(name, caller),
-        Change::Grant { .. } | Change::Revoke { .. } => match change.membership_of() {
-            Some(Marker::Admin) => Err(denied(
-                format!("permission denied to change the members of role {}", quoted(Marker::Admin.name())),
-                "Only superusers may: SELECT pgaad.set_admin(name, object_id, type).",
-            )),
-            Some(marker) if !caller.is_entra_admin => Err(denied(
-                format!("permission denied to change the members of role {}", quoted(marker.name())),
-                ADMINISTRATORS,
-            )),
-            Some(_) => name_no_superuser(change),
-            None => Ok(()),
-        },
+        Change::Grant { members, .. } | Change::Revoke { members, .. } => change
+            .markers()
+            .into_iter()
+            .try_for_each(|marker| change_members_by_right(marker, members, caller)),
         Change::Drop(_) | Change::Label(_) => Ok(()),
     })
 }
@@ -69,19 +61,28 @@ fn alter_by_right(name: &CStr, caller: Caller) -> Result<(), SqlError> {
 }
 
 /// Nobody but a superuser decides how a superuser logs in, as with all else about superusers in core.
-fn name_no_superuser(change: &Change) -> Result<(), SqlError> {
-    let (Change::Grant { role, member } | Change::Revoke { role, member }) = change else { return Ok(()) };
-    if standing(member).is_some_and(|standing| standing.is_superuser) {
+fn change_members_by_right(marker: Marker, members: &[CString], caller: Caller) -> Result<(), SqlError> {
+    if marker == Marker::Admin || !caller.is_entra_admin {
         return Err(denied(
+            format!("permission denied to change the members of role {}", quoted(marker.name())),
+            if marker == Marker::Admin {
+                "Only superusers may: SELECT pgaad.set_admin(name, object_id, type)."
+            } else {
+                ADMINISTRATORS
+            },
+        ));
+    }
+    let is_superuser = |name: &&CString| standing(name).is_some_and(|standing| standing.is_superuser);
+    members.iter().find(is_superuser).map_or(Ok(()), |member| {
+        Err(denied(
             format!(
                 "permission denied to put superuser {} into role {} or take it out",
                 quoted(member),
-                quoted(role)
+                quoted(marker.name())
             ),
             SUPERUSERS,
-        ));
-    }
-    Ok(())
+        ))
+    })
 }
 
 /// Judges what a statement of such a caller has made of the roles.
@@ -188,29 +189,50 @@ pub(crate) fn words(privilege: Privilege) -> String {
 /// rules forbid to others.
 fn advise(changes: &[Change], is_superuser: bool) {
     let mut with_password = BTreeSet::new();
-    let mut outsiders = BTreeSet::new();
+    let mut joined = BTreeSet::new();
+    let mut pairs = BTreeSet::new();
     for change in changes {
         match change {
-            Change::Role(name) => _ = with_password.insert(name.clone()),
-            Change::Grant { role, member } if Marker::named(role) == Some(Marker::User) => {
-                with_password.insert(member.clone());
-                outsiders
-                    .extend(catalog::members_of(member).into_iter().map(|other| (member.clone(), other)));
+            Change::Role(name) => _ = with_password.insert(name),
+            Change::Label(name) => _ = joined.insert(name),
+            Change::Grant { roles, members } => {
+                if change.markers().contains(&Marker::User) {
+                    joined.extend(members);
+                }
                 if is_superuser {
-                    advise_of_member(member);
+                    pairs.extend(entra_roles_of_outsiders(roles, members));
                 }
             }
-            Change::Grant { role, member } => _ = outsiders.insert((role.clone(), member.clone())),
-            Change::Revoke { role, member } if Marker::named(role) == Some(Marker::User) => {
-                advise_of_leaver(member);
+            Change::Revoke { members, .. } if change.markers().contains(&Marker::User) => {
+                members.iter().for_each(|member| advise_of_leaver(member));
             }
-            Change::Revoke { .. } | Change::Drop(_) | Change::Label(_) => {}
+            Change::Revoke { .. } | Change::Drop(_) => {}
         }
     }
-    with_password.iter().for_each(|name| advise_of_password(name));
-    if is_superuser {
-        outsiders.iter().for_each(|(role, member)| advise_of_outsider(role, member));
+    with_password.union(&joined).for_each(|name| advise_of_password(name));
+    if !is_superuser {
+        return;
     }
+    for name in joined {
+        advise_of_member(name);
+        pairs.extend(entra_roles_of_outsiders(std::slice::from_ref(name), &catalog::members_of(name)));
+    }
+    pairs.iter().for_each(|(role, outsider)| advise_of_outsider(role, outsider));
+}
+
+/// The Entra roles among `roles`, each with the members that are not.
+fn entra_roles_of_outsiders(roles: &[CString], members: &[CString]) -> Vec<(CString, CString)> {
+    let is_entra = |name: &&CString| standing(name).is_some_and(|standing| standing.is_member);
+    let entra: BTreeSet<_> =
+        roles.iter().filter(|role| Marker::named(role).is_none()).filter(is_entra).collect();
+    if entra.is_empty() {
+        return Vec::new();
+    }
+    let outsiders: BTreeSet<_> = members.iter().filter(|member| !is_entra(member)).collect();
+    let of_role = |role: &CString| {
+        outsiders.iter().map(|&outsider| (role.clone(), outsider.clone())).collect::<Vec<_>>()
+    };
+    entra.into_iter().flat_map(of_role).collect()
 }
 
 fn advise_of_member(member: &CStr) {
@@ -239,18 +261,15 @@ fn advise_of_leaver(member: &CStr) {
 }
 
 fn advise_of_outsider(role: &CStr, member: &CStr) {
-    let is_entra = |name| standing(name).is_some_and(|standing| standing.is_member);
-    if is_entra(role) && !is_entra(member) && Marker::named(role).is_none() {
-        report::caution(
-            format!(
-                "the Entra role {} is granted to {}, which is not one: its rights can be had without a token, and a \
-                 line for +azure_ad_user matches {1}",
-                quoted(role),
-                quoted(member)
-            ),
-            revocations(role, member),
-        );
-    }
+    report::caution(
+        format!(
+            "the Entra role {} is granted to {}, which is not one: its rights can be had without a token, and a \
+             line for +azure_ad_user matches {1}",
+            quoted(role),
+            quoted(member)
+        ),
+        revocations(role, member),
+    );
 }
 
 /// On some methods core tells a right password from a wrong one before a login can be refused.

@@ -244,6 +244,13 @@ fn current_user_is_who_asks_and_not_who_carries_it_out() {
         session.query("SET SESSION AUTHORIZATION boss").expect("core's own statement");
         session.query(give).unwrap_or_else(|answer| panic!("{give}: {answer}"));
         assert_eq!(has_mfa(&mut session).as_deref(), Some("boss"), "{give}");
+        // An administrator does not lift it from themselves.
+        let answer = session.query(take).expect_err("only superusers may");
+        assert_eq!(answer.sqlstate, DENIED, "{take}: {answer}");
+        session.query("RESET SESSION AUTHORIZATION; REVOKE azure_ad_mfa FROM boss").expect("a superuser may");
+        session.query("SET SESSION AUTHORIZATION chief").expect("core's own statement");
+        session.query(give).unwrap_or_else(|answer| panic!("{give}: {answer}"));
+        assert_eq!(has_mfa(&mut session).as_deref(), Some("chief"), "{give}");
         session.query(take).unwrap_or_else(|answer| panic!("{take}: {answer}"));
         assert_eq!(has_mfa(&mut session), None, "{take}");
         session.query("RESET SESSION AUTHORIZATION").expect("core's own statement");

@@ -171,11 +171,13 @@ impl RoleGraph {
         SERVER_ROLES.contains(&oid) || self.roles.get(&oid).is_some_and(|role| role.is_superuser)
     }
 
-    /// Whether a role holds the ADMIN OPTION on another, itself or through a role that it is a member of.
+    /// Whether a role holds the ADMIN OPTION on another, itself or through a role that it is a member of, with the
+    /// other role's rights: the ADMIN OPTION alone is what from 16 on an office gives, or having made the role.
     pub(crate) fn administers(&self, holder: RoleOid, role: RoleOid) -> bool {
         let reached = self.reached_by(holder);
         let rows = self.by_role.get(&role).into_iter().flatten();
-        rows.filter(|row| row.admin).any(|row| row.member == holder || reached.contains(&row.member))
+        rows.filter(|row| row.admin && row.conveys)
+            .any(|row| row.member == holder || reached.contains(&row.member))
     }
 
     /// What rule 3 forbids, of each Entra role.

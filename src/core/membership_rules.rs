@@ -15,7 +15,8 @@
 //! 5. A role that is bound by its name is renamed by Entra administrators only.
 //! 6. Before PostgreSQL 16, where CREATEROLE may grant and alter any role that is no superuser: one that reaches a
 //!    superuser or a predefined role with power over the server is granted and altered by holders of its ADMIN OPTION
-//!    only.
+//!    only. From 16 on core asks for it; but an Entra administrator has it, alone, by their office on every role that
+//!    was harmless once. It is not enough for them.
 //!
 //! Memberships in `azure_ad_user` and `azure_ad_mfa` are changed by superusers and Entra administrators only.
 
@@ -32,6 +33,14 @@ pub struct Caller {
     pub is_entra_admin: bool,
     /// Whether CREATEROLE rules over all roles in this major (before 16).
     pub createrole_rules_all: bool,
+}
+
+impl Caller {
+    /// Whether core would let this caller, without an ADMIN OPTION that somebody chose to give them, grant and alter
+    /// roles with power over the server.
+    fn needs_option_for_power(self) -> bool {
+        self.createrole_rules_all || self.is_entra_admin
+    }
 }
 
 /// What a caller who is no superuser may not do.
@@ -108,7 +117,7 @@ pub fn judge_alteration(graph: &RoleGraph, role: RoleOid, caller: Caller) -> Res
     match graph.reached_privilege(role) {
         Some(privilege @ Privilege::Administrator) => Err(privilege),
         Some(privilege @ Privilege::Reaches(_))
-            if caller.createrole_rules_all && !graph.administers(caller.role, role) =>
+            if caller.needs_option_for_power() && !graph.administers(caller.role, role) =>
         {
             Err(privilege)
         }
@@ -159,7 +168,9 @@ fn change_members_by_right(before: &RoleGraph, after: &RoleGraph, caller: Caller
                 Some(privilege) if Some(marker) == before.markers.user => {
                     (joins || privilege == Privilege::Administrator).then_some(privilege)
                 }
-                _ => None,
+                // An administrator does not lift what a superuser asks of them.
+                Some(privilege) => (!after.is_member(role, marker)).then_some(privilege),
+                None => None,
             };
             if let Some(privilege) = forbidden {
                 return Err(Violation::Privileged { role, privilege });
@@ -197,7 +208,7 @@ fn keep_bindings(
 }
 
 fn spread_no_server_role(before: &RoleGraph, after: &RoleGraph, caller: Caller) -> Result<(), Violation> {
-    if !caller.createrole_rules_all {
+    if !caller.needs_option_for_power() {
         return Ok(());
     }
     for new in new_memberships(before, after) {

@@ -17,7 +17,7 @@ use super::libpq;
 use super::seclabel::{Provider, label_of};
 
 /// The roles whose direct members are special.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Marker {
     /// `azure_ad_user`: whoever logs in with a token.
     User,

@@ -15,8 +15,29 @@ use super::libpq;
 /// `pg_auth_members` (pg_auth_members.h, `AuthMemRelationId`).
 const MEMBERSHIPS: u32 = 1261;
 
+/// Takes in what others have committed. A lock that this transaction holds already does not (lmgr.c, `LockRelationOid`),
+/// and a catalog snapshot that was taken before is as old as that.
+pub(super) fn accept_changes() {
+    // SAFETY: in a transaction of a session that has logged in.
+    unsafe {
+        pg_sys::AcceptInvalidationMessages();
+        pg_sys::InvalidateCatalogSnapshot();
+    }
+}
+
 /// The graph of all roles and memberships.
 pub(crate) fn read() -> RoleGraph {
+    accept_changes();
+    // A time-out or a cancel would be raised through our frames, and rebuilt on the way. It waits for the end of this.
+    // SAFETY: plain counters of core's (globals.c), which core itself resets when an error ends the work.
+    unsafe { pg_sys::InterruptHoldoffCount += 1 };
+    let graph = read_all();
+    // SAFETY: as above.
+    unsafe { pg_sys::InterruptHoldoffCount -= 1 };
+    graph
+}
+
+fn read_all() -> RoleGraph {
     let mut roles = BTreeMap::new();
     for_each_row(pg_sys::AuthIdRelationId, |row: &pg_sys::FormData_pg_authid| {
         // SAFETY: a `name` is NUL-terminated within its 64 bytes.

@@ -20,7 +20,7 @@ pub(super) unsafe fn copy(statement: *mut pg_sys::PlannedStmt) -> *mut pg_sys::P
     unsafe { pg_sys::copyObjectImpl(statement.cast()).cast() }
 }
 
-/// A copy of a statement, with another one inside.
+/// A statement as it is, with another one inside. What they share is only read.
 ///
 /// # Safety
 /// As [`copy`]; `inside` is a statement that nobody else reads.
@@ -30,9 +30,22 @@ pub(super) unsafe fn with_statement<T>(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: as above.
     unsafe {
-        let statement = copy(statement);
-        (*statement).utilityStmt = inside.cast();
-        statement
+        let outer = shallow_copy(statement);
+        (*outer).utilityStmt = inside.cast();
+        outer
+    }
+}
+
+/// A copy of a node alone, which shares all that it points to.
+///
+/// # Safety
+/// `T` is the node's type.
+unsafe fn shallow_copy<T>(node: *mut T) -> *mut T {
+    // SAFETY: palloc gives aligned memory of the size; nodes are plain data.
+    unsafe {
+        let copy: *mut T = pg_sys::palloc(size_of::<T>()).cast();
+        std::ptr::copy_nonoverlapping(node, copy, 1);
+        copy
     }
 }
 
@@ -177,12 +190,12 @@ pub(super) unsafe fn name_members(statement: *mut pg_sys::GrantRoleStmt) {
 /// # Safety
 /// `statement` is such a statement.
 pub(super) unsafe fn one_by_one(statement: *mut pg_sys::GrantRoleStmt) -> Vec<*mut pg_sys::GrantRoleStmt> {
-    // SAFETY: as above; copyfuncs.c copies any node, and only the copies' lists are changed.
+    // SAFETY: as above; only the copies' lists are new.
     unsafe {
         let mut single = Vec::new();
         for privilege in items::<pg_sys::AccessPriv>((*statement).granted_roles) {
             for member in items::<pg_sys::RoleSpec>((*statement).grantee_roles) {
-                let copy: *mut pg_sys::GrantRoleStmt = pg_sys::copyObjectImpl(statement.cast()).cast();
+                let copy = shallow_copy(statement);
                 (*copy).granted_roles = list(vec![privilege]);
                 (*copy).grantee_roles = list(vec![member]);
                 single.push(copy);
@@ -217,7 +230,7 @@ pub(super) unsafe fn by_grantors(statement: *mut pg_sys::GrantRoleStmt) -> Vec<*
         let grantors = ends(statement).map(|(role, member)| catalog::grantors(&role, &member));
         let mut each = Vec::new();
         for grantor in grantors.unwrap_or_default() {
-            let revoke: *mut pg_sys::GrantRoleStmt = pg_sys::copyObjectImpl(statement.cast()).cast();
+            let revoke = shallow_copy(statement);
             (*revoke).grantor = role_named(pg_sys::pstrdup(grantor.as_ptr()));
             each.push(revoke);
         }

@@ -69,16 +69,30 @@ impl Plan {
         let names_marker = |change: &Change| match change {
             Change::Role(name) | Change::Drop(name) => Marker::named(name).is_some(),
             Change::Label(_) => true,
-            Change::Grant { .. } | Change::Revoke { .. } => change.membership_of().is_some(),
+            Change::Grant { .. } | Change::Revoke { .. } => !change.markers().is_empty(),
         };
         if !Marker::any_exists() && !statement.changes.iter().any(names_marker) {
             return None;
         }
-        let (is_superuser, caller) = catalog::caller();
-        Some(Self { original, statement, is_superuser, caller, before: None, waiting: VecDeque::new() })
+        // Who calls is looked up once nobody else can change roles.
+        let caller = Caller { role: 0, is_entra_admin: false, createrole_rules_all: false };
+        Some(Self {
+            original,
+            statement,
+            is_superuser: false,
+            caller,
+            before: None,
+            waiting: VecDeque::new(),
+        })
     }
 
-    /// Takes the statement apart, once nobody else can change roles.
+    /// Looks up who calls, once nobody else can change roles.
+    pub(super) fn look_up_caller(&mut self) {
+        role_graph::accept_changes();
+        (self.is_superuser, self.caller) = catalog::caller();
+    }
+
+    /// Takes the statement apart.
     ///
     /// # Safety
     /// As [`Plan::new`].
@@ -89,13 +103,15 @@ impl Plan {
         // SAFETY: as above; a node is cast to the type that its tag names, and only copies are changed.
         unsafe {
             let node = (*self.original).utilityStmt;
-            let is_about_members =
-                self.statement.changes.iter().any(|change| change.membership_of().is_some());
+            let is_about_members = self.statement.changes.iter().any(|change| !change.markers().is_empty());
             match (*node).type_ {
                 NodeTag::T_GrantRoleStmt if is_about_members => self.plan_grant(),
                 NodeTag::T_CreateRoleStmt if is_about_members => self.plan_create(),
-                // ALTER GROUP, of a marker role: nothing is left for the caller.
-                NodeTag::T_AlterRoleStmt if is_about_members => {
+                // ALTER GROUP, of a marker role: nothing is left for the caller. With other options, which only
+                // superusers may change, the bootstrap superuser is the grantor anyway.
+                NodeTag::T_AlterRoleStmt
+                    if is_about_members && role_statement::is_only_about_members(node.cast()) =>
+                {
                     let ours = role_nodes::copy(self.original);
                     self.plan_change(role_nodes::of_group((*ours).utilityStmt.cast()));
                 }
@@ -143,7 +159,7 @@ impl Plan {
             // None: a marker role is made with members, by a superuser, who may as well be the grantor.
             let Some(grant) = role_nodes::take_markers(create) else { return };
             let is_for_tokens =
-                self.statement.changes.iter().any(|change| change.membership_of() == Some(Marker::User));
+                self.statement.changes.iter().any(|change| change.markers().contains(&Marker::User));
             let client_id = is_for_tokens.then(|| role_nodes::take_client_id(create)).flatten();
             if let Some(client_id) = client_id {
                 seclabel::register();

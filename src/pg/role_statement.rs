@@ -17,38 +17,36 @@ pub(crate) enum Change {
     Role(CString),
     /// The role is dropped.
     Drop(CString),
-    /// `member` is put into `role`, or its membership is changed.
+    /// Each member is put into each role, or its membership is changed. Lists, and not their product: a statement can
+    /// name tens of thousands on either side.
     Grant {
-        /// The role whose rights are given.
-        role: CString,
-        /// The role that gets them.
-        member: CString,
+        /// The roles whose rights are given.
+        roles: Vec<CString>,
+        /// The roles that get them.
+        members: Vec<CString>,
     },
-    /// `member` is taken out of `role`, or loses an option of its membership.
+    /// Each member is taken out of each role, or loses an option of its membership.
     Revoke {
-        /// The role whose rights are taken.
-        role: CString,
-        /// The role that loses them.
-        member: CString,
+        /// The roles whose rights are taken.
+        roles: Vec<CString>,
+        /// The roles that lose them.
+        members: Vec<CString>,
     },
     /// The role gets a label of ours, or loses it.
     Label(CString),
 }
 
 impl Change {
-    fn grant(role: &CStr, member: &CStr) -> Self {
-        Self::Grant { role: role.to_owned(), member: member.to_owned() }
-    }
-
-    fn revoke(role: &CStr, member: &CStr) -> Self {
-        Self::Revoke { role: role.to_owned(), member: member.to_owned() }
-    }
-
-    /// The marker role whose members it changes.
-    pub(crate) fn membership_of(&self) -> Option<Marker> {
+    /// The marker roles whose members it changes.
+    pub(crate) fn markers(&self) -> Vec<Marker> {
         match self {
-            Self::Role(_) | Self::Drop(_) | Self::Label(_) => None,
-            Self::Grant { role, .. } | Self::Revoke { role, .. } => Marker::named(role),
+            Self::Role(_) | Self::Drop(_) | Self::Label(_) => Vec::new(),
+            Self::Grant { roles, .. } | Self::Revoke { roles, .. } => {
+                let mut markers: Vec<_> = roles.iter().filter_map(|role| Marker::named(role)).collect();
+                markers.sort_unstable();
+                markers.dedup();
+                markers
+            }
         }
     }
 }
@@ -153,13 +151,11 @@ pub(super) unsafe fn read(node: *mut pg_sys::Node) -> RoleStatement {
 unsafe fn of_grant(statement: *mut pg_sys::GrantRoleStmt) -> Vec<Change> {
     // SAFETY: as above.
     unsafe {
-        let change = if (*statement).is_grant { Change::grant } else { Change::revoke };
         let members = names((*statement).grantee_roles);
         let roles = items::<pg_sys::AccessPriv>((*statement).granted_roles);
-        roles
-            .filter_map(|role| text((*role).priv_name))
-            .flat_map(|role| members.iter().map(move |member| change(&role, member)).collect::<Vec<_>>())
-            .collect()
+        let roles = roles.filter_map(|role| text((*role).priv_name)).collect();
+        let is_grant = (*statement).is_grant;
+        vec![if is_grant { Change::Grant { roles, members } } else { Change::Revoke { roles, members } }]
     }
 }
 
@@ -174,11 +170,11 @@ unsafe fn of_create(statement: *mut pg_sys::CreateRoleStmt) -> Vec<Change> {
             match option_name(option).to_bytes() {
                 b"addroleto" => {
                     let roles = names((*option).arg.cast());
-                    changes.extend(roles.iter().map(|role| Change::grant(role, &name)));
+                    changes.push(Change::Grant { roles, members: vec![name.clone()] });
                 }
                 b"rolemembers" | b"adminmembers" => {
                     let members = names((*option).arg.cast());
-                    changes.extend(members.iter().map(|member| Change::grant(&name, member)));
+                    changes.push(Change::Grant { roles: vec![name.clone()], members });
                 }
                 _ => {}
             }
@@ -187,7 +183,8 @@ unsafe fn of_create(statement: *mut pg_sys::CreateRoleStmt) -> Vec<Change> {
     }
 }
 
-/// ALTER ROLE; and ALTER GROUP … ADD or DROP USER, which has members for its only option.
+/// ALTER ROLE; and ALTER GROUP … ADD or DROP USER, which has members for its only option. The grammar takes members
+/// among the options of an ALTER ROLE, too (gram.y, `AlterOptRoleElem`).
 ///
 /// # Safety
 /// A statement of the parser's.
@@ -195,15 +192,38 @@ unsafe fn of_alter(statement: *mut pg_sys::AlterRoleStmt) -> Vec<Change> {
     // SAFETY: as above.
     unsafe {
         let Some(name) = role_name((*statement).role) else { return Vec::new() };
-        let change = if (*statement).action < 0 { Change::revoke } else { Change::grant };
-        let members = items::<pg_sys::DefElem>((*statement).options)
-            .find(|&option| option_name(option) == c"rolemembers")
-            .map(|option| names((*option).arg.cast()));
-        match members {
-            Some(members) => members.iter().map(|member| change(&name, member)).collect(),
-            None => vec![Change::Role(name)],
+        let mut changes = Vec::new();
+        if !is_only_about_members(statement) {
+            changes.push(Change::Role(name.clone()));
         }
+        for option in items::<pg_sys::DefElem>((*statement).options) {
+            if option_name(option) == c"rolemembers" {
+                let (roles, members) = (vec![name.clone()], names((*option).arg.cast()));
+                let is_grant = (*statement).action > 0;
+                let change = if is_grant {
+                    Change::Grant { roles, members }
+                } else {
+                    Change::Revoke { roles, members }
+                };
+                changes.push(change);
+            }
+        }
+        changes
     }
+}
+
+/// Whether an ALTER ROLE or ALTER GROUP has members for its only option.
+///
+/// # Safety
+/// A statement of the parser's.
+pub(super) unsafe fn is_only_about_members(statement: *mut pg_sys::AlterRoleStmt) -> bool {
+    // SAFETY: as above.
+    let mut options = unsafe { items::<pg_sys::DefElem>((*statement).options) };
+    let is_members = |option| {
+        // SAFETY: as above.
+        unsafe { option_name(option) == c"rolemembers" }
+    };
+    options.next().is_some_and(is_members) && options.next().is_none()
 }
 
 /// Whether an ALTER ROLE changes more than what the rules do not look at.

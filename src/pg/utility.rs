@@ -154,17 +154,11 @@ unsafe extern "C-unwind" fn carry_out(
     }
 }
 
-/// Reads a statement and refuses it where that can be told already. Null where it is left to core alone.
+/// Reads a statement. Null where it is left to core alone.
 #[pg_guard]
 unsafe extern "C-unwind" fn plan(statement: *mut pg_sys::PlannedStmt) -> *mut Plan {
     // SAFETY: a statement of core's that is about roles, in the transaction that it needs anyway.
     let Some(plan) = (unsafe { Plan::new(statement) }) else { return std::ptr::null_mut() };
-    if let Some(guard) = GUARD.get().filter(|_| !plan.is_superuser)
-        && let Err(error) = (guard.before)(&plan.statement.changes, plan.caller)
-    {
-        drop(plan);
-        error.raise();
-    }
     PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(plan)
 }
 
@@ -174,10 +168,20 @@ unsafe extern "C-unwind" fn changes_graph(plan: *mut Plan) -> bool {
     unsafe { (*plan).statement.changes_graph }
 }
 
+/// Refuses a statement where that can be told already, and takes it apart. What others have committed while this
+/// process waited for the lock is taken in first.
 #[pg_guard]
 unsafe extern "C-unwind" fn begin(plan: *mut Plan) {
     // SAFETY: made by `plan`, and nobody else's.
-    unsafe { (*plan).begin() };
+    let plan = unsafe { &mut *plan };
+    plan.look_up_caller();
+    if let Some(guard) = GUARD.get().filter(|_| !plan.is_superuser)
+        && let Err(error) = (guard.before)(&plan.statement.changes, plan.caller)
+    {
+        error.raise();
+    }
+    // SAFETY: as above.
+    unsafe { plan.begin() };
 }
 
 #[pg_guard]

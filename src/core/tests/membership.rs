@@ -152,9 +152,13 @@ fn membership_in_azure_ad_user_is_the_administrators_to_give_and_to_take() {
     }
     // A role that is dropped leaves all others, as core allows.
     assert_eq!(world.to(&world.clone().dropped(ANN), EVE_CALLS), Ok(()));
+    // Nobody lifts multi-factor authentication from an administrator, themselves among them, but a superuser.
+    let with_mfa = world.clone().with(edge(MFA, ROOT));
+    assert_eq!(world.to(&with_mfa, ROOT_CALLS), Ok(()));
+    let privilege = Privilege::Administrator;
+    assert_eq!(with_mfa.to(&world, ROOT_CALLS), Err(Violation::Privileged { role: ROOT, privilege }));
     // An administrator is taken out of azure_ad_user by superusers only.
     let out = world.clone().without(edge(USER, ROOT));
-    let privilege = Privilege::Administrator;
     assert_eq!(world.to(&out, ROOT_CALLS), Err(Violation::Privileged { role: ROOT, privilege }));
 }
 
@@ -234,6 +238,9 @@ fn on_15_a_role_that_reaches_power_over_the_server_is_granted_by_holders_of_its_
         let after = world.clone().with(edge(granted, EVE));
         assert_eq!(world.to(&after, EVE_ON_15), Err(Violation::ServerRole { granted, reaches }));
         assert_eq!(world.to(&after, EVE_CALLS), Ok(()), "from 16 on core asks for the ADMIN OPTION itself");
+        let office = world.clone().with(edge(USER, granted)).with(admin_only(granted, ROOT));
+        let violation = Err(Violation::ServerRole { granted, reaches });
+        assert_eq!(office.to(&office.clone().with(edge(granted, ROOT)), ROOT_CALLS), violation);
         let holder = Membership { admin: true, ..edge(granted, EVE) };
         let may = world.clone().with(holder);
         assert_eq!(may.to(&may.clone().with(edge(granted, GROUP)), EVE_ON_15), Ok(()));
