@@ -206,3 +206,14 @@ fn only_administrators_may_ask() {
         }
     }
 }
+
+#[test]
+fn text_of_many_megabytes_is_an_error_and_is_not_copied() {
+    let scene = Scene::start();
+    for sql in [
+        "SELECT * FROM pgaad.explain('ann', repeat('x', 60000000))",
+        "SELECT * FROM pgaad.explain(repeat('x', 60000000), 'a.b')",
+    ] {
+        assert_eq!(scene.cluster.try_sql(sql).expect_err(sql).sqlstate, "54000", "{sql}");
+    }
+}

@@ -18,6 +18,7 @@ use pgrx::{
 use serde_json::{Map, Value};
 
 use super::encoding::{decode, encode, encode_exactly, is_valid};
+use super::report::SqlError;
 
 /// Text for SQL: UTF-8 until it is handed over, then in the database's encoding. What that
 /// cannot hold is replaced visibly.
@@ -133,7 +134,11 @@ fn holds_nul(value: &Value) -> bool {
     }
 }
 
-/// Text from SQL, in the database's encoding.
+/// Most bytes that a function of ours takes: names and tokens are much shorter. Rust ends the process, and with it all
+/// sessions of the server, where there is no memory for a copy.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// Text from SQL, in the database's encoding, at most [`MAX_BYTES`].
 #[derive(Clone, Debug)]
 pub(crate) struct TextFromSql(Vec<u8>);
 
@@ -155,7 +160,16 @@ impl FromDatum for TextFromSql {
         is_null: bool,
         type_oid: pg_sys::Oid,
     ) -> Option<Self> {
-        // SAFETY: a `text`, as declared; pgrx takes it out of line and copies its bytes, whatever they are.
+        // SAFETY: a `text`, as declared, whose size can be told wherever it is stored.
+        if !is_null && unsafe { pg_sys::toast_raw_datum_size(datum) } > MAX_BYTES {
+            SqlError {
+                code: PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                message: "the text is too long".to_owned(),
+                hint: "A role name or a token is far shorter than 1 MB.".into(),
+            }
+            .raise();
+        }
+        // SAFETY: as above; pgrx takes it out of line and copies its bytes, whatever they are.
         unsafe { Vec::<u8>::from_polymorphic_datum(datum, is_null, type_oid) }.map(Self)
     }
 }
