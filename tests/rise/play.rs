@@ -54,6 +54,28 @@ impl<'a> Play<'a> {
         }
     }
 
+    /// As [`Play::allows`], and takes it back.
+    pub fn allows_and_undoes(&mut self, role: &str, sql: &str) {
+        self.session.query("SAVEPOINT undone").expect("core's own statement");
+        self.allows(role, sql);
+        self.session.query("ROLLBACK TO undone").expect("core's own statement");
+    }
+
+    /// The server process that carries the sequence out.
+    pub fn backend_pid(&self) -> u32 {
+        self.session.backend_pid
+    }
+
+    /// The warnings of a statement of the superuser's, which is undone.
+    pub fn warnings(&mut self, sql: &str) -> Vec<Answer> {
+        self.session.query("SAVEPOINT undone; SET LOCAL client_min_messages = warning").expect("core's own");
+        self.session.take_notices();
+        self.given(sql);
+        let warnings = self.session.take_notices();
+        self.session.query("ROLLBACK TO undone").expect("core's own statement");
+        warnings
+    }
+
     /// A superuser prepares something.
     pub fn given(&mut self, sql: &str) {
         self.allows(SUPERUSER, sql);

@@ -24,6 +24,13 @@ pub fn title(pid: u32) -> String {
     String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ")
 }
 
+/// The most memory that a process has had at a time, in kilobytes (proc(5), `VmHWM`).
+pub fn peak_memory_kb(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a process has memory");
+    line.trim().trim_end_matches("kB").trim().parse().expect("a number")
+}
+
 /// An internet socket of some process, as `/proc/PID/net/tcp`, `tcp6`, `udp` and `udp6` list it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InternetSocket {
