@@ -5,17 +5,17 @@ use pgaad_tests::process::peak_memory_kb;
 use pgaad_tests::wire::Answer;
 
 /// How many names each list of a GRANT has. Their product would be the server's memory.
-const NAMES: usize = 20_000;
+pub const NAMES: usize = 20_000;
 
 /// What a statement may add to the memory of its server process, in kilobytes.
-const ADDED_MEMORY_KB: u64 = 300_000;
+pub const ADDED_MEMORY_KB: u64 = 300_000;
 
-fn names(name: &str, count: usize) -> String {
+pub fn names(name: &str, count: usize) -> String {
     vec![name; count].join(", ")
 }
 
 /// Runs statements, and returns by how much they have added to the most memory that the server process has had.
-fn added_memory_kb<'a>(play: &mut Play<'a>, run: impl FnOnce(&mut Play<'a>)) -> u64 {
+pub fn added_memory_kb<'a>(play: &mut Play<'a>, run: impl FnOnce(&mut Play<'a>)) -> u64 {
     let before = peak_memory_kb(play.backend_pid());
     run(play);
     peak_memory_kb(play.backend_pid()) - before
@@ -108,7 +108,7 @@ fn marker_role_is_not_altered_by_a_statement_that_also_names_members() {
 }
 
 /// Each of these gives the role's rights away.
-const OF_AN_ADMINISTRATOR: [&str; 8] = [
+pub const OF_AN_ADMINISTRATOR: [&str; 8] = [
     "GRANT {} TO CURRENT_USER",
     "GRANT {} TO team",
     "ALTER GROUP {} ADD USER team",
@@ -119,7 +119,7 @@ const OF_AN_ADMINISTRATOR: [&str; 8] = [
     "SECURITY LABEL FOR pgaadauth ON ROLE {} IS 'aadauth,oid={mallory},type=user'",
 ];
 
-fn about(statement: &str, role: &str) -> String {
+pub fn about(statement: &str, role: &str) -> String {
     statement.replace("{}", &format!("\"{role}\""))
 }
 

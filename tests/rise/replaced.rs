@@ -43,7 +43,7 @@ fn replaced_administrator_keeps_nothing_that_they_gave_to_themselves_in_office()
 }
 
 /// The roles that `root` is in, but for the membership in `azure_ad_user`, and what more they have of each.
-fn kept(play: &mut Play<'_>) -> String {
+pub fn kept(play: &mut Play<'_>) -> String {
     play.value(
         "SELECT string_agg(concat_ws(' ', rolname, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
                                      CASE WHEN is_admin THEN 'ADMIN' END), ', ' ORDER BY rolname)
