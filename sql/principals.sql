@@ -112,7 +112,6 @@ DECLARE
     membership record;
 BEGIN
     IF current_setting('server_version_num')::integer < 160000 THEN
-        PERFORM pgaad._take_own_grants(former);
         RETURN '{}';
     END IF;
     -- The Entra roles, and those that the administrator made: core's own grant to who makes a role is this one.
@@ -152,38 +151,38 @@ BEGIN
 END
 $function$;
 
--- On 15 CREATEROLE grants anything to anybody, its holder too. So what an administrator, or a role that they had in this
--- way, has granted to the administrator goes with the office, and so does the ADMIN OPTION on marker and Entra roles.
+-- Takes from an administrator the memberships that no superuser has given: with CREATEROLE, and roles that they made by it,
+-- an administrator grants roles to themselves. On 15 also the ADMIN OPTION on marker and Entra roles.
 CREATE FUNCTION pgaad._take_own_grants(former oid)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    grantors oid[] := ARRAY[former];
-    found_more boolean := true;
+    markers CONSTANT oid[] := ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']::regrole[]::oid[];
     membership record;
 BEGIN
-    WHILE found_more LOOP
-        found_more := false;
-        FOR membership IN
-            SELECT roleid FROM pg_auth_members
-            WHERE member = former AND grantor = ANY (grantors)
-              AND roleid <> ALL (ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']::regrole[]::oid[])
-        LOOP
-            EXECUTE format('REVOKE %s FROM %s', membership.roleid::regrole, former::regrole);
-            grantors := grantors || membership.roleid;
-            found_more := true;
-        END LOOP;
-    END LOOP;
     FOR membership IN
-        SELECT roleid FROM pg_auth_members given
+        SELECT given.roleid::regrole AS role, grantor.oid::regrole AS grantor
+        FROM pg_auth_members given LEFT JOIN pg_roles grantor ON grantor.oid = given.grantor
+        WHERE given.member = former AND given.roleid <> ALL (markers) AND NOT coalesce(grantor.rolsuper, false)
+    LOOP
+        RAISE NOTICE 'role % leaves role %, which no superuser has granted to it', former::regrole, membership.role;
+        EXECUTE format('REVOKE %s FROM %s %s CASCADE', membership.role, former::regrole,
+                       CASE WHEN current_setting('server_version_num')::integer < 160000 THEN ''
+                            ELSE format('GRANTED BY %s', membership.grantor) END);
+    END LOOP;
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+        RETURN;
+    END IF;
+    FOR membership IN
+        SELECT roleid::regrole AS role FROM pg_auth_members given
         WHERE member = former AND admin_option
-          AND (roleid = ANY (ARRAY['azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa']::regrole[]::oid[])
+          AND (roleid = ANY (markers)
                OR EXISTS (SELECT FROM pg_auth_members entra
                           WHERE entra.roleid = 'azure_ad_user'::regrole AND entra.member = given.roleid))
     LOOP
-        EXECUTE format('REVOKE ADMIN OPTION FOR %s FROM %s', membership.roleid::regrole, former::regrole);
+        EXECUTE format('REVOKE ADMIN OPTION FOR %s FROM %s', membership.role, former::regrole);
     END LOOP;
 END
 $function$;
@@ -271,6 +270,7 @@ DECLARE
     was_member CONSTANT boolean := EXISTS (SELECT FROM pg_auth_members
         WHERE roleid = 'azure_ad_user'::regrole AND member = former);
     label record;
+    taken oid[];
 BEGIN
     EXECUTE format('REVOKE azure_ad_admin FROM %s', former::regrole);
     FOR label IN
@@ -289,7 +289,9 @@ BEGIN
         EXECUTE format('ALTER ROLE %s NOCREATEROLE NOCREATEDB', former::regrole);
     END IF;
     RAISE NOTICE 'role % is no longer an Entra administrator, and has neither CREATEROLE nor CREATEDB', former::regrole;
-    RETURN pgaad._take_roles(former);
+    taken := pgaad._take_roles(former);
+    PERFORM pgaad._take_own_grants(former);
+    RETURN taken;
 END
 $function$;
 

@@ -23,6 +23,8 @@ pub(crate) const GUARD: Guard = Guard { before, after, advise };
 
 const ADMINISTRATORS: &str = "Only superusers and members of azure_ad_admin may.";
 const SUPERUSERS: &str = "Only superusers may.";
+const HOLDERS: &str = "It has power over the server. Where pgaad is used, only superusers may, and roles to which one has given it \
+                       WITH ADMIN OPTION and its rights.";
 
 /// Judges a statement of a caller who is no superuser before it is carried out: what the graph will not show, and
 /// what can be said in better words now.
@@ -50,12 +52,7 @@ fn alter_by_right(name: &CStr, caller: Caller) -> Result<(), SqlError> {
     membership_rules::judge_alteration(&role_graph::read(), role, caller).map_err(|privilege| {
         denied(
             format!("permission denied to alter role {}, which {}", quoted(name), words(privilege)),
-            match privilege {
-                Privilege::Reaches(_) => {
-                    "It has power over the server. Only superusers and holders of its ADMIN OPTION may, where pgaad is used."
-                }
-                _ => SUPERUSERS,
-            },
+            if privilege == Privilege::Administrator { SUPERUSERS } else { HOLDERS },
         )
     })
 }
@@ -130,17 +127,16 @@ fn error_of(violation: &Violation, before: &RoleGraph, name: impl Fn(RoleOid) ->
             format!("permission denied to rename Entra role {}, which is bound by its name", name(*role)),
             "Another user's token would open it. Only superusers and members of azure_ad_admin may.",
         ),
-        Violation::ServerRole { granted, reaches } if granted == reaches => denied(
-            format!("permission denied to grant role {}", name(*granted)),
-            "It has power over the server. Only superusers and holders of its ADMIN OPTION may, where pgaad is used.",
-        ),
+        Violation::ServerRole { granted, reaches } if granted == reaches => {
+            denied(format!("permission denied to grant role {}", name(*granted)), HOLDERS)
+        }
         Violation::ServerRole { granted, reaches } => denied(
             format!(
                 "permission denied to grant role {}, which is a member of {}",
                 name(*granted),
                 name(*reaches)
             ),
-            "That role has power over the server. Only superusers and holders of the ADMIN OPTION may, where pgaad is used.",
+            HOLDERS,
         ),
     }
 }

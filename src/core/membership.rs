@@ -81,7 +81,8 @@ pub enum Privilege {
     Replication,
     /// BYPASSRLS.
     BypassRls,
-    /// It is, directly or through others, a member of this superuser or predefined role with power over the server.
+    /// It is, directly or through others, a member of this role, which has one of those attributes or is predefined and
+    /// has power over the server.
     Reaches(RoleOid),
     /// It is, directly or through others, a member of `azure_ad_admin`.
     Administrator,
@@ -154,7 +155,7 @@ impl RoleGraph {
     }
 
     /// What makes a role privileged by itself, not by what it is a member of.
-    fn own_privilege(&self, oid: RoleOid) -> Option<Privilege> {
+    pub(crate) fn own_privilege(&self, oid: RoleOid) -> Option<Privilege> {
         let role = self.roles.get(&oid)?;
         if oid < FIRST_NORMAL_OID && oid != BOOTSTRAP_SUPERUSER {
             return Some(Privilege::Predefined);
@@ -168,7 +169,8 @@ impl RoleGraph {
     }
 
     pub(crate) fn has_power_over_the_server(&self, oid: RoleOid) -> bool {
-        SERVER_ROLES.contains(&oid) || self.roles.get(&oid).is_some_and(|role| role.is_superuser)
+        let has_attribute = |role: &Role| role.is_superuser || role.can_replicate || role.bypasses_rls;
+        SERVER_ROLES.contains(&oid) || self.roles.get(&oid).is_some_and(has_attribute)
     }
 
     /// Whether a role holds the ADMIN OPTION on another, itself or through a role that it is a member of, with the

@@ -13,9 +13,9 @@
 //! 4. No role outside `azure_ad_user` reaches one inside it. A membership that a superuser has made with nothing but the
 //!    ADMIN OPTION is not widened, either.
 //! 5. A role that is bound by its name is renamed by Entra administrators only.
-//! 6. Before PostgreSQL 16, where CREATEROLE may grant and alter any role that is no superuser: one that reaches a
-//!    superuser or a predefined role with power over the server is granted and altered by holders of its ADMIN OPTION
-//!    only. From 16 on core asks for it; but an Entra administrator has it, alone, by their office on every role that
+//! 6. Before PostgreSQL 16, where CREATEROLE may grant and alter any role that is no superuser: one that has
+//!    REPLICATION, BYPASSRLS or a predefined role's power over the server, or reaches such a role or a superuser, is
+//!    granted and altered by holders of its ADMIN OPTION only. From 16 on core asks for it; but an Entra administrator has it, alone, by their office on every role that
 //!    was harmless once. It is not enough for them.
 //!
 //! Memberships in `azure_ad_user` and `azure_ad_mfa` are changed by superusers and Entra administrators only.
@@ -111,14 +111,15 @@ pub fn judge(
 /// name, attributes and settings.
 ///
 /// # Errors
-/// Why not: it reaches `azure_ad_admin`; or, before PostgreSQL 16, a superuser or a predefined role with power over the
-/// server, and the caller does not hold its ADMIN OPTION.
+/// Why not: it reaches `azure_ad_admin`; or it has power over the server, or reaches a role that has, and the caller
+/// needs its ADMIN OPTION for that and does not hold it.
 pub fn judge_alteration(graph: &RoleGraph, role: RoleOid, caller: Caller) -> Result<(), Privilege> {
-    match graph.reached_privilege(role) {
-        Some(privilege @ Privilege::Administrator) => Err(privilege),
-        Some(privilege @ Privilege::Reaches(_))
-            if caller.needs_option_for_power() && !graph.administers(caller.role, role) =>
-        {
+    let reached = graph.reached_privilege(role);
+    if reached == Some(Privilege::Administrator) {
+        return Err(Privilege::Administrator);
+    }
+    match graph.own_privilege(role).or(reached) {
+        Some(privilege) if caller.needs_option_for_power() && !graph.administers(caller.role, role) => {
             Err(privilege)
         }
         _ => Ok(()),

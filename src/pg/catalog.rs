@@ -295,6 +295,28 @@ pub(super) fn entra_roles_of(member: &CStr) -> Vec<CString> {
     roles.filter(|role| is_member_of(*role, Marker::User)).filter_map(name_of).collect()
 }
 
+/// The administrators who have the ADMIN OPTION on a role by their office: from the bootstrap superuser, and alone.
+#[cfg(not(feature = "pg15"))]
+pub(super) fn administrators_by_office(role: &CStr) -> Vec<CString> {
+    let Some(role) = AuthId::find(role) else { return Vec::new() };
+    let is_of_office = |row: &libpq::FormData_pg_auth_members| {
+        row.admin_option
+            && !row.inherit_option
+            && !row.set_option
+            && row.grantor == pg_sys::BOOTSTRAP_SUPERUSERID
+            && is_entra_admin(pg_sys::Oid::from(row.member))
+    };
+    let rows = memberships(By::Role, role.oid);
+    let holders = rows.into_iter().filter(is_of_office).map(|row| pg_sys::Oid::from(row.member));
+    holders.filter_map(name_of).collect()
+}
+
+/// Before 16 the office gives none.
+#[cfg(feature = "pg15")]
+pub(super) fn administrators_by_office(_role: &CStr) -> Vec<CString> {
+    Vec::new()
+}
+
 /// The direct members of a role.
 pub(crate) fn members_of(role: &CStr) -> Vec<CString> {
     let Some(role) = AuthId::find(role) else { return Vec::new() };

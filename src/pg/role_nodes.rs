@@ -1,6 +1,7 @@
 //! Statements about roles, taken apart and made anew: what concerns the marker roles is carried out apart from the
 //! rest. All nodes that are changed are copies, since core's tree may belong to a cached plan.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char};
 
 use pgaad_core::guid::ObjectId;
@@ -185,7 +186,7 @@ pub(super) unsafe fn name_members(statement: *mut pg_sys::GrantRoleStmt) {
     }
 }
 
-/// A GRANT or REVOKE as one statement for each membership.
+/// A GRANT or REVOKE as one statement for each membership, whose names are written once or more often.
 ///
 /// # Safety
 /// `statement` is such a statement.
@@ -193,8 +194,15 @@ pub(super) unsafe fn one_by_one(statement: *mut pg_sys::GrantRoleStmt) -> Vec<*m
     // SAFETY: as above; only the copies' lists are new.
     unsafe {
         let mut single = Vec::new();
-        for privilege in items::<pg_sys::AccessPriv>((*statement).granted_roles) {
-            for member in items::<pg_sys::RoleSpec>((*statement).grantee_roles) {
+        let (mut seen_roles, mut seen_members) = (BTreeSet::new(), BTreeSet::new());
+        let roles: Vec<_> = items::<pg_sys::AccessPriv>((*statement).granted_roles)
+            .filter(|&role| seen_roles.insert(text((*role).priv_name)))
+            .collect();
+        let members: Vec<_> = items::<pg_sys::RoleSpec>((*statement).grantee_roles)
+            .filter(|&member| seen_members.insert(role_name(member)))
+            .collect();
+        for privilege in roles {
+            for &member in &members {
                 let copy = shallow_copy(statement);
                 (*copy).granted_roles = list(vec![privilege]);
                 (*copy).grantee_roles = list(vec![member]);
@@ -235,6 +243,20 @@ pub(super) unsafe fn by_grantors(statement: *mut pg_sys::GrantRoleStmt) -> Vec<*
             each.push(revoke);
         }
         if each.is_empty() { vec![statement] } else { each }
+    }
+}
+
+/// Has a REVOKE take back what the bootstrap superuser has granted.
+///
+/// # Safety
+/// `statement` is one that nobody else reads.
+pub(super) unsafe fn name_bootstrap_superuser(statement: *mut pg_sys::GrantRoleStmt) {
+    // SAFETY: as above.
+    unsafe {
+        let superuser = catalog::name_of(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID));
+        if let Some(superuser) = superuser {
+            (*statement).grantor = role_named(pg_sys::pstrdup(superuser.as_ptr()));
+        }
     }
 }
 

@@ -250,6 +250,23 @@ impl Plan {
             ));
             self.waiting.push_front(Part::Revoke(role_nodes::revoke(&entra, role)));
         }
+        // An administrator who takes a role out keeps it, to drop the role: it is what core gives to who made the role, too.
+        if self.is_superuser {
+            self.end_office_over(role);
+        }
+    }
+
+    /// From 16 on an administrator has the ADMIN OPTION on Entra roles by their office, and on others not.
+    fn end_office_over(&mut self, role: &CStr) {
+        for administrator in catalog::administrators_by_office(role) {
+            // SAFETY: core's own statement, and one that this plan made.
+            let statement = unsafe {
+                let revoke = role_nodes::revoke(role, &administrator);
+                role_nodes::name_bootstrap_superuser(revoke);
+                role_nodes::with_statement(self.original, revoke)
+            };
+            self.waiting.push_front(Part::AsSuperuser(statement));
+        }
     }
 
     /// A label makes its role an Entra role, as on Azure. A label that is taken away takes the role out again where
