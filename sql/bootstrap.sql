@@ -48,6 +48,9 @@ DECLARE
     names pg_catalog.text;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    -- Waits for transactions that have changed roles while no marker role was there, prepared ones too: their statements
+    -- were judged by nobody. Those that come later see the marker roles.
+    LOCK TABLE pg_catalog.pg_authid, pg_catalog.pg_auth_members IN SHARE ROW EXCLUSIVE MODE;
     FOREACH marker IN ARRAY ARRAY['azure_ad_admin', 'azure_ad_user', 'azure_ad_mfa'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = marker) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', marker);
@@ -67,7 +70,10 @@ BEGIN
           UNION ALL
             -- An Entra administrator has the ADMIN OPTION on azure_ad_user, as on Azure.
             SELECT 3, format('can be granted by %s', membership.member::regrole),
-                   format('REVOKE %I FROM %s;', marker, membership.member::regrole)
+                   format(CASE WHEN coalesce((to_jsonb(membership)->>'inherit_option')::boolean, true)
+                                 OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)
+                               THEN 'REVOKE ADMIN OPTION FOR %I FROM %s CASCADE;' ELSE 'REVOKE %I FROM %s CASCADE;' END,
+                          marker, membership.member::regrole)
             FROM pg_auth_members membership JOIN pg_roles holder ON holder.oid = membership.member
             WHERE membership.roleid = quote_ident(marker)::regrole AND membership.admin_option AND NOT holder.rolsuper
               AND (marker = 'azure_ad_admin' OR NOT EXISTS (

@@ -378,6 +378,8 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     other record;
+    is_in_office CONSTANT boolean := EXISTS (SELECT FROM pg_auth_members
+        WHERE roleid = 'azure_ad_admin'::regrole AND member = role);
 BEGIN
     IF EXISTS (SELECT FROM pg_roles candidate WHERE candidate.oid = role
                AND (rolsuper OR rolreplication OR rolbypassrls OR candidate.oid < 16384
@@ -386,8 +388,14 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Choose a role that is neither a superuser nor predefined, and has neither REPLICATION nor BYPASSRLS.';
     END IF;
-    IF EXISTS (SELECT FROM pg_auth_members WHERE roleid = 'azure_ad_admin'::regrole AND member = role) THEN
-        RETURN;
+    -- A setting such as search_path would be at work in every session of the administrator.
+    IF NOT is_in_office AND EXISTS (SELECT FROM pg_db_role_setting WHERE setrole = role) THEN
+        RAISE EXCEPTION 'role % has settings of its own, which somebody may have prepared', role::regrole
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = (SELECT string_agg(format('ALTER ROLE %s %sRESET ALL;', role::regrole,
+                                                   coalesce('IN DATABASE ' || quote_ident(datname) || ' ', '')), ' ')
+                          FROM pg_db_role_setting LEFT JOIN pg_database ON pg_database.oid = setdatabase
+                          WHERE setrole = role);
     END IF;
     FOR other IN
         SELECT membership.member::regrole AS name,
@@ -401,7 +409,11 @@ BEGIN
         GROUP BY membership.member
         ORDER BY 2 DESC
     LOOP
-        IF other.has_rights THEN
+        IF other.has_rights AND is_in_office THEN
+            RAISE WARNING 'role % has member %, which is an Entra administrator, too', role::regrole, other.name
+                USING HINT = other.cure;
+            CONTINUE;
+        ELSIF other.has_rights THEN
             RAISE EXCEPTION 'role % has member %, which would be an Entra administrator, too', role::regrole, other.name
                 USING ERRCODE = 'object_not_in_prerequisite_state',
                       HINT = other.cure;

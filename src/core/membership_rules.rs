@@ -228,11 +228,9 @@ fn spread_no_server_role(before: &RoleGraph, after: &RoleGraph, caller: Caller) 
 /// Memberships that were not there, or conveyed less.
 fn new_memberships<'a>(before: &'a RoleGraph, after: &'a RoleGraph) -> impl Iterator<Item = Membership> + 'a {
     let is_new = |row: &&Membership| {
-        !before.memberships.iter().any(|old| {
-            (old.role, old.member) == (row.role, row.member)
-                && old.admin >= row.admin
-                && old.conveys >= row.conveys
-        })
+        let all = |admin, conveys| Membership { admin, conveys, ..**row };
+        let mut old = before.memberships.range(all(false, false)..=all(true, true));
+        !old.any(|old| old.admin >= row.admin && old.conveys >= row.conveys)
     };
     after.memberships.difference(&before.memberships).filter(is_new).copied()
 }

@@ -71,6 +71,8 @@ impl Plan {
             Change::Label(_) => true,
             Change::Grant { .. } | Change::Revoke { .. } => !change.markers().is_empty(),
         };
+        // A transaction may have looked for the marker roles before they were made.
+        role_graph::accept_changes();
         if !Marker::any_exists() && !statement.changes.iter().any(names_marker) {
             return None;
         }

@@ -5,6 +5,7 @@ mod attacks;
 mod before;
 mod cases;
 mod cases_order;
+mod install;
 mod open;
 mod play;
 mod replaced;
