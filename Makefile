@@ -99,8 +99,8 @@ fuzz:
 	@for target in $(FUZZ_TARGETS); do \
 	    printf '\n== fuzzing %s for %s s\n' $$target $(SECONDS_EACH); \
 	    mkdir -p target/fuzz/corpus/$$target target/fuzz/artifacts/$$target; \
-	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir src/core/fuzz --target-dir target/fuzz/build $$target \
-	        target/fuzz/corpus/$$target src/core/fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) \
+	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir crates/core/fuzz --target-dir target/fuzz/build $$target \
+	        target/fuzz/corpus/$$target crates/core/fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) \
 	        -artifact_prefix=target/fuzz/artifacts/$$target/ -print_final_stats=1 -verbosity=0 || exit 1; \
 	done
 

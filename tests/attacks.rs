@@ -3,21 +3,21 @@
 
 #![allow(clippy::as_conversions)]
 
-#[path = "../src/core/tests/attacks/algorithm.rs"]
+#[path = "../crates/core/tests/attacks/algorithm.rs"]
 mod algorithm;
-#[path = "../src/core/tests/attacks/claims.rs"]
+#[path = "../crates/core/tests/attacks/claims.rs"]
 mod claims;
-#[path = "../src/core/tests/login/mod.rs"]
+#[path = "../crates/core/tests/login/mod.rs"]
 mod core_login;
-#[path = "../src/core/tests/attacks/encoding.rs"]
+#[path = "../crates/core/tests/attacks/encoding.rs"]
 mod encoding;
-#[path = "../src/core/tests/attacks/header.rs"]
+#[path = "../crates/core/tests/attacks/header.rs"]
 mod header;
-#[path = "../src/core/tests/attacks/kinds.rs"]
+#[path = "../crates/core/tests/attacks/kinds.rs"]
 mod kinds;
-#[path = "../src/core/tests/attacks/names.rs"]
+#[path = "../crates/core/tests/attacks/names.rs"]
 mod names;
-#[path = "../src/core/tests/attacks/payload.rs"]
+#[path = "../crates/core/tests/attacks/payload.rs"]
 mod payload;
 
 /// The core's login, tried on a server.
