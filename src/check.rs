@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pgaad_core::defect::Defect;
-use pgaad_core::event::LogLine;
 use pgaad_core::gate::OtherMethods;
+use pgaad_core::log_line::LogLine;
 use pgaad_core::role_name;
 use pgaad_core::tenant::Cloud;
 use pgaad_core::verify::TokenPolicy;

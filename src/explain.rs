@@ -4,10 +4,11 @@
 
 use std::ffi::CString;
 
-use pgaad_core::event::{Event, LogLine};
+use pgaad_core::event::Event;
 use pgaad_core::explain::{
     Context, Finding, NotExplained, explain as explain_token, explain_event as explain_decision,
 };
+use pgaad_core::log_line::LogLine;
 use pgaad_core::role_name;
 use pgrx::prelude::*;
 

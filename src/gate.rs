@@ -3,11 +3,13 @@
 use std::sync::Mutex;
 
 use pgaad_core::Refusal;
-use pgaad_core::event::{Event, Knock, LogLine};
+use pgaad_core::event::{Event, Knock};
 use pgaad_core::gate::{Answer, Facts, GatePolicy, GuardTrust, Outcome, judge};
-use pgaad_core::principal::{Bearer, Rejection};
+use pgaad_core::log_line::LogLine;
 use pgaad_core::refusal::PublicAnswer;
+use pgaad_core::refusal::Rejection;
 use pgaad_core::role_name;
+use pgaad_core::subject::Bearer;
 
 use crate::events;
 use crate::login::{self, Admitted, Decision};

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use pgaad_core::Refusal;
 use pgaad_core::inline::Inline;
+use pgaad_core::keys::KeyName;
 use pgaad_core::keys::{self, KeySet, SigningKey};
 use pgaad_core::refresh::RefreshPolicy;
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
-use pgaad_core::token::KeyName;
 
 use crate::pg::shmem::{self, KeyBoard, KeyEntry, Refresh, Source};
 use crate::pg::{clock, worker};

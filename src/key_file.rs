@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use pgaad_core::event::LogLine;
 use pgaad_core::inline::Inline;
+use pgaad_core::log_line::LogLine;
 use pgaad_core::snapshot::{Snapshot, SnapshotFault};
 
 use crate::file::{self, FileFault};

@@ -5,9 +5,11 @@ use std::ffi::{CStr, CString};
 use std::sync::{Mutex, OnceLock};
 
 use pgaad_core::Refusal;
-use pgaad_core::admit::{Admission, MAX_NAME_BYTES, admit};
+use pgaad_core::admit::{Admission, admit};
 use pgaad_core::gate::{Answer, Decided};
-use pgaad_core::principal::{Principal, Rejection};
+use pgaad_core::principal::Principal;
+use pgaad_core::refusal::Rejection;
+use pgaad_core::role_name::MAX_NAME_BYTES;
 use pgaad_core::time::UnixTime;
 use pgaad_core::token::{RawToken, UnverifiedToken};
 #[cfg(feature = "pg18")]

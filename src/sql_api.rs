@@ -6,8 +6,8 @@ use std::ffi::CString;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use pgaad_core::event::LogLine;
-use pgaad_core::principal::Bearer;
+use pgaad_core::log_line::LogLine;
+use pgaad_core::subject::Bearer;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 

@@ -8,8 +8,8 @@ use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use pgaad_core::Refusal;
-use pgaad_core::event::LogLine;
 use pgaad_core::inline::Inline;
+use pgaad_core::log_line::LogLine;
 use pgaad_core::refresh::next_fetch_in;
 use pgaad_core::snapshot::Snapshot;
 use pgaad_core::tenant::Tenant;

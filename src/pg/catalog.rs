@@ -6,9 +6,9 @@
 
 use std::ffi::{CStr, CString};
 
-use pgaad_core::admit::RoleFacts;
 use pgaad_core::labelling::Labelling;
 use pgaad_core::membership_rules::Caller;
+use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};

@@ -2,42 +2,16 @@
 
 use std::fmt;
 
-use crate::guid::{ObjectId, TenantId};
+use crate::guid::ObjectId;
+use crate::kind::Kind;
 use crate::label::Binding;
-use crate::principal::{Bearer, Groups, Kind, Principal, Rejection};
-use crate::refusal::Refusal;
-use crate::suggestion::Suggestion;
+use crate::principal::{Groups, Principal};
+use crate::refusal::{Refusal, Rejection};
+use crate::role_facts::RoleFacts;
+use crate::role_name::MAX_NAME_BYTES;
+use crate::subject::Bearer;
+use crate::suggestion::{Suggestion, is_same_user};
 use crate::time::UnixTime;
-
-/// Length at which PostgreSQL cuts names: `NAMEDATALEN - 1`.
-pub const MAX_NAME_BYTES: usize = 63;
-
-/// What the catalog says of a role, read at this very login.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleFacts {
-    /// `pg_authid.oid`.
-    pub oid: u32,
-    /// `pg_authid.rolname`; empty when it is not UTF-8, as no name in a token is.
-    pub name: String,
-    /// The role's security label.
-    pub binding: Binding,
-    /// Whether it has a security label, whatever that says.
-    pub is_labelled: bool,
-    /// The tenant that the label names, where it names one (`pgaadauth-int`).
-    pub label_tenant: Option<TenantId>,
-    /// Whether it is a *direct* member of `azure_ad_user`.
-    pub is_member: bool,
-    /// Whether it is a direct member of `azure_ad_admin`, or its label says so.
-    pub is_admin: bool,
-    /// Whether its label or `azure_ad_mfa` demands multi-factor authentication.
-    pub needs_mfa: bool,
-    /// `rolcanlogin`.
-    pub can_login: bool,
-    /// `rolsuper`.
-    pub is_superuser: bool,
-    /// `rolvaliduntil`, whole seconds; `None` for no limit.
-    pub valid_until: Option<UnixTime>,
-}
 
 /// The settings that decide which roles are admitted how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,8 +184,36 @@ fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) ->
     }
     Err(Refusal::RoleNotBound {
         guest: principal.is_guest(),
-        suggestion: Suggestion::from_names(principal, role).map(Box::new),
+        suggestion: suggest(principal, role).map(Box::new),
     })
+}
+
+/// What binds `role` to `principal`, where their names say that it is meant.
+fn suggest(principal: &Principal, role: &RoleFacts) -> Option<Suggestion> {
+    if role.is_labelled || role.is_admin || role.is_superuser {
+        return None;
+    }
+    let name = role.name.as_str();
+    let is_id = |id: &dyn fmt::Display| id.to_string().eq_ignore_ascii_case(name);
+    let own = principal.object_id();
+    let binding = match principal.kind() {
+        Kind::User if principal.name_given_here().is_some_and(|given| is_same_user(given, name)) => {
+            Binding::User(own)
+        }
+        Kind::App if is_id(&own) || is_id(&principal.client_id()) => {
+            Binding::Service { object_id: own, client_id: principal.client_id() }
+        }
+        _ => Binding::Group(group_named(principal, name)?),
+    };
+    Suggestion::new(name, binding)
+}
+
+/// The token's group whose id the role is named after. Names of groups say nothing: they are not unique, and a token
+/// that holds one group is no reason to give the group somebody's role.
+fn group_named(principal: &Principal, name: &str) -> Option<ObjectId> {
+    let Groups::Ids(ids) = principal.groups() else { return None };
+    let named = name.parse().ok()?;
+    ids.contains(&named).then_some(named)
 }
 
 /// Whether `name` is the user's, or one of the program's two ids.

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use crate::guid::{ClientId, ObjectId, TenantId};
 use crate::json::{Json, Object};
+use crate::kind::Kind;
 use crate::refusal::{ClaimName, Refusal};
+use crate::subject::Bearer;
 use crate::time::UnixTime;
 
 /// The claims as they stand in the payload: types are right, nothing is compared to anything yet.
@@ -78,6 +80,15 @@ impl Claims {
     }
 }
 
+/// Who a token belongs to, and what kind of token it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) object_id: ObjectId,
+    pub(crate) client_id: ClientId,
+    pub(crate) kind: Kind,
+    pub(crate) is_guest: bool,
+}
+
 /// `ver` of a token of version 1.
 pub(crate) const V1: &str = "1.0";
 /// `ver` of a token of version 2.
@@ -93,6 +104,32 @@ impl Claims {
     /// The application that the token was given to: `appid` or `azp`.
     pub(crate) fn client_id(&self) -> Option<ClientId> {
         if self.ver == V1 { self.appid } else { self.azp }
+    }
+
+    /// A user's token or a program's: decided by `idtyp` where it is, by what the token carries where it is not.
+    pub(crate) fn kind(&self) -> Result<Kind, Refusal> {
+        let names_a_user =
+            [&self.upn, &self.unique_name, &self.preferred_username].iter().any(|n| n.is_some());
+        let delegated = self.scp.as_ref().is_some_and(|scp| !scp.trim().is_empty());
+        match self.idtyp.as_deref() {
+            Some("app") if !delegated => Ok(Kind::App),
+            Some("user") | None if delegated => Ok(Kind::User),
+            None if self.scp.is_none() && !names_a_user => Ok(Kind::App),
+            _ => Err(Refusal::KindUnknown),
+        }
+    }
+
+    /// Whom the token names, for the log: `kid` is the id of the key that signed it.
+    pub(crate) fn subject(&self, kid: &str) -> Bearer {
+        Bearer {
+            kind: self.kind().ok().map(|kind| kind.to_string()),
+            tid: self.tid.to_string(),
+            oid: self.oid.map(|oid| oid.to_string()),
+            upn: self.user_name().map(str::to_owned),
+            appid: self.client_id().map(|id| id.to_string()),
+            kid: kid.to_owned(),
+            uti: self.uti.clone(),
+        }
     }
 }
 

@@ -5,19 +5,22 @@
 
 use std::fmt::Write;
 
-use crate::admit::{AdmitPolicy, RoleFacts, bind, check_mfa, check_role};
-use crate::claims::Claims;
-use crate::event::{ADMITTED, Event, LogLine, escaped};
+use crate::admit::{AdmitPolicy, bind, check_mfa, check_role};
+use crate::claims::{Claims, Identity};
+use crate::event::{ADMITTED, Event};
 use crate::guid::ObjectId;
 use crate::keys::{self, SigningKey};
+use crate::kind::Kind;
 use crate::label::Binding;
-use crate::principal::{Groups, Kind, Principal};
+use crate::log_line::{LogLine, escaped};
+use crate::principal::{Groups, Principal};
 use crate::refusal::{Code, Refusal};
+use crate::role_facts::RoleFacts;
 use crate::steps::{BEFORE_ANY_STEP, step_of};
 use crate::suggestion::identifier;
 use crate::time::UnixTime;
 use crate::token::{RawToken, UnverifiedToken};
-use crate::verify::{self, Identity, TokenPolicy};
+use crate::verify::{self, TokenPolicy};
 
 pub use crate::steps::{Finding, STEPS};
 

@@ -8,7 +8,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::inline::Inline;
 use crate::json::{Json, Object};
 use crate::tenant::Tenant;
-use crate::token::KeyName;
 
 /// Most keys a set may have; Entra publishes about half a dozen.
 pub const MAX_KEYS: usize = 64;
@@ -30,6 +29,25 @@ pub struct SigningKey {
     cloud: Inline<64>,
     /// The cloud of the key set that the key is from; empty when that is not known.
     set_cloud: Inline<64>,
+}
+
+/// How a token names the key that signed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyName<'a> {
+    /// The header's `kid` (RFC 7515 §4.1.4).
+    Kid(&'a str),
+    /// The header's `x5t`, in tokens that have no `kid` (RFC 7515 §4.1.7), as old v1 tokens.
+    Thumbprint(&'a str),
+}
+
+impl<'a> KeyName<'a> {
+    /// The name itself.
+    pub(crate) fn text(self) -> &'a str {
+        match self {
+            Self::Kid(kid) => kid,
+            Self::Thumbprint(x5t) => x5t,
+        }
+    }
 }
 
 /// What a key says of itself and is not what this tenant's keys say.

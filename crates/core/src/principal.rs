@@ -1,31 +1,10 @@
 //! Who a verified token belongs to.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
-use crate::claims::Claims;
+use crate::claims::{Claims, Identity};
 use crate::guid::{ClientId, ObjectId, TenantId};
-use crate::refusal::Refusal;
-use crate::verify::{Identity, VerifiedClaims, kind_of};
-
-/// The two kinds of principal that get tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A human: a delegated token.
-    User,
-    /// A service principal or managed identity: an app-only token.
-    App,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::User => "user",
-            Self::App => "app",
-        })
-    }
-}
+use crate::kind::Kind;
+use crate::subject::Bearer;
+use crate::verify::VerifiedClaims;
 
 /// What a token says of its holder's groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,39 +137,6 @@ impl Principal {
     }
 }
 
-/// Whom a token with a good signature names, whatever became of the login: for the log and the views.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bearer {
-    /// `user` or `app`, where that can be told.
-    pub kind: Option<String>,
-    /// `tid`.
-    pub tid: String,
-    /// `oid`.
-    pub oid: Option<String>,
-    /// `upn` (v1) or `preferred_username` (v2) of a user.
-    pub upn: Option<String>,
-    /// `appid` (v1) or `azp` (v2).
-    pub appid: Option<String>,
-    /// Id of the key that signed.
-    pub kid: String,
-    /// `uti`.
-    pub uti: Option<String>,
-}
-
-impl Bearer {
-    pub(crate) fn named_by(claims: &Claims, kid: &str) -> Self {
-        Self {
-            kind: kind_of(claims).ok().map(|kind| kind.to_string()),
-            tid: claims.tid.to_string(),
-            oid: claims.oid.map(|oid| oid.to_string()),
-            upn: claims.user_name().map(str::to_owned),
-            appid: claims.client_id().map(|id| id.to_string()),
-            kid: kid.to_owned(),
-            uti: claims.uti.clone(),
-        }
-    }
-}
-
 impl From<&Principal> for Bearer {
     fn from(principal: &Principal) -> Self {
         Self {
@@ -202,26 +148,5 @@ impl From<&Principal> for Bearer {
             kid: principal.key_id.clone(),
             uti: principal.token_id.clone(),
         }
-    }
-}
-
-/// Why a login was refused, and whose token it was where its signature was good.
-#[derive(Debug)]
-pub struct Rejection {
-    /// Why.
-    pub refusal: Refusal,
-    /// Whose, as the tenant's own key vouches; boxed, since it is rare and large.
-    pub bearer: Option<Box<Bearer>>,
-}
-
-impl From<Refusal> for Rejection {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, bearer: None }
-    }
-}
-
-impl From<Rejection> for Refusal {
-    fn from(rejection: Rejection) -> Self {
-        rejection.refusal
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::event::LogLine;
 use crate::guid::{ObjectId, TenantId};
-use crate::principal::Kind;
+use crate::kind::Kind;
+use crate::log_line::LogLine;
+use crate::subject::Bearer;
 use crate::suggestion::Suggestion;
 use crate::time::UnixTime;
 
@@ -302,6 +303,27 @@ impl Refusal {
             Self::RoleNotBound { guest: true, .. } => line.fact("guest", "yes"),
             _ => line,
         }
+    }
+}
+
+/// Why a login was refused, and whose token it was where its signature was good.
+#[derive(Debug)]
+pub struct Rejection {
+    /// Why.
+    pub refusal: Refusal,
+    /// Whose, as the tenant's own key vouches; boxed, since it is rare and large.
+    pub bearer: Option<Box<Bearer>>,
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, bearer: None }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        rejection.refusal
     }
 }
 

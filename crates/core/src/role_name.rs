@@ -5,6 +5,9 @@
 //! one character of a block that is nobody's (the end of plane 16, private use), so that no two names become the same
 //! text, and the bytes can be had back.
 
+/// Length at which PostgreSQL cuts names: `NAMEDATALEN - 1`.
+pub const MAX_NAME_BYTES: usize = 63;
+
 /// The character that stands for byte 0; those for 128 to 255 follow, and no others are used.
 const FIRST: u32 = 0x10_ff00;
 

@@ -5,10 +5,8 @@
 
 use std::fmt;
 
-use crate::admit::{MAX_NAME_BYTES, RoleFacts};
-use crate::guid::ObjectId;
 use crate::label::{Binding, Label};
-use crate::principal::{Groups, Kind, Principal};
+use crate::role_name::MAX_NAME_BYTES;
 
 /// The binding that a token's own name asks for.
 ///
@@ -22,24 +20,9 @@ pub struct Suggestion {
 }
 
 impl Suggestion {
-    /// What binds `role` to `principal`, where their names say that it is meant.
-    pub(crate) fn from_names(principal: &Principal, role: &RoleFacts) -> Option<Self> {
-        if role.is_labelled || role.is_admin || role.is_superuser || !is_plain(&role.name) {
-            return None;
-        }
-        let name = role.name.as_str();
-        let is_id = |id: &dyn fmt::Display| id.to_string().eq_ignore_ascii_case(name);
-        let own = principal.object_id();
-        let binding = match principal.kind() {
-            Kind::User if principal.name_given_here().is_some_and(|given| is_same_user(given, name)) => {
-                Binding::User(own)
-            }
-            Kind::App if is_id(&own) || is_id(&principal.client_id()) => {
-                Binding::Service { object_id: own, client_id: principal.client_id() }
-            }
-            _ => Binding::Group(group_named(principal, name)?),
-        };
-        Some(Self { role: role.name.clone(), binding })
+    /// The statement that binds the role `name`; `None` where the name cannot be written plainly.
+    pub(crate) fn new(name: &str, binding: Binding) -> Option<Self> {
+        is_plain(name).then(|| Self { role: name.to_owned(), binding })
     }
 }
 
@@ -50,17 +33,9 @@ impl fmt::Display for Suggestion {
     }
 }
 
-/// The token's group whose id the role is named after. Names of groups say nothing: they are not unique, and a token
-/// that holds one group is no reason to give the group somebody's role.
-fn group_named(principal: &Principal, name: &str) -> Option<ObjectId> {
-    let Groups::Ids(ids) = principal.groups() else { return None };
-    let named = name.parse().ok()?;
-    ids.contains(&named).then_some(named)
-}
-
 /// Whether two names are spellings of one user's: of another case, or of a guest, once by their mail address and once as
 /// the tenant that invited them calls them.
-fn is_same_user(one: &str, other: &str) -> bool {
+pub(crate) fn is_same_user(one: &str, other: &str) -> bool {
     let mail = |name: &str| mail_of_guest(name).unwrap_or_else(|| name.to_owned());
     mail(one).eq_ignore_ascii_case(&mail(other))
 }

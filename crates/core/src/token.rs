@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use zeroize::Zeroizing;
 
 use crate::json::Object;
-use crate::keys::SigningKey;
+use crate::keys::{KeyName, SigningKey};
 use crate::refusal::Refusal;
 
 /// The bytes of a password message, wiped from memory when dropped. Does not print.
@@ -58,25 +58,6 @@ fn have_headroom(bytes: usize) -> Result<(), Refusal> {
 impl fmt::Debug for RawToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RawToken({} bytes)", self.0.len())
-    }
-}
-
-/// How a token names the key that signed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyName<'a> {
-    /// The header's `kid` (RFC 7515 §4.1.4).
-    Kid(&'a str),
-    /// The header's `x5t`, in tokens that have no `kid` (RFC 7515 §4.1.7), as old v1 tokens.
-    Thumbprint(&'a str),
-}
-
-impl<'a> KeyName<'a> {
-    /// The name itself.
-    pub(crate) fn text(self) -> &'a str {
-        match self {
-            Self::Kid(kid) => kid,
-            Self::Thumbprint(x5t) => x5t,
-        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::claims::{self, Claims};
-use crate::guid::{ClientId, ObjectId};
+use crate::claims::{self, Claims, Identity};
+use crate::guid::ClientId;
 use crate::keys::{ForeignKey, SigningKey};
-use crate::principal::{Bearer, Kind, Rejection};
-use crate::refusal::Refusal;
+use crate::kind::Kind;
+use crate::refusal::{Refusal, Rejection};
 use crate::tenant::Tenant;
 use crate::time::UnixTime;
 use crate::token::{SignedPayload, UnverifiedToken};
@@ -71,10 +71,8 @@ pub fn verify(
     }
     let claims = Claims::read(payload.as_bytes())?;
 
-    let identity = check_claims(&claims, key, policy, now).map_err(|refusal| Rejection {
-        refusal,
-        bearer: Some(Box::new(Bearer::named_by(&claims, key.kid()))),
-    })?;
+    let identity = check_claims(&claims, key, policy, now)
+        .map_err(|refusal| Rejection { refusal, bearer: Some(Box::new(claims.subject(key.kid()))) })?;
     Ok(VerifiedClaims { identity, key_id: key.kid().to_owned(), claims, payload })
 }
 
@@ -143,20 +141,11 @@ pub(crate) fn check_time(claims: &Claims, policy: &TokenPolicy, now: UnixTime) -
     Ok(())
 }
 
-/// Who a token belongs to, and what kind of token it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity {
-    pub(crate) object_id: ObjectId,
-    pub(crate) client_id: ClientId,
-    pub(crate) kind: Kind,
-    pub(crate) is_guest: bool,
-}
-
 /// 6. Somebody. 7. By an access token, of one kind.
 pub(crate) fn identify(claims: &Claims, policy: &TokenPolicy) -> Result<Identity, Refusal> {
     let object_id = claims.oid.ok_or(Refusal::NoObjectId)?;
     let client_id = claims.client_id().ok_or(Refusal::NotAnAccessToken)?;
-    let kind = kind_of(claims)?;
+    let kind = claims.kind()?;
     Ok(Identity { object_id, client_id, kind, is_guest: is_guest(claims, policy) })
 }
 
@@ -221,19 +210,6 @@ fn audience_allows(found: &[String], accepted: &[String]) -> bool {
 /// An audience without the slash that may end a resource URI.
 fn bare(audience: &str) -> &str {
     audience.strip_suffix('/').filter(|uri| uri.contains("://")).unwrap_or(audience)
-}
-
-/// A user's token or a program's: decided by `idtyp` where it is, by what the token carries where it is not.
-pub(crate) fn kind_of(claims: &Claims) -> Result<Kind, Refusal> {
-    let names_a_user =
-        [&claims.upn, &claims.unique_name, &claims.preferred_username].iter().any(|n| n.is_some());
-    let delegated = claims.scp.as_ref().is_some_and(|scp| !scp.trim().is_empty());
-    match claims.idtyp.as_deref() {
-        Some("app") if !delegated => Ok(Kind::App),
-        Some("user") | None if delegated => Ok(Kind::User),
-        None if claims.scp.is_none() && !names_a_user => Ok(Kind::App),
-        _ => Err(Refusal::KindUnknown),
-    }
 }
 
 #[cfg(test)]

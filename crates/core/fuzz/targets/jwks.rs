@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use pgaad_core::keys::{KeySet, MAX_KEYS};
 use pgaad_core::tenant::{Cloud, Tenant};
-use pgaad_core::token::KeyName;
+use pgaad_core::keys::KeyName;
 use tenant::TENANT_ID;
 
 static TENANT: LazyLock<Tenant> = LazyLock::new(|| {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pgaad_core::event::LogLine;
+use pgaad_core::log_line::LogLine;
 use pgaad_core::label::{InternalLabel, Label};
 
 fuzz_target!(|text: &str| {

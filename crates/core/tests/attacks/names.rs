@@ -1,8 +1,8 @@
 //! Class C: names that look like the role's, and are not its bytes.
 
 use pgaad_core::admit::Rule;
-use pgaad_core::event::LogLine;
 use pgaad_core::label::Binding;
+use pgaad_core::log_line::LogLine;
 use serde_json::{Value, json};
 use tenant::{Token, object_id};
 

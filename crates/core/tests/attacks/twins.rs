@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use pgaad_core::event::LogLine;
+use pgaad_core::keys::KeyName;
 use pgaad_core::keys::{KeyFault, KeySet, find};
+use pgaad_core::log_line::LogLine;
 use pgaad_core::snapshot::Snapshot;
 use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::time::UnixTime;
-use pgaad_core::token::{KeyName, RawToken, UnverifiedToken};
+use pgaad_core::token::{RawToken, UnverifiedToken};
 use pgaad_core::verify::{TokenPolicy, verify};
 use serde_json::{Value, json};
 use tenant::{CONSUMER_TENANT_ID, Signer, TENANT_ID};
