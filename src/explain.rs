@@ -102,6 +102,6 @@ fn rows(
     findings: Vec<Finding>,
 ) -> TableIterator<'static, (name!(step, TextToSql), name!(ok, Option<bool>), name!(detail, TextToSql))> {
     TableIterator::new(
-        findings.into_iter().map(|Finding { step, ok, detail }| (step.into(), ok, detail.into())),
+        findings.into_iter().map(|Finding { step, ok, detail }| (step.name().into(), ok, detail.into())),
     )
 }

@@ -131,7 +131,7 @@ pub(crate) fn arrive(port: Port, judged: Judged, role: u32) -> Verdict {
         return refuse(port, Refusal::SessionsFull.into());
     }
     events::note(port, &Event::admitted(&knock, &admitted.admission, clock::now()));
-    login::keep_claims(admitted.claims);
+    login::keep_claims(admitted.admission.into_claims());
     Verdict::LeaveToCore
 }
 

@@ -5,16 +5,17 @@ use std::ffi::{CStr, CString};
 use std::sync::{Mutex, OnceLock};
 
 use pgaad_core::Refusal;
-use pgaad_core::admit::{Admission, admit};
+use pgaad_core::decide::{Admission, Policy, Surroundings, decide as decide_token};
 use pgaad_core::gate::{Answer, Decided};
-use pgaad_core::principal::Principal;
+use pgaad_core::keys::{KeyName, SigningKey};
 use pgaad_core::refusal::Rejection;
+use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::role_name::MAX_NAME_BYTES;
+use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
-use pgaad_core::token::{RawToken, UnverifiedToken};
+use pgaad_core::verify::TokenPolicy;
 #[cfg(feature = "pg18")]
 use pgaad_core::verify::scopes_of_line;
-use pgaad_core::verify::{TokenPolicy, verify};
 
 use crate::key_cache;
 use crate::pg::catalog::Role;
@@ -31,7 +32,6 @@ pub(crate) struct Admitted {
     pub(crate) admission: Admission,
     /// The role's name, as bytes.
     pub(crate) role: CString,
-    pub(crate) claims: String,
     /// When the session must end, if it must.
     pub(crate) end: Option<UnixTime>,
 }
@@ -59,25 +59,47 @@ pub(crate) fn decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>,
 
 fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Refusal>) -> Decision {
     let settings = Settings::of_login(port)?;
-    let policy = settings.token.as_ref().ok_or(Refusal::NotConfigured)?;
+    let token_policy = settings.token.as_ref().ok_or(Refusal::NotConfigured)?;
     if settings.require_tls && !port.is_private() {
         return Err(Refusal::EncryptionRequired.into());
     }
     let Some(mut secret) = ask()? else { return Ok(None) };
-    let raw = RawToken::new(std::mem::take(&mut *secret), settings.max_token_bytes)?;
     #[cfg(feature = "fault_injection")]
     crate::pg::fault::strike();
 
-    let token = UnverifiedToken::parse(&raw)?;
-    let key = key_cache::find_or_refresh(token.key_name(), &policy.tenant, settings)?;
-    let verified = verify(token, &key, &of_line(policy, port), clock::now())?;
-    let claims = verified.json().to_owned();
-    let end = settings.ends_sessions.then(|| verified.expires_at().plus(policy.clock_skew));
-    let role = role_asked_for(port)?;
-    let facts = role.as_ref().map(Role::facts);
-    let admission = admit(Principal::from(verified), facts.as_ref(), settings.admit, clock::now())?;
-    let role = role.map(|role| role.name().to_owned()).unwrap_or_default();
-    Ok(Some(Box::new(Admitted { admission, role, claims, end })))
+    let policy = Policy {
+        max_bytes: settings.max_token_bytes,
+        token: &of_line(token_policy, port),
+        admit: settings.admit,
+    };
+    let mut server = Server { port, settings, role: CString::default() };
+    let admission = decide_token(std::mem::take(&mut *secret), &policy, &mut server)?;
+    let end = settings.ends_sessions.then(|| admission.expires_at().plus(policy.token.clock_skew));
+    Ok(Some(Box::new(Admitted { admission, role: server.role, end })))
+}
+
+/// What the core asks of the server while it decides.
+struct Server<'a> {
+    port: Port,
+    settings: &'a Settings,
+    /// The role's name, as bytes, once the core has asked for the role.
+    role: CString,
+}
+
+impl Surroundings for Server<'_> {
+    fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Refusal> {
+        key_cache::find_or_refresh(name, tenant, self.settings)
+    }
+
+    fn role(&mut self) -> Result<Option<RoleFacts>, Refusal> {
+        let Some(role) = role_asked_for(self.port)? else { return Ok(None) };
+        self.role = role.name().to_owned();
+        Ok(Some(role.facts()))
+    }
+
+    fn now(&mut self) -> UnixTime {
+        clock::now()
+    }
 }
 
 /// The policy with what the matched line asks for beyond the settings: an `oauth` line's own `scope`.

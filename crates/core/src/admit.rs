@@ -6,10 +6,10 @@ use crate::guid::ObjectId;
 use crate::kind::Kind;
 use crate::label::Binding;
 use crate::principal::{Groups, Principal};
-use crate::refusal::{Refusal, Rejection};
+use crate::refusal::Refusal;
 use crate::role_facts::RoleFacts;
 use crate::role_name::MAX_NAME_BYTES;
-use crate::subject::Bearer;
+use crate::steps::Step;
 use crate::suggestion::{Suggestion, is_same_user};
 use crate::time::UnixTime;
 
@@ -48,100 +48,122 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A login that may go on. [`admit`] is its only maker.
-#[derive(Clone, Debug)]
-pub struct Admission {
-    role_oid: u32,
-    principal: Principal,
-    rule: Rule,
-}
-
-impl Admission {
-    /// The role it is for, and no other.
-    pub fn role_oid(&self) -> u32 {
-        self.role_oid
-    }
-
-    /// Who logs in.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    /// Why it is this role.
-    pub fn rule(&self) -> Rule {
-        self.rule
-    }
-}
-
 /// Decides whether `principal` may log in as `role` at `now`.
 ///
 /// `role` is `None` when there is no role of the name the client asked for.
 ///
 /// # Errors
-/// The first check that fails, in the order of the code below.
-pub fn admit(
-    principal: Principal,
-    role: Option<&RoleFacts>,
-    policy: AdmitPolicy,
-    now: UnixTime,
-) -> Result<Admission, Rejection> {
-    match check_admission(&principal, role, policy, now) {
-        Ok((role_oid, rule)) => Ok(Admission { role_oid, principal, rule }),
-        Err(refusal) => Err(Rejection { refusal, bearer: Some(Box::new(Bearer::from(&principal))) }),
-    }
-}
-
-/// The straight line from somebody to a role, and the rule that binds the two.
-fn check_admission(
+/// The first check of the table that fails.
+pub(crate) fn admit(
     principal: &Principal,
     role: Option<&RoleFacts>,
     policy: AdmitPolicy,
     now: UnixTime,
 ) -> Result<(u32, Rule), Refusal> {
-    let role = role.ok_or(Refusal::RoleMissing)?;
-    check_role(role, policy, now)?;
-    let rule = bind(principal, role, policy)?;
-    if role.needs_mfa {
-        check_mfa(principal)?;
-    }
-    Ok((role.oid, rule))
+    let case = RoleCase { principal: Ok(principal), role, policy, now };
+    CHECKS.iter().try_for_each(|(_, check)| check(&case))?;
+    let role = case.role()?;
+    Ok((role.oid, bind(principal, role, policy)?))
 }
 
-/// Whether the role may be logged in as at all, whoever it belongs to.
-pub(crate) fn check_role(role: &RoleFacts, policy: AdmitPolicy, now: UnixTime) -> Result<(), Refusal> {
-    if !role.is_member {
-        return Err(Refusal::RoleNotMember);
+/// What the checks of a role look at.
+pub(crate) struct RoleCase<'a> {
+    /// Who wants to log in, or why that is not known: only an explanation goes on without.
+    pub(crate) principal: Result<&'a Principal, Refusal>,
+    /// The role; `None` when there is no role of the name the client asked for.
+    pub(crate) role: Option<&'a RoleFacts>,
+    pub(crate) policy: AdmitPolicy,
+    pub(crate) now: UnixTime,
+}
+
+impl<'a> RoleCase<'a> {
+    fn role(&self) -> Result<&'a RoleFacts, Refusal> {
+        self.role.ok_or(Refusal::RoleMissing)
     }
-    if !role.can_login {
-        return Err(Refusal::RoleNologin);
-    }
-    if role.is_superuser && !policy.allow_superuser {
+}
+
+/// One check: the step that it is a part of, and the function.
+pub(crate) type RoleCheck = (Step, fn(&RoleCase<'_>) -> Result<(), Refusal>);
+
+/// The checks of a role, in the order of a login: whether it may be logged in as at all, then whether it belongs to the
+/// principal.
+pub(crate) const CHECKS: [RoleCheck; 7] = [
+    (Step::Role, check_member),
+    (Step::Role, check_login),
+    (Step::Role, check_superuser),
+    (Step::Role, check_valid_until),
+    (Step::Binding, check_label_tenant),
+    (Step::Binding, check_binding),
+    (Step::Binding, check_mfa),
+];
+
+/// The role exists and is a direct member of `azure_ad_user`.
+fn check_member(case: &RoleCase<'_>) -> Result<(), Refusal> {
+    if case.role()?.is_member { Ok(()) } else { Err(Refusal::RoleNotMember) }
+}
+
+/// The role has `LOGIN`.
+fn check_login(case: &RoleCase<'_>) -> Result<(), Refusal> {
+    if case.role()?.can_login { Ok(()) } else { Err(Refusal::RoleNologin) }
+}
+
+/// The role is no superuser, or superusers are allowed.
+fn check_superuser(case: &RoleCase<'_>) -> Result<(), Refusal> {
+    if case.role()?.is_superuser && !case.policy.allow_superuser {
         return Err(Refusal::RoleSuperuser);
     }
-    if role.valid_until.is_some_and(|until| now >= until) {
+    Ok(())
+}
+
+/// The role's `VALID UNTIL` is not past.
+fn check_valid_until(case: &RoleCase<'_>) -> Result<(), Refusal> {
+    if case.role()?.valid_until.is_some_and(|until| case.now >= until) {
         return Err(Refusal::RoleExpired);
     }
     Ok(())
 }
 
-/// The binding table: by object id wherever there is one, by name only where there is none.
-pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
-    if role.label_tenant.is_some_and(|tenant| tenant != principal.tenant()) {
+/// The tenant that the label names, where it names one, is the principal's.
+fn check_label_tenant(case: &RoleCase<'_>) -> Result<(), Refusal> {
+    let tenant = case.principal.clone()?.tenant();
+    if case.role()?.label_tenant.is_some_and(|named| named != tenant) {
         return Err(Refusal::LabelUnusable);
     }
+    Ok(())
+}
+
+/// The role belongs to the principal.
+fn check_binding(case: &RoleCase<'_>) -> Result<(), Refusal> {
+    bind(case.principal.clone()?, case.role()?, case.policy).map(drop)
+}
+
+/// The principal signed in with a second factor, if the role demands one.
+fn check_mfa(case: &RoleCase<'_>) -> Result<(), Refusal> {
+    if !case.role()?.needs_mfa {
+        return Ok(());
+    }
+    match case.principal.clone()?.amr() {
+        None => Err(Refusal::MfaUnknown),
+        Some(amr) if amr.iter().any(|method| method == "mfa") => Ok(()),
+        Some(_) => Err(Refusal::MfaMissing),
+    }
+}
+
+/// The binding table: by object id wherever there is one, by name only where there is none.
+pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
     match role.binding {
         Binding::Nobody => Err(Refusal::LabelUnusable),
         Binding::User(object_id) => {
             expect_kind(principal, Kind::User)?;
             if principal.object_id() != object_id {
-                return Err(Refusal::PrincipalMismatch { oid: principal.object_id() });
+                return Err(Refusal::PrincipalMismatch);
             }
             Ok(Rule::Id)
         }
         Binding::Service { object_id, client_id } => {
             expect_kind(principal, Kind::App)?;
             if principal.object_id() != object_id && principal.client_id() != client_id {
-                return Err(Refusal::PrincipalMismatch { oid: principal.object_id() });
+                return Err(Refusal::PrincipalMismatch);
             }
             Ok(Rule::Id)
         }
@@ -225,13 +247,5 @@ fn is_named(principal: &Principal, name: &str) -> bool {
 }
 
 fn expect_kind(principal: &Principal, kind: Kind) -> Result<(), Refusal> {
-    if principal.kind() == kind { Ok(()) } else { Err(Refusal::KindMismatch { kind: principal.kind() }) }
-}
-
-pub(crate) fn check_mfa(principal: &Principal) -> Result<(), Refusal> {
-    match principal.methods() {
-        None => Err(Refusal::MfaUnknown),
-        Some(methods) if methods.iter().any(|method| method == "mfa") => Ok(()),
-        Some(_) => Err(Refusal::MfaMissing),
-    }
+    if principal.kind() == kind { Ok(()) } else { Err(Refusal::KindMismatch) }
 }

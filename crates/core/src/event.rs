@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
-use crate::admit::Admission;
+use crate::decide::Admission;
 use crate::log_line::LogLine;
 use crate::refusal::Refusal;
 use crate::subject::Bearer;
@@ -85,10 +85,7 @@ impl Event {
     /// A refusal; `bearer` where the token's signature was good.
     pub fn refused(knock: &Knock, refusal: &Refusal, bearer: Option<Bearer>, at: UnixTime) -> Self {
         let facts = refusal.facts(LogLine::new("")).into_text();
-        let hint = match refusal {
-            Refusal::RoleNotBound { suggestion, .. } => suggestion.as_ref().map(ToString::to_string),
-            _ => None,
-        };
+        let hint = refusal.hint();
         Self { bearer, facts, hint, ..Self::new(knock, refusal.code(), at) }
     }
 

@@ -5,14 +5,16 @@
 //!       ─admit(role facts, policy, now)─▶ Admission
 //! ```
 //!
-//! Every arrow is the only maker of the type it points to, so no step can be skipped and still
-//! compile. Time, keys and policy are arguments: this crate has no clock, no network, no
-//! environment and no PostgreSQL. Every "no" is a [`Refusal`] with a stable code.
+//! [`decide::decide`] is this line, and the only copy. Every arrow is the only maker of the type it points to, so no step
+//! can be skipped and still compile. What a token must be and what a role must be are two tables of checks, in [`verify`]
+//! and [`admit`]. Time, keys and policy are arguments: this crate has no clock, no network, no environment and no
+//! PostgreSQL. Every "no" is a [`Refusal`] with a stable code.
 
 #![forbid(unsafe_code)]
 
 pub mod admit;
 pub mod claims;
+pub mod decide;
 pub mod defect;
 pub mod event;
 pub mod explain;

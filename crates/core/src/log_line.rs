@@ -29,6 +29,12 @@ impl LogLine {
         self
     }
 
+    /// Adds ` key=value` if `condition` holds.
+    #[must_use]
+    pub fn fact_if(self, condition: bool, key: &str, value: impl Display) -> Self {
+        if condition { self.fact(key, value) } else { self }
+    }
+
     /// Adds ` key="value"`, the value escaped and bounded.
     #[must_use]
     pub fn quoted(mut self, key: &str, value: &str) -> Self {

@@ -40,7 +40,7 @@ pub struct Principal {
     is_guest: bool,
     groups: Groups,
     groups_overage: bool,
-    methods: Option<Vec<String>>,
+    amr: Option<Vec<String>>,
     key_id: String,
     token_id: Option<String>,
 }
@@ -63,7 +63,7 @@ impl Principal {
             is_guest: identity.is_guest,
             groups: Groups::read(claims.groups),
             groups_overage: claims.groups_overage,
-            methods: claims.amr,
+            amr: claims.amr,
             key_id,
             token_id: claims.uti,
         }
@@ -132,8 +132,8 @@ impl Principal {
     }
 
     /// `amr`: how the user signed in; v2 tokens do not say.
-    pub(crate) fn methods(&self) -> Option<&[String]> {
-        self.methods.as_deref()
+    pub(crate) fn amr(&self) -> Option<&[String]> {
+        self.amr.as_deref()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::guid::ClientId;
 use crate::keys::{ForeignKey, SigningKey};
 use crate::kind::Kind;
 use crate::refusal::{Refusal, Rejection};
+use crate::steps::Step;
 use crate::tenant::Tenant;
 use crate::time::UnixTime;
 use crate::token::{SignedPayload, UnverifiedToken};
@@ -31,7 +32,7 @@ pub struct TokenPolicy {
 
 /// The claims of a token that passed every check. [`verify`] is the only maker.
 #[derive(Debug)]
-pub struct VerifiedClaims {
+pub(crate) struct VerifiedClaims {
     pub(crate) claims: Claims,
     pub(crate) identity: Identity,
     pub(crate) key_id: String,
@@ -40,12 +41,12 @@ pub struct VerifiedClaims {
 
 impl VerifiedClaims {
     /// The payload as JSON text, for `pgaad.claims()`: an object, no member named twice, no U+0000 in a string.
-    pub fn json(&self) -> &str {
+    pub(crate) fn json(&self) -> &str {
         std::str::from_utf8(self.payload.as_bytes()).unwrap_or_default()
     }
 
     /// When the token ends, skew not added.
-    pub fn expires_at(&self) -> UnixTime {
+    pub(crate) fn expires_at(&self) -> UnixTime {
         self.claims.exp
     }
 }
@@ -54,8 +55,8 @@ impl VerifiedClaims {
 /// one of its audiences, valid at `now`.
 ///
 /// # Errors
-/// The first check that fails, in the order of the code below.
-pub fn verify(
+/// The first check that fails: first the signature, then the checks of the table.
+pub(crate) fn verify(
     token: UnverifiedToken<'_>,
     key: &SigningKey,
     policy: &TokenPolicy,
@@ -71,31 +72,40 @@ pub fn verify(
     }
     let claims = Claims::read(payload.as_bytes())?;
 
-    let identity = check_claims(&claims, key, policy, now)
-        .map_err(|refusal| Rejection { refusal, bearer: Some(Box::new(claims.subject(key.kid()))) })?;
-    Ok(VerifiedClaims { identity, key_id: key.kid().to_owned(), claims, payload })
+    let case = TokenCase { claims: &claims, key: Ok(key), policy, now };
+    let passed = CHECKS.iter().try_for_each(|(_, check)| check(&case));
+    match passed.and_then(|()| identify(&claims, policy)) {
+        Ok(identity) => Ok(VerifiedClaims { identity, key_id: key.kid().to_owned(), claims, payload }),
+        Err(refusal) => Err(Rejection { refusal, bearer: Some(Box::new(claims.subject(key.kid()))) }),
+    }
 }
 
-/// The straight line from readable claims to somebody.
-fn check_claims(
-    claims: &Claims,
-    key: &SigningKey,
-    policy: &TokenPolicy,
-    now: UnixTime,
-) -> Result<Identity, Refusal> {
-    check_issuer(claims, policy)?; // 1
-    check_tenant(claims, policy)?; // 2
-    check_key_issuer(key, policy)?; // 3
-    check_audience(claims, policy)?; // 4
-    check_time(claims, policy, now)?; // 5
-    let identity = identify(claims, policy)?; // 6, 7
-    check_bearer(claims)?; // 8
-    check_scope(claims, identity.kind, policy)?; // 9
-    Ok(identity)
+/// What the checks of a token look at.
+pub(crate) struct TokenCase<'a> {
+    pub(crate) claims: &'a Claims,
+    /// The key that signed, or why there is none: only an explanation goes on without one.
+    pub(crate) key: Result<&'a SigningKey, Refusal>,
+    pub(crate) policy: &'a TokenPolicy,
+    pub(crate) now: UnixTime,
 }
 
-/// 1. One of the tenant's two issuers, and the version that goes with it.
-pub(crate) fn check_issuer(claims: &Claims, policy: &TokenPolicy) -> Result<(), Refusal> {
+/// One check: the step that it is a part of, and the function.
+pub(crate) type TokenCheck = (Step, fn(&TokenCase<'_>) -> Result<(), Refusal>);
+
+/// The checks of a token whose signature is good and whose claims can be read, in the order of a login.
+pub(crate) const CHECKS: [TokenCheck; 8] = [
+    (Step::Issuer, check_issuer),
+    (Step::Tenant, check_tenant),
+    (Step::Key, check_key_issuer),
+    (Step::Audience, check_audience),
+    (Step::Time, check_time),
+    (Step::Kind, check_identity),
+    (Step::Kind, check_bearer),
+    (Step::Scope, check_scope),
+];
+
+/// `iss` is one of the tenant's two issuers, and `ver` the version that goes with it.
+fn check_issuer(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
     let version = match claims.iss.as_str() {
         iss if iss == policy.tenant.v1_issuer() => claims::V1,
         iss if iss == policy.tenant.v2_issuer() => claims::V2,
@@ -104,30 +114,36 @@ pub(crate) fn check_issuer(claims: &Claims, policy: &TokenPolicy) -> Result<(), 
     if claims.ver == version { Ok(()) } else { Err(Refusal::VersionMismatch) }
 }
 
-/// 2. The tenant; the one inside `iss` was compared with it.
-pub(crate) fn check_tenant(claims: &Claims, policy: &TokenPolicy) -> Result<(), Refusal> {
-    if claims.tid == policy.tenant.id() { Ok(()) } else { Err(Refusal::WrongTenant { tid: claims.tid }) }
+/// `tid` is the tenant; the one inside `iss` was compared with it.
+fn check_tenant(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+    if claims.tid == policy.tenant.id() { Ok(()) } else { Err(Refusal::WrongTenant) }
 }
 
-/// 3. The key's own issuer, v2 whatever the token's version, and its cloud.
-pub(crate) fn check_key_issuer(key: &SigningKey, policy: &TokenPolicy) -> Result<(), Refusal> {
-    key.signs_for(&policy.tenant).map_err(|ForeignKey { member, found, wanted }| Refusal::KeyIssuerMismatch {
+/// The key's own issuer is the tenant's, v2 whatever the token's version, and the key is one of the tenant's cloud.
+fn check_key_issuer(TokenCase { key, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+    key_signs_for(key.clone()?, &policy.tenant)
+}
+
+/// Whether `key` may sign for `tenant`, see [`SigningKey::signs_for`].
+pub(crate) fn key_signs_for(key: &SigningKey, tenant: &Tenant) -> Result<(), Refusal> {
+    key.signs_for(tenant).map_err(|ForeignKey { member, found, wanted }| Refusal::KeyIssuerMismatch {
         member,
         found,
         wanted,
     })
 }
 
-/// 4. The audience (RFC 7519 §4.1.3).
-pub(crate) fn check_audience(claims: &Claims, policy: &TokenPolicy) -> Result<(), Refusal> {
+/// One of the audiences is accepted (RFC 7519 §4.1.3).
+fn check_audience(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
     if audience_allows(&claims.aud, &policy.audiences) {
         return Ok(());
     }
     Err(Refusal::WrongAudience { aud: claims.aud.join(" ") })
 }
 
-/// 5. The time (RFC 7519 §4.1.4, §4.1.5).
-pub(crate) fn check_time(claims: &Claims, policy: &TokenPolicy, now: UnixTime) -> Result<(), Refusal> {
+/// The token is valid now (RFC 7519 §4.1.4, §4.1.5), and not for longer than Entra's tokens are.
+fn check_time(TokenCase { claims, policy, now, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+    let now = *now;
     let lifetime = claims.exp.since(claims.nbf);
     if !(1..=MAX_LIFETIME).contains(&lifetime) {
         return Err(Refusal::LifetimeInvalid { seconds: lifetime });
@@ -141,7 +157,12 @@ pub(crate) fn check_time(claims: &Claims, policy: &TokenPolicy, now: UnixTime) -
     Ok(())
 }
 
-/// 6. Somebody. 7. By an access token, of one kind.
+/// The token is an access token of one kind, issued for somebody.
+fn check_identity(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+    identify(claims, policy).map(drop)
+}
+
+/// Whom the token was issued for.
 pub(crate) fn identify(claims: &Claims, policy: &TokenPolicy) -> Result<Identity, Refusal> {
     let object_id = claims.oid.ok_or(Refusal::NoObjectId)?;
     let client_id = claims.client_id().ok_or(Refusal::NotAnAccessToken)?;
@@ -155,20 +176,20 @@ fn is_guest(claims: &Claims, policy: &TokenPolicy) -> bool {
     claims.idp.as_ref().is_some_and(is_foreign) || claims.acct.is_some_and(|status| status != 0)
 }
 
-/// 8. A bearer token.
+/// The token is a bearer token.
 ///
 /// One that is bound to a key (`cnf`, RFC 7800) is worth nothing without a proof of that key, for which there is no
 /// room in a password; to take it as a bearer token is forbidden (RFC 9449 §7.2).
-pub(crate) fn check_bearer(claims: &Claims) -> Result<(), Refusal> {
+fn check_bearer(TokenCase { claims, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
     if claims.has_cnf { Err(Refusal::ProofOfPossession) } else { Ok(()) }
 }
 
-/// 9. The scope of a user's token: what the user let the client do (RFC 9068 §2.2.3). A program's has none.
-pub(crate) fn check_scope(claims: &Claims, kind: Kind, policy: &TokenPolicy) -> Result<(), Refusal> {
+/// A user's token has an accepted scope: what the user let the client do (RFC 9068 §2.2.3). A program's has none.
+fn check_scope(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
     let scp = claims.scp.as_deref().unwrap_or_default();
     let has = |wanted: &String| scp.split_whitespace().any(|scope| scope == wanted);
     let is_accepted = policy.scopes.is_empty() || policy.scopes.iter().any(has);
-    if kind == Kind::App || (is_accepted && policy.line_scopes.iter().all(has)) {
+    if claims.kind()? == Kind::App || (is_accepted && policy.line_scopes.iter().all(has)) {
         return Ok(());
     }
     let wanted = if is_accepted { &policy.line_scopes } else { &policy.scopes };

@@ -1,21 +1,19 @@
 //! A server's side of a decision, and the tokens that are sent to it.
 
-use std::hint::black_box;
 use std::time::Duration;
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgaad_core::Refusal;
-use pgaad_core::admit::{Admission, AdmitPolicy, admit};
+use pgaad_core::admit::AdmitPolicy;
+use pgaad_core::decide::{Admission, Known, Policy, decide};
 use pgaad_core::keys::KeySet;
 use pgaad_core::label::Binding;
-use pgaad_core::principal::Principal;
 use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::time::UnixTime;
-use pgaad_core::token::{RawToken, UnverifiedToken};
-use pgaad_core::verify::{TokenPolicy, verify};
+use pgaad_core::verify::TokenPolicy;
 use serde_json::Value;
 use tenant::{AUDIENCE, Keys, Signer, TENANT_ID, Token};
 
@@ -60,18 +58,12 @@ impl Server {
         }
     }
 
-    /// The straight line, as the extension walks it.
+    /// Decides about a token.
     pub(crate) fn decide(&self, password: &[u8]) -> Result<Admission, Refusal> {
-        let now = UnixTime::new(NOW);
-        let raw = RawToken::new(password.to_vec(), 65_535)?;
-        let token = UnverifiedToken::parse(&raw)?;
-        let unknown = Refusal::KeyUnknown { keys: self.keys.keys().len(), age_seconds: 0 };
-        let key = *self.keys.find(token.key_name(), &self.policy.tenant).ok_or(unknown)?;
-        let verified = verify(token, &key, &self.policy, now)?;
-        // The session keeps them.
-        black_box(verified.json().to_owned());
-        let policy = AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false };
-        Ok(admit(Principal::from(verified), Some(&self.role), policy, now)?)
+        let admit = AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false };
+        let policy = Policy { max_bytes: 65_535, token: &self.policy, admit };
+        let mut known = Known { keys: &self.keys, role: Some(&self.role), now: UnixTime::new(NOW) };
+        Ok(decide(password.to_vec(), &policy, &mut known)?)
     }
 }
 

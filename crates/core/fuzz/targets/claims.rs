@@ -5,12 +5,14 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use pgaad_core::admit::AdmitPolicy;
+use pgaad_core::decide::{Known, Policy, decide};
 use pgaad_core::keys::KeySet;
-use pgaad_core::principal::Principal;
+use pgaad_core::label::Binding;
+use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::time::UnixTime;
-use pgaad_core::token::{RawToken, UnverifiedToken};
-use pgaad_core::verify::{TokenPolicy, verify};
+use pgaad_core::verify::TokenPolicy;
 use tenant::{AUDIENCE, Keys, TENANT_ID};
 
 const AUTHORITY: &str = "https://localhost:8443";
@@ -27,6 +29,20 @@ static POLICY: LazyLock<TokenPolicy> = LazyLock::new(|| TokenPolicy {
     clock_skew: std::time::Duration::from_secs(300),
 });
 
+static ROLE: LazyLock<RoleFacts> = LazyLock::new(|| RoleFacts {
+    oid: 16_384,
+    name: "alice@example.com".to_owned(),
+    binding: Binding::Name,
+    is_labelled: false,
+    label_tenant: None,
+    is_member: true,
+    is_admin: false,
+    needs_mfa: false,
+    can_login: true,
+    is_superuser: false,
+    valid_until: None,
+});
+
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (header, payload) = text.split_once('\0').unwrap_or(("", text));
@@ -34,13 +50,14 @@ fuzz_target!(|bytes: &[u8]| {
     if !header.is_empty() {
         token = token.raw_header(header);
     }
-    let Ok(raw) = RawToken::new(token.mint().into_bytes(), 1 << 20) else { return };
-    let Ok(token) = UnverifiedToken::parse(&raw) else { return };
-    let Some(key) = SET.find(token.key_name(), &POLICY.tenant) else { return };
     let now = UnixTime::new(1_800_000_000);
-    let Ok(verified) = verify(token, key, &POLICY, now) else { return };
-    // Whatever is admitted is of our tenant and in time.
-    assert!(now < verified.expires_at().plus(POLICY.clock_skew));
-    assert!(verified.json().contains(TENANT_ID) || verified.json().contains("\\u"));
-    assert_eq!(Principal::from(verified).tenant().to_string(), TENANT_ID);
+    let admit = AdmitPolicy { name_match: true, group_name_match: true, allow_superuser: false };
+    let policy = Policy { max_bytes: 1 << 20, token: &POLICY, admit };
+    let mut known = Known { keys: &SET, role: Some(&*ROLE), now };
+    let Ok(admission) = decide(token.mint().into_bytes(), &policy, &mut known) else { return };
+    // Whatever is admitted is of our tenant, in time, and the role's.
+    assert!(now < admission.expires_at().plus(POLICY.clock_skew));
+    assert!(admission.claims().contains(TENANT_ID) || admission.claims().contains("\\u"));
+    assert_eq!(admission.principal().tenant().to_string(), TENANT_ID);
+    assert_eq!(admission.role_oid(), ROLE.oid);
 });

@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use pgaad_core::keys::KeyName;
-use pgaad_core::keys::{KeyFault, KeySet, find};
+use pgaad_core::Refusal;
+use pgaad_core::admit::AdmitPolicy;
+use pgaad_core::decide::{Known, Policy, Surroundings, decide};
+use pgaad_core::keys::{KeyFault, KeyName, KeySet, SigningKey, find};
 use pgaad_core::log_line::LogLine;
+use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::snapshot::Snapshot;
 use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::time::UnixTime;
-use pgaad_core::token::{RawToken, UnverifiedToken};
-use pgaad_core::verify::{TokenPolicy, verify};
+use pgaad_core::verify::TokenPolicy;
 use serde_json::{Value, json};
 use tenant::{CONSUMER_TENANT_ID, Signer, TENANT_ID};
 
 use crate::login::{
-    Attack, FORGE, Login, NOW, assert_refused, import, jwks, jwks_with, keys, this_tenant, token,
+    Attack, FORGE, Login, NOW, alice, assert_refused, import, jwks, jwks_with, keys, this_tenant, token,
 };
 
 /// [`jwks`], with a changed copy of the key that signs [`token`] behind it or, `first`, before it.
@@ -246,11 +248,13 @@ fn a_signature_counts_by_the_key_that_the_header_names_only() {
         clock_skew: Duration::from_secs(300),
     };
     let set = import(&jwks());
+    let role = alice();
     let verified = |minted: String, by: &Signer| {
-        let raw = RawToken::new(minted.into_bytes(), usize::MAX).unwrap();
-        let token = UnverifiedToken::parse(&raw).unwrap();
-        let key = set.find(KeyName::Kid(&keys().kid(by)), &policy.tenant).unwrap();
-        verify(token, key, &policy, UnixTime::new(*NOW))
+        let key = *set.find(KeyName::Kid(&keys().kid(by)), &policy.tenant).unwrap();
+        let known = Known { keys: &set, role: Some(&role), now: UnixTime::new(*NOW) };
+        let admit = AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false };
+        let policy = Policy { max_bytes: usize::MAX, token: &policy, admit };
+        decide(minted.into_bytes(), &policy, &mut WrongKey { key, known })
             .map(|_| ())
             .map_err(|rejection| rejection.refusal.code())
     };
@@ -259,4 +263,24 @@ fn a_signature_counts_by_the_key_that_the_header_names_only() {
     // Signed by the very key it is verified with, under another published key's name.
     let renamed = own.header("kid", keys().kid(&Signer::Current));
     assert_eq!(verified(renamed.mint(), &Signer::Second), Err("bad_signature"));
+}
+
+/// Surroundings that answer with one key, whatever the token names.
+struct WrongKey<'a> {
+    key: SigningKey,
+    known: Known<'a>,
+}
+
+impl Surroundings for WrongKey<'_> {
+    fn key(&mut self, _: KeyName<'_>, _: &Tenant) -> Result<SigningKey, Refusal> {
+        Ok(self.key)
+    }
+
+    fn role(&mut self) -> Result<Option<RoleFacts>, Refusal> {
+        self.known.role()
+    }
+
+    fn now(&mut self) -> UnixTime {
+        self.known.now()
+    }
 }
