@@ -26,21 +26,34 @@ const OAUTH_HEADER: &str = r#"
 #include "libpq/oauth.h"
 "#;
 
+/// The supported majors.
+const FIRST_MAJOR: u32 = 15;
+const LAST_MAJOR: u32 = 18;
+
+/// The majors that changed something which the code has to tell apart, as `cfg(since_16)` and so on. A later major
+/// than these is a new number for `LAST_MAJOR`, and nothing else where it changed nothing.
+const CHANGES: [u32; 2] = [16, 18];
+
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=PGRX_PG_CONFIG_PATH");
 
-    let version = ["pg15", "pg16", "pg17", "pg18"]
-        .into_iter()
-        .find(|version| env::var_os(format!("CARGO_FEATURE_{}", version.to_uppercase())).is_some())
+    let major = (FIRST_MAJOR..=LAST_MAJOR)
+        .find(|major| env::var_os(format!("CARGO_FEATURE_PG{major}")).is_some())
         .ok_or("name the PostgreSQL major by one of the features pg15, pg16, pg17, pg18")?;
+    for change in CHANGES {
+        println!("cargo:rustc-check-cfg=cfg(since_{change})");
+        if major >= change {
+            println!("cargo:rustc-cfg=since_{change}");
+        }
+    }
     let pg_config = match env::var_os("PGRX_PG_CONFIG_PATH") {
         Some(path) => PgConfig::new_with_defaults(PathBuf::from(path)),
-        None => Pgrx::from_config()?.get(version)?,
+        None => Pgrx::from_config()?.get(&format!("pg{major}"))?,
     };
     let include = pg_config.includedir_server()?;
 
-    let header = if version == "pg18" { format!("{HEADER}{OAUTH_HEADER}") } else { HEADER.to_owned() };
+    let header = if major >= 18 { format!("{HEADER}{OAUTH_HEADER}") } else { HEADER.to_owned() };
     let bindings = bindgen::Builder::default()
         .header_contents("pgaad.h", &header)
         .clang_arg(format!("-I{}", include.display()))

@@ -13,9 +13,7 @@ use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::role_name::MAX_NAME_BYTES;
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
-use pgaad_core::verify::TokenPolicy;
-#[cfg(feature = "pg18")]
-use pgaad_core::verify::scopes_of_line;
+use pgaad_core::verify::{TokenPolicy, scopes_of_line};
 
 use crate::key_cache;
 use crate::pg::catalog::Role;
@@ -104,7 +102,6 @@ impl Surroundings for Server<'_> {
 
 /// The policy with what the matched line asks for beyond the settings: an `oauth` line's own `scope`.
 fn of_line(policy: &TokenPolicy, port: Port) -> Cow<'_, TokenPolicy> {
-    #[cfg(feature = "pg18")]
     if port.method() == pgaad_core::gate::Method::TokenByOAuth {
         let scope = port.oauth_scope().unwrap_or_default();
         let line_scopes = scopes_of_line(&scope, &policy.audiences);
@@ -112,7 +109,6 @@ fn of_line(policy: &TokenPolicy, port: Port) -> Cow<'_, TokenPolicy> {
             return Cow::Owned(TokenPolicy { line_scopes, ..policy.clone() });
         }
     }
-    let _ = port;
     Cow::Borrowed(policy)
 }
 
@@ -151,7 +147,6 @@ pub(crate) fn decide_for_pam(port: Port) -> Option<Answer> {
 
 /// Called by our OAuth validator: decides, and keeps the decision for the gate. The identity, if the token opens the
 /// role.
-#[cfg(feature = "pg18")]
 pub(crate) fn decide_for_oauth(port: Port, token: Result<Secret, Refusal>) -> Option<String> {
     if !port.method().is_token() {
         return None;

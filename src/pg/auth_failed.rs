@@ -13,16 +13,7 @@ use pgrx::{PgAtomic, pg_shmem_init};
 
 use super::libpq;
 use super::port::Port;
-
-/// The line of auth.c where core's `auth_failed` raises its FATAL, which clients are told: that of 15.18 and 18.6,
-/// the last minor versions before this was written. `0` where it is not known: the answer has no line then.
-const KNOWN_LINE: i32 = if cfg!(feature = "pg15") {
-    334
-} else if cfg!(feature = "pg18") {
-    317
-} else {
-    0
-};
+use super::version;
 
 /// The line as core itself has told it since the server started, `0` before it has: other minor versions may differ.
 // SAFETY: a name of ours, used once.
@@ -62,7 +53,7 @@ unsafe extern "C-unwind" fn at_log(error: *mut pg_sys::ErrorData) {
 /// The line to tell.
 fn line_of_auth_failed() -> i32 {
     match SEEN_LINE.get().load(Ordering::Relaxed) {
-        0 => KNOWN_LINE,
+        0 => version::AUTH_FAILED_LINE,
         seen => seen,
     }
 }

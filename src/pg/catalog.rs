@@ -13,8 +13,10 @@ use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
 
+use super::c_string::c_str;
 use super::libpq;
 use super::seclabel::{Provider, label_of};
+use super::version::{MEMBERSHIPS_HAVE_OWNERS, conveys};
 
 /// The roles whose direct members are special.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,7 +156,6 @@ pub(crate) fn caller() -> (bool, Caller) {
 }
 
 /// Whether `holder` has the ADMIN OPTION on the role of this name.
-#[cfg(not(feature = "pg15"))]
 pub(super) fn administers(holder: u32, role: &CStr) -> bool {
     // SAFETY: in a transaction of a session that has logged in, so that the cache of memberships hears of changes.
     AuthId::find(role)
@@ -203,10 +204,6 @@ fn is_member_of(member: pg_sys::Oid, marker: Marker) -> bool {
 /// Whether a role has the rights of `azure_ad_admin` as a direct member: not with nothing but the ADMIN OPTION, which
 /// from 16 on a CREATEROLE gets who makes a role.
 fn is_entra_admin(member: pg_sys::Oid) -> bool {
-    #[cfg(feature = "pg15")]
-    let conveys = |_: &libpq::FormData_pg_auth_members| true;
-    #[cfg(not(feature = "pg15"))]
-    let conveys = |row: &libpq::FormData_pg_auth_members| row.inherit_option || row.set_option;
     AuthId::find(Marker::Admin.name()).is_some_and(|admin| {
         memberships(By::Member, member).iter().any(|row| row.roleid == admin.oid.to_u32() && conveys(row))
     })
@@ -267,11 +264,6 @@ fn unix_time(timestamp: i64) -> Option<UnixTime> {
         .then(|| UnixTime::new(timestamp.div_euclid(1_000_000).saturating_add(POSTGRES_EPOCH)))
 }
 
-/// Whether a membership belongs to its grantor: from 16 on there is a row for each grantor, which goes only
-/// when it is revoked in the grantor's name, and goes with what the grantor owns. On 15 there is one row, and no
-/// such bond; CREATEROLE rules over all roles there.
-pub(super) const MEMBERSHIPS_HAVE_OWNERS: bool = !cfg!(feature = "pg15");
-
 /// Those in whose names the membership of `member` in `role` must be revoked; nobody in particular on 15.
 pub(crate) fn grantors(role: &CStr, member: &CStr) -> Vec<CString> {
     if !MEMBERSHIPS_HAVE_OWNERS {
@@ -296,25 +288,18 @@ pub(super) fn entra_roles_of(member: &CStr) -> Vec<CString> {
 }
 
 /// The administrators who have the ADMIN OPTION on a role by their office: from the bootstrap superuser, and alone.
-#[cfg(not(feature = "pg15"))]
+/// Before 16 the office gives none.
 pub(super) fn administrators_by_office(role: &CStr) -> Vec<CString> {
-    let Some(role) = AuthId::find(role) else { return Vec::new() };
+    let Some(role) = AuthId::find(role).filter(|_| MEMBERSHIPS_HAVE_OWNERS) else { return Vec::new() };
     let is_of_office = |row: &libpq::FormData_pg_auth_members| {
         row.admin_option
-            && !row.inherit_option
-            && !row.set_option
+            && !conveys(row)
             && row.grantor == pg_sys::BOOTSTRAP_SUPERUSERID
             && is_entra_admin(pg_sys::Oid::from(row.member))
     };
     let rows = memberships(By::Role, role.oid);
     let holders = rows.into_iter().filter(is_of_office).map(|row| pg_sys::Oid::from(row.member));
     holders.filter_map(name_of).collect()
-}
-
-/// Before 16 the office gives none.
-#[cfg(feature = "pg15")]
-pub(super) fn administrators_by_office(_role: &CStr) -> Vec<CString> {
-    Vec::new()
 }
 
 /// The direct members of a role.
@@ -334,10 +319,7 @@ pub(crate) fn oid_of(name: &CStr) -> Option<u32> {
 /// The name of a role, in bytes; `None` when it is gone.
 pub(crate) fn name_of(role: pg_sys::Oid) -> Option<CString> {
     // SAFETY: null for a role that is gone, else a palloc'd string.
-    unsafe {
-        let name = pg_sys::GetUserNameFromId(role, true);
-        (!name.is_null()).then(|| CStr::from_ptr(name).to_owned())
-    }
+    unsafe { c_str(pg_sys::GetUserNameFromId(role, true)) }.map(CStr::to_owned)
 }
 
 /// How rows of `pg_auth_members` are found.

@@ -13,7 +13,7 @@ use pgaad_core::refusal::PublicAnswer;
 use super::entry::library_of;
 use super::libpq;
 use super::port::{self, Port};
-use super::{auth_failed, report};
+use super::{auth_failed, report, version};
 
 /// `STATUS_OK`, `STATUS_EOF` (c.h).
 const STATUS_OK: i32 = 0;
@@ -97,7 +97,7 @@ pub(super) fn end(port: Port, verdict: Verdict) {
     match verdict {
         Verdict::LeaveToCore => {}
         Verdict::Refuse(answer) => auth_failed::fatal(answer, port),
-        Verdict::HangUp => exit(),
+        Verdict::HangUp => version::exit(0),
     }
 }
 
@@ -113,14 +113,6 @@ pub(super) fn hang_up(port: Port) -> ! {
             hook(port.as_ptr(), STATUS_EOF);
         }
     }
-    exit()
-}
-
-/// auth.c, `auth_failed`: "if (status == STATUS_EOF) proc_exit(0);".
-fn exit() -> ! {
-    // SAFETY: the process' own end, of which no Rust frame has to hear.
-    unsafe { libpq::proc_exit(0) };
-    // 18 declares it with `pg_noreturn`, which bindgen does not read.
-    #[allow(unreachable_code, reason = "on those majors where bindgen knows")]
-    std::process::abort()
+    // auth.c, `auth_failed`: "if (status == STATUS_EOF) proc_exit(0);".
+    version::exit(0)
 }

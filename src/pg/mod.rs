@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod auth_failed;
+mod c_string;
 pub(crate) mod catalog;
 pub(crate) mod clock;
 pub(crate) mod encoding;
@@ -14,9 +15,8 @@ pub(crate) mod entry;
 pub(crate) mod fault;
 pub(crate) mod first_commit;
 pub(crate) mod hba;
+mod hba_line;
 pub(crate) mod hook;
-#[cfg(feature = "pg18")]
-pub(crate) mod oauth;
 pub(crate) mod packet;
 pub(crate) mod pam;
 pub(crate) mod port;
@@ -32,8 +32,10 @@ pub(crate) mod seclabel;
 pub(crate) mod sessions;
 pub(crate) mod setting;
 pub(crate) mod shmem;
+mod socket_address;
 pub(crate) mod text;
 pub(crate) mod utility;
+pub(crate) mod version;
 pub(crate) mod worker;
 
 /// `Port`, `HbaLine` and the functions of libpq's backend side, as bindgen read them from the server's headers.

@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 use pgaad_core::Refusal;
 use pgrx::prelude::*;
 
-use super::libpq::{
+use crate::pg::libpq::{
     OAuthValidatorCallbacks, PG_OAUTH_VALIDATOR_MAGIC, ValidatorModuleResult, ValidatorModuleState,
 };
-use super::packet::{self, Secret};
-use super::port::Port;
-use super::report;
+use crate::pg::packet::{self, Secret};
+use crate::pg::port::Port;
+use crate::pg::report;
 
 /// Decides a login by its token; the identity that the token proves, if it opens the role.
 pub(crate) type Validate = fn(Port, Result<Secret, Refusal>) -> Option<String>;

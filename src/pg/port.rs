@@ -1,16 +1,18 @@
 //! The connection that is logging in: who, from where, by which line of `pg_hba.conf`.
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use pgaad_core::gate::{Entry, Line, Method, OtherMethod};
+use pgaad_core::gate::{Entry, Line, Method};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
+use super::c_string::c_str;
 use super::entry::ServerFunction;
-use super::libpq::{self, UserAuth};
-use super::{pam, role_column};
+use super::libpq;
+use super::socket_address::ip;
+use super::{hba_line, role_column, version};
 
 /// In a server built without GSSAPI the function is not there, so it is looked up by name.
 // SAFETY: the server's own function of that name has this signature since PostgreSQL 12 (libpq/libpq-be.h),
@@ -94,12 +96,8 @@ impl Port {
 
     /// The role name as the client sent it, cut at 63 bytes by core. Bytes: its encoding is anybody's guess.
     pub(crate) fn role_name(&self) -> &CStr {
-        let name = self.fields().user_name;
-        if name.is_null() {
-            return c"";
-        }
-        // SAFETY: a NUL-terminated string that lives as long as the Port.
-        unsafe { CStr::from_ptr(name) }
+        // SAFETY: null, or a NUL-terminated string that lives as long as the Port.
+        unsafe { c_str(self.fields().user_name) }.unwrap_or_default()
     }
 
     /// Where the client is, from the socket itself.
@@ -108,21 +106,12 @@ impl Port {
     /// address block decides what its reverse look-up says, `127.0.0.1` if he likes.
     pub(crate) fn client(&self) -> Client {
         let address = &raw const self.fields().raddr.addr;
-        // SAFETY: the kernel filled the storage for the socket's family (pqcomm.c,
-        // StreamConnection), and each structure fits into it.
-        unsafe {
-            match i32::from((*address).ss_family) {
-                libc::AF_UNIX => Client::UnixSocket,
-                libc::AF_INET => {
-                    let address: *const libc::sockaddr_in = address.cast();
-                    Client::Address(Ipv4Addr::from(u32::from_be((*address).sin_addr.s_addr)).into())
-                }
-                libc::AF_INET6 => {
-                    let address: *const libc::sockaddr_in6 = address.cast();
-                    Client::Address(Ipv6Addr::from((*address).sin6_addr.s6_addr).into())
-                }
-                _ => Client::Unknown,
-            }
+        // SAFETY: the kernel filled the storage for the socket's family (pqcomm.c, StreamConnection).
+        let (family, ip) = unsafe { (i32::from((*address).ss_family), ip(address)) };
+        match ip {
+            Some(ip) => Client::Address(ip),
+            None if family == libc::AF_UNIX => Client::UnixSocket,
+            None => Client::Unknown,
         }
     }
 
@@ -138,28 +127,7 @@ impl Port {
 
     /// How the matched line authenticates.
     pub(crate) fn method(&self) -> Method {
-        let Some(hba) = self.hba() else { return Method::Other(None) };
-        Method::Other(Some(match hba.auth_method {
-            UserAuth::uaTrust => return Method::Trust,
-            UserAuth::uaPAM if is_our_service(hba) => return Method::TokenByPam,
-            #[cfg(feature = "pg18")]
-            UserAuth::uaOAuth if is_our_validator(hba) => return Method::TokenByOAuth,
-            #[cfg(feature = "pg18")]
-            UserAuth::uaOAuth => OtherMethod::OAuth,
-            UserAuth::uaPAM => OtherMethod::Pam,
-            UserAuth::uaIdent => OtherMethod::Ident,
-            UserAuth::uaPeer => OtherMethod::Peer,
-            UserAuth::uaPassword => OtherMethod::Password,
-            UserAuth::uaMD5 => OtherMethod::Md5,
-            UserAuth::uaSCRAM => OtherMethod::Scram,
-            UserAuth::uaGSS => OtherMethod::Gss,
-            UserAuth::uaSSPI => OtherMethod::Sspi,
-            UserAuth::uaBSD => OtherMethod::Bsd,
-            UserAuth::uaLDAP => OtherMethod::Ldap,
-            UserAuth::uaCert => OtherMethod::Cert,
-            UserAuth::uaRADIUS => OtherMethod::Radius,
-            _ => return Method::Other(None),
-        }))
+        self.hba().map_or(Method::Other(None), hba_line::method)
     }
 
     /// Whether `pg_hba.conf` has the same line for this connection if the client gives `name` for its own.
@@ -181,16 +149,18 @@ impl Port {
     }
 
     /// Whether the `oauth` line leaves it to the validator which role an identity is (`delegate_ident_mapping=1`).
-    #[cfg(feature = "pg18")]
     pub(crate) fn delegates_mapping(&self) -> bool {
-        self.hba().is_some_and(|hba| hba.oauth_skip_usermap)
+        self.oauth_line().is_some_and(|line| line.delegates_mapping)
     }
 
     /// The `scope` of an `oauth` line.
-    #[cfg(feature = "pg18")]
     pub(crate) fn oauth_scope(&self) -> Option<String> {
         // SAFETY: the parser of pg_hba.conf made the line; its text is NUL-terminated, or null where it was not given.
-        unsafe { super::hba::text(self.hba()?.oauth_scope) }
+        unsafe { super::hba::text(self.oauth_line()?.scope) }
+    }
+
+    fn oauth_line(&self) -> Option<version::OAuthLine> {
+        version::oauth_line(self.hba()?)
     }
 
     /// Whether the line demands a client certificate that names the role (`clientcert=verify-full`).
@@ -237,47 +207,7 @@ impl Port {
         // SAFETY: the copy lives in TopMemoryContext, as the value that set_authn_id (auth.c) put
         // there; the old one is left to the process' end, a few bytes once.
         let copy = unsafe { pg_sys::MemoryContextStrdup(pg_sys::TopMemoryContext, identity.as_ptr()) };
-        // auth.c, `set_authn_id`:
-        //   port->authn_id = MemoryContextStrdup(TopMemoryContext, id);
-        #[cfg(feature = "pg15")]
-        // SAFETY: a live Port; only this process reads it.
-        unsafe {
-            (*self.0).authn_id = copy;
-        }
-        // The same from 16 on, where a `trust` line has set neither:
-        //   MyClientConnectionInfo.authn_id = MemoryContextStrdup(TopMemoryContext, id);
-        //   MyClientConnectionInfo.auth_method = port->hba->auth_method;
-        #[cfg(not(feature = "pg15"))]
-        if let Some(hba) = self.hba() {
-            // SAFETY: a plain global (miscinit.c) of the process' only thread, read after the hook has returned.
-            unsafe {
-                libpq::MyClientConnectionInfo.authn_id = copy;
-                libpq::MyClientConnectionInfo.auth_method = hba.auth_method;
-            }
-        }
+        // SAFETY: a live Port, and the copy.
+        unsafe { version::set_authn_id(self.0, copy) };
     }
-}
-
-/// Whether the line's PAM service is ours. CheckPAMAuth: an absent name means `postgresql`.
-fn is_our_service(hba: &libpq::HbaLine) -> bool {
-    // SAFETY: a string of the line, or null.
-    unsafe { c_str(hba.pamservice) }.to_str().is_ok_and(pam::is_our_service)
-}
-
-#[cfg(feature = "pg18")]
-fn is_our_validator(hba: &libpq::HbaLine) -> bool {
-    // SAFETY: a string of the line, or null.
-    unsafe { c_str(hba.oauth_validator) == c"pgaad" }
-}
-
-/// A C string of core's, empty for none.
-///
-/// # Safety
-/// `pointer` is null, or a NUL-terminated string that lives as long as the line or the Port it is a field of.
-unsafe fn c_str<'a>(pointer: *const c_char) -> &'a CStr {
-    if pointer.is_null() {
-        return c"";
-    }
-    // SAFETY: the promise of the caller.
-    unsafe { CStr::from_ptr(pointer) }
 }

@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 
 use super::catalog::{self, Marker};
 use super::libpq;
+use super::version::conveys;
 
 /// `pg_auth_members` (pg_auth_members.h, `AuthMemRelationId`).
 const MEMBERSHIPS: u32 = 1261;
@@ -74,12 +75,7 @@ pub(super) fn grants_any(grantors: &[CString]) -> bool {
 }
 
 fn membership(row: &libpq::FormData_pg_auth_members) -> Membership {
-    // From 16 on a membership may be of no use but to administer the role.
-    #[cfg(feature = "pg15")]
-    let conveys = true;
-    #[cfg(not(feature = "pg15"))]
-    let conveys = row.inherit_option || row.set_option;
-    Membership { role: row.roleid, member: row.member, admin: row.admin_option, conveys }
+    Membership { role: row.roleid, member: row.member, admin: row.admin_option, conveys: conveys(row) }
 }
 
 /// Shows each row of a shared catalog whose fixed part is a `T`.

@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 
 use super::catalog::{self, Marker};
 use super::role_statement::{items, names, option_name, role_name, text};
+use super::version;
 
 /// A copy in the current memory context.
 ///
@@ -260,23 +261,22 @@ pub(super) unsafe fn name_bootstrap_superuser(statement: *mut pg_sys::GrantRoleS
     }
 }
 
-/// Gives a GRANT of one marker role the option SET FALSE, in the place of what it says of SET; where the membership
+/// Gives a GRANT of one marker role the option SET FALSE, where there is such an option, in the place of what it says of SET; where the membership
 /// `exists`, its option stays as it is.
 ///
 /// # Safety
 /// `statement` is a copy that nobody else reads.
-#[cfg(not(feature = "pg15"))]
 pub(super) unsafe fn without_set(statement: *mut pg_sys::GrantRoleStmt, exists: bool) {
     // SAFETY: as above; `opt` is a list of options by name, with boolean arguments (gram.y, `grant_role_opt`).
     unsafe {
-        let mut options: Vec<_> = items::<pg_sys::DefElem>((*statement).opt)
-            .filter(|&option| option_name(option) != c"set")
-            .collect();
+        let Some(stated) = version::grant_options(statement) else { return };
+        let mut options: Vec<_> =
+            items::<pg_sys::DefElem>(*stated).filter(|&option| option_name(option) != c"set").collect();
         if !exists {
             let no = pg_sys::makeBoolean(false).cast();
             options.push(pg_sys::makeDefElem(pg_sys::pstrdup(c"set".as_ptr()), no, -1));
         }
-        (*statement).opt = list(options);
+        *stated = list(options);
     }
 }
 

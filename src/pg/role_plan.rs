@@ -16,6 +16,7 @@ use pgrx::prelude::*;
 
 use super::catalog::{self, Marker};
 use super::role_statement::{self, Change, RoleStatement};
+use super::version::MEMBERSHIPS_HAVE_OWNERS;
 use super::{encoding, report};
 use super::{role_graph, role_nodes, seclabel};
 
@@ -316,9 +317,8 @@ impl Plan {
     ///
     /// # Safety
     /// A statement that this plan made.
-    #[cfg(not(feature = "pg15"))]
     unsafe fn vouch(&self, statement: *mut pg_sys::PlannedStmt) {
-        if self.is_superuser {
+        if self.is_superuser || !MEMBERSHIPS_HAVE_OWNERS {
             return;
         }
         // SAFETY: as above; cast to the type that its tag names.
@@ -337,7 +337,4 @@ impl Plan {
             }
         }
     }
-
-    #[cfg(feature = "pg15")]
-    unsafe fn vouch(&self, _statement: *mut pg_sys::PlannedStmt) {}
 }

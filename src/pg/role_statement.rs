@@ -6,9 +6,11 @@ use pgrx::PgList;
 use pgrx::pg_sys::{NodeTag, RoleSpecType};
 use pgrx::prelude::*;
 
+use super::c_string::c_str;
 use super::catalog::{self, Marker};
 use super::role_graph;
 use super::seclabel::Provider;
+use super::version;
 
 /// One thing that a statement does to roles. Names are bytes, as in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ pub(super) unsafe fn may_be_about_roles(node: *mut pg_sys::Node) -> bool {
             | NodeTag::T_DropRoleStmt
             | NodeTag::T_SecLabelStmt => true,
             // On 15 it touches no membership.
-            NodeTag::T_DropOwnedStmt => catalog::MEMBERSHIPS_HAVE_OWNERS,
+            NodeTag::T_DropOwnedStmt => version::MEMBERSHIPS_HAVE_OWNERS,
             NodeTag::T_RenameStmt => {
                 let statement: *mut pg_sys::RenameStmt = node.cast();
                 (*statement).renameType == pg_sys::ObjectType::OBJECT_ROLE
@@ -265,14 +267,14 @@ pub(super) unsafe fn items<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *
 /// A NUL-terminated string, or null.
 pub(super) unsafe fn text(text: *const c_char) -> Option<CString> {
     // SAFETY: as above.
-    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_owned())
+    unsafe { c_str(text) }.map(CStr::to_owned)
 }
 
 /// # Safety
 /// An option of a statement; the parser gives each a name.
 pub(super) unsafe fn option_name<'a>(option: *mut pg_sys::DefElem) -> &'a CStr {
     // SAFETY: as above; it lives as long as the statement.
-    unsafe { CStr::from_ptr((*option).defname) }
+    unsafe { c_str((*option).defname) }.unwrap_or_default()
 }
 
 /// # Safety

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::prelude::*;
 
+use super::c_string::c_str;
 use super::{encoding, report};
 
 /// A provider of labels.
@@ -34,7 +35,8 @@ impl Provider {
     /// Null or a NUL-terminated string.
     pub(super) unsafe fn is_ours(name: *const c_char) -> bool {
         // SAFETY: as above.
-        !name.is_null() && Self::ALL.iter().any(|provider| provider.name() == unsafe { CStr::from_ptr(name) })
+        let name = unsafe { c_str(name) };
+        Self::ALL.iter().any(|provider| Some(provider.name()) == name)
     }
 }
 
@@ -85,7 +87,7 @@ unsafe fn relabel(provider: Provider, object: *const pg_sys::ObjectAddress, labe
     // SAFETY: as above.
     let object = unsafe { *object };
     // SAFETY: as above.
-    let label = (!label.is_null()).then(|| encoding::decode(unsafe { CStr::from_ptr(label) }.to_bytes()));
+    let label = unsafe { c_str(label) }.map(|label| encoding::decode(label.to_bytes()));
     let judged = match JUDGE.get() {
         Some(judge) if object.classId == pg_sys::AuthIdRelationId => {
             judge(provider, object.objectId, label.as_deref())
@@ -107,6 +109,6 @@ pub(super) fn label_of(role: pg_sys::Oid, provider: Provider) -> Option<String> 
     // SAFETY: both arguments live through the call; the result is null or a palloc'd string.
     unsafe {
         let label = pg_sys::GetSecurityLabel(&raw const object, provider.name().as_ptr());
-        (!label.is_null()).then(|| CStr::from_ptr(label).to_string_lossy().into_owned())
+        c_str(label).map(|label| label.to_string_lossy().into_owned())
     }
 }

@@ -11,6 +11,8 @@ use std::{mem, ptr, thread};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
 use pgrx::prelude::*;
 
+use super::version;
+
 /// The worker's life; it ends with [`stop`].
 pub(crate) type Main = fn() -> !;
 
@@ -72,11 +74,7 @@ pub(crate) fn sleep(timeout: Duration) -> Wake {
 /// Ends the worker with code 1, so that the postmaster starts it again unless it stops itself:
 /// after code 0 it never would (bgworker.c).
 pub(crate) fn stop() -> ! {
-    // SAFETY: the process' own end, called from its only frame.
-    unsafe { pg_sys::proc_exit(1) };
-    // ipc.h from 18 on: "pg_noreturn extern void proc_exit(int code);", which bindgen does not read.
-    #[cfg(feature = "pg18")]
-    std::process::abort()
+    version::exit(1)
 }
 
 /// The server's data directory.
