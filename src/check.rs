@@ -211,9 +211,9 @@ pub(crate) fn warn(hba_file: &Result<HbaFile, String>, pam: &PamFiles) {
 fn defects(members: &[hba::Member], hba_file: &Result<HbaFile, String>, pam: &PamFiles) -> Vec<Defect> {
     let settings = Settings::read();
     let of_settings = match &settings {
-        Err(refusal) => vec![Defect::new(
+        Err(reason) => vec![Defect::new(
             "settings",
-            refusal.facts(LogLine::new("every token login is refused:")).into_text(),
+            reason.facts(LogLine::new("every token login is refused:")).into_text(),
             "Correct it in postgresql.conf and reload the server.",
         )],
         Ok(Settings { token: None, .. }) => vec![Defect::new(
@@ -305,8 +305,8 @@ fn defects_of_keys() -> Vec<Defect> {
         words => format!("the last fetch failed: {code} ({words})"),
     });
     let detail = match (key_cache::all(&policy.tenant, &settings), failed) {
-        (Err(refusal), failed) => {
-            let facts = refusal.facts(LogLine::new(refusal.code())).into_text();
+        (Err(reason), failed) => {
+            let facts = reason.facts(LogLine::new(reason.code())).into_text();
             Some(failed.map_or(facts.clone(), |failed| format!("{facts}; {failed}")))
         }
         (Ok(_), Some(failed)) => {

@@ -1,6 +1,6 @@
 //! What was decided lately: the log line of each decision, and the record behind the views.
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::event::{ADMITTED, Event};
 use pgaad_core::time::UnixTime;
 
@@ -34,7 +34,7 @@ pub(crate) fn counts() -> Vec<(&'static str, u64, UnixTime)> {
 
 /// All codes, each at the place of its counter.
 fn codes() -> impl Iterator<Item = &'static str> {
-    std::iter::once(ADMITTED).chain(Refusal::CODES.iter().map(|code| code.name))
+    std::iter::once(ADMITTED).chain(Reason::CODES.iter().map(|code| code.name))
 }
 
 fn counter(code: &str) -> usize {

@@ -60,9 +60,9 @@ fn explain_event(
 }
 
 fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>, SqlError> {
-    let settings = Settings::read().map_err(|refusal| SqlError {
+    let settings = Settings::read().map_err(|reason| SqlError {
         code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
-        message: refusal.facts(LogLine::new("a setting has a value that cannot be used:")).into_text(),
+        message: reason.facts(LogLine::new("a setting has a value that cannot be used:")).into_text(),
         hint:
             "Every token login is refused until it is corrected in postgresql.conf and the server reloaded."
                 .into(),

@@ -2,14 +2,14 @@
 
 use std::sync::Mutex;
 
-use pgaad_core::Refusal;
-use pgaad_core::event::{Event, Knock};
+use pgaad_core::Reason;
+use pgaad_core::event::{Event, LoginAttempt};
 use pgaad_core::gate::{Answer, Facts, GatePolicy, GuardTrust, Outcome, judge};
 use pgaad_core::log_line::LogLine;
-use pgaad_core::refusal::PublicAnswer;
-use pgaad_core::refusal::Rejection;
+use pgaad_core::reason::PublicAnswer;
+use pgaad_core::refusal::Refusal;
 use pgaad_core::role_name;
-use pgaad_core::subject::Bearer;
+use pgaad_core::subject::TokenSubject;
 
 use crate::events;
 use crate::login::{self, Admitted, Decision};
@@ -22,7 +22,7 @@ use crate::pg::{clock, report, sessions};
 use crate::settings::{self, Settings};
 
 /// An admission that waits for core to say which role the session is.
-static WAITING: Mutex<Option<(Knock, Box<Admitted>)>> = Mutex::new(None);
+static WAITING: Mutex<Option<(LoginAttempt, Box<Admitted>)>> = Mutex::new(None);
 
 /// Called by the hook for every login of the server.
 pub(crate) fn gate(port: Port, core: Answer) -> Verdict {
@@ -31,10 +31,10 @@ pub(crate) fn gate(port: Port, core: Answer) -> Verdict {
         Answer::No if !port.method().is_token() => return Verdict::LeaveToCore,
         Answer::No | Answer::Yes => pass(port, core),
     };
-    passed.unwrap_or_else(|rejection| refuse(port, rejection))
+    passed.unwrap_or_else(|refusal| refuse(port, refusal))
 }
 
-fn pass(port: Port, core: Answer) -> Result<Verdict, Rejection> {
+fn pass(port: Port, core: Answer) -> Result<Verdict, Refusal> {
     let line = port.line();
     let decision = if line.method.is_token() { login::take_decision() } else { None };
     let judged = match &decision {
@@ -64,11 +64,11 @@ fn pass(port: Port, core: Answer) -> Result<Verdict, Rejection> {
         Outcome::LeaveToCore => {}
         Outcome::LeaveReplicationToCore => log_replication(port),
         Outcome::CarryOut => {
-            return carry_out(port, decision.unwrap_or(Err(Refusal::NotDecided.into())).map(Some));
+            return carry_out(port, decision.unwrap_or(Err(Reason::NotDecided.into())).map(Some));
         }
         Outcome::Ask => return carry_out(port, ask(port)),
-        Outcome::Refuse(refusal) => return Err(refusal.into()),
-        Outcome::RefuseAfterAsking(refusal) => return refuse_after_asking(port, refusal),
+        Outcome::Refuse(reason) => return Err(reason.into()),
+        Outcome::RefuseAfterAsking(reason) => return refuse_after_asking(port, reason),
     }
     if core == Answer::Yes {
         first_commit::expect(judged);
@@ -88,24 +88,24 @@ fn ask(port: Port) -> Decision {
 }
 
 /// Lets a login go on that was admitted; it counts as one when core has found the same role.
-fn carry_out(port: Port, decision: Decision) -> Result<Verdict, Rejection> {
+fn carry_out(port: Port, decision: Decision) -> Result<Verdict, Refusal> {
     let Some(admitted) = decision? else { return Ok(Verdict::HangUp) };
-    let knock = knock(port);
+    let attempt = attempt(port);
     port.cut_role_name(&admitted.role);
     port.overwrite_identity(&admitted.admission.principal().identity());
     first_commit::expect_and_confirm(Judged { role: admitted.admission.role_oid(), is_member: true });
-    *waiting() = Some((knock, admitted));
+    *waiting() = Some((attempt, admitted));
     Ok(Verdict::LeaveToCore)
 }
 
 /// Another role on a `trust` line. It is asked exactly when a member would be, so that a stranger
 /// cannot tell the two apart, and then refused.
-fn refuse_after_asking(port: Port, refusal: Refusal) -> Result<Verdict, Rejection> {
+fn refuse_after_asking(port: Port, reason: Reason) -> Result<Verdict, Refusal> {
     match ask(port) {
         Ok(None) => Ok(Verdict::HangUp),
         // What is told before a role counts is told to everybody alike.
-        Err(rejection) if rejection.refusal.public_answer() != PublicAnswer::Failed => Err(rejection),
-        Ok(Some(_)) | Err(_) => Err(refusal.into()),
+        Err(refusal) if refusal.reason.public_answer() != PublicAnswer::Failed => Err(refusal),
+        Ok(Some(_)) | Err(_) => Err(reason.into()),
     }
 }
 
@@ -123,32 +123,33 @@ pub(crate) fn arrive(port: Port, judged: Judged, role: u32) -> Verdict {
     if role != judged.role
         && (judged.is_member || catalog::is_entra_role(role) || catalog::is_entra_role(judged.role))
     {
-        let bearer = waiting.map(|(_, admitted)| Box::new(Bearer::from(admitted.admission.principal())));
-        return refuse(port, Rejection { refusal: Refusal::RoleChanged, bearer });
+        let subject =
+            waiting.map(|(_, admitted)| Box::new(TokenSubject::from(admitted.admission.principal())));
+        return refuse(port, Refusal { reason: Reason::RoleChanged, subject });
     }
-    let Some((knock, admitted)) = waiting else { return Verdict::LeaveToCore };
+    let Some((attempt, admitted)) = waiting else { return Verdict::LeaveToCore };
     if admitted.end.is_some_and(|end| !sessions::end_at(end)) {
-        return refuse(port, Refusal::SessionsFull.into());
+        return refuse(port, Reason::SessionsFull.into());
     }
-    events::note(port, &Event::admitted(&knock, &admitted.admission, clock::now()));
+    events::note(port, &Event::admitted(&attempt, &admitted.admission, clock::now()));
     login::keep_claims(admitted.admission.into_claims());
     Verdict::LeaveToCore
 }
 
-fn refuse(port: Port, Rejection { refusal, bearer }: Rejection) -> Verdict {
-    let event = Event::refused(&knock(port), &refusal, bearer.map(|bearer| *bearer), clock::now());
+fn refuse(port: Port, Refusal { reason, subject }: Refusal) -> Verdict {
+    let event = Event::refused(&attempt(port), &reason, subject.map(|subject| *subject), clock::now());
     events::note(port, &event);
-    Verdict::Refuse(refusal.public_answer())
+    Verdict::Refuse(reason.public_answer())
 }
 
-fn knock(port: Port) -> Knock {
-    Knock {
+fn attempt(port: Port) -> LoginAttempt {
+    LoginAttempt {
         role: role_name::from_bytes(port.role_name().to_bytes()),
         client: port.client().to_string(),
         route: port.method().route(),
     }
 }
 
-fn waiting() -> std::sync::MutexGuard<'static, Option<(Knock, Box<Admitted>)>> {
+fn waiting() -> std::sync::MutexGuard<'static, Option<(LoginAttempt, Box<Admitted>)>> {
     WAITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::inline::Inline;
 use pgaad_core::keys::KeyName;
 use pgaad_core::keys::{self, KeySet, SigningKey};
@@ -68,8 +68,8 @@ fn path_bytes(path: Option<&Path>) -> &[u8] {
 ///
 /// A fetch that failed because of the settings says nothing any more once the settings are good: the worker may not
 /// have read them yet.
-pub(crate) fn last_error(settings: &Result<Settings, Refusal>) -> Option<(String, String)> {
-    // `Refusal::NotConfigured` and `Refusal::SettingInvalid`.
+pub(crate) fn last_error(settings: &Result<Settings, Reason>) -> Option<(String, String)> {
+    // `Reason::NotConfigured` and `Reason::SettingInvalid`.
     const OF_SETTINGS: [&str; 2] = ["not_configured", "setting_invalid"];
     let state = shmem::worker_state();
     let code = state.last_error.as_str();
@@ -82,13 +82,13 @@ pub(crate) fn last_error(settings: &Result<Settings, Refusal>) -> Option<(String
 /// worker fetch, and waits until that is over or `pgaad.key_wait` has passed since it was asked for.
 ///
 /// # Errors
-/// [`Refusal::KeyUnknown`], [`Refusal::NoKeys`], [`Refusal::KeysStale`], at once when no fetch is under way
+/// [`Reason::KeyUnknown`], [`Reason::NoKeys`], [`Reason::KeysStale`], at once when no fetch is under way
 /// and a login has caused one within the cool-down.
 pub(crate) fn find_or_refresh(
     name: KeyName<'_>,
     tenant: &Tenant,
     settings: &Settings,
-) -> Result<SigningKey, Refusal> {
+) -> Result<SigningKey, Reason> {
     let (policy, wait) = (&settings.refresh, settings.key_wait);
     let find = || find(name, tenant, settings, clock::now());
     // The fetch that is under way may have begun before the provider had the key; the one after it has not.
@@ -135,9 +135,9 @@ fn find(
     tenant: &Tenant,
     settings: &Settings,
     now: UnixTime,
-) -> Result<SigningKey, Refusal> {
+) -> Result<SigningKey, Reason> {
     with_usable(tenant, settings, now, |board, age_seconds| {
-        let unknown = Refusal::KeyUnknown { keys: keys_of(board).count(), age_seconds };
+        let unknown = Reason::KeyUnknown { keys: keys_of(board).count(), age_seconds };
         keys::find(keys_of(board), name, tenant).copied().ok_or(unknown)
     })?
 }
@@ -145,8 +145,8 @@ fn find(
 /// All published keys, to explain why one is not among them.
 ///
 /// # Errors
-/// [`Refusal::NoKeys`], [`Refusal::KeysStale`].
-pub(crate) fn all(tenant: &Tenant, settings: &Settings) -> Result<Vec<SigningKey>, Refusal> {
+/// [`Reason::NoKeys`], [`Reason::KeysStale`].
+pub(crate) fn all(tenant: &Tenant, settings: &Settings) -> Result<Vec<SigningKey>, Reason> {
     with_usable(tenant, settings, clock::now(), |board, _| keys_of(board).copied().collect())
 }
 
@@ -161,15 +161,15 @@ fn with_usable<T>(
     settings: &Settings,
     now: UnixTime,
     read: impl FnOnce(&KeyBoard, i64) -> T,
-) -> Result<T, Refusal> {
+) -> Result<T, Reason> {
     shmem::with_keys(|board| {
         if !is_of_source(board, tenant, settings.jwks_file.as_deref()) {
-            return Err(Refusal::NoKeys);
+            return Err(Reason::NoKeys);
         }
         let age_seconds = now.since(board.fetched_at);
         // A clock that stepped back says nothing about the age, so it counts like one that ran on.
         if age_seconds.unsigned_abs() > settings.refresh.max_stale.as_secs() {
-            return Err(Refusal::KeysStale { age_seconds });
+            return Err(Reason::KeysStale { age_seconds });
         }
         Ok(read(board, age_seconds))
     })

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::sync::{Mutex, OnceLock};
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::decide::{Admission, Policy, Surroundings, decide as decide_token};
 use pgaad_core::gate::{Answer, Decided};
 use pgaad_core::keys::{KeyName, SigningKey};
-use pgaad_core::refusal::Rejection;
+use pgaad_core::refusal::Refusal;
 use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::role_name::MAX_NAME_BYTES;
 use pgaad_core::tenant::Tenant;
@@ -23,7 +23,7 @@ use crate::pg::{clock, report};
 use crate::settings::Settings;
 
 /// How a decision came out. `None` when the client hung up before it sent anything: there is nothing to decide.
-pub(crate) type Decision = Result<Option<Box<Admitted>>, Rejection>;
+pub(crate) type Decision = Result<Option<Box<Admitted>>, Refusal>;
 
 /// An admission with what the session keeps of it.
 pub(crate) struct Admitted {
@@ -35,7 +35,7 @@ pub(crate) struct Admitted {
 }
 
 /// What our PAM module or OAuth validator decided, until the gate takes it: a process has one login.
-static DECIDED: Mutex<Option<Result<Box<Admitted>, Rejection>>> = Mutex::new(None);
+static DECIDED: Mutex<Option<Result<Box<Admitted>, Refusal>>> = Mutex::new(None);
 
 /// The verified claims of this session, JSON.
 static CLAIMS: OnceLock<String> = OnceLock::new();
@@ -51,15 +51,15 @@ pub(crate) fn keep_claims(claims: String) {
 }
 
 /// The straight line: from whatever the client sends to an admission for the role it asked for.
-pub(crate) fn decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Refusal>) -> Decision {
+pub(crate) fn decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Decision {
     report::contain(|| try_decide(port, ask))
 }
 
-fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Refusal>) -> Decision {
+fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Decision {
     let settings = Settings::of_login(port)?;
-    let token_policy = settings.token.as_ref().ok_or(Refusal::NotConfigured)?;
+    let token_policy = settings.token.as_ref().ok_or(Reason::NotConfigured)?;
     if settings.require_tls && !port.is_private() {
-        return Err(Refusal::EncryptionRequired.into());
+        return Err(Reason::EncryptionRequired.into());
     }
     let Some(mut secret) = ask()? else { return Ok(None) };
     #[cfg(feature = "fault_injection")]
@@ -85,11 +85,11 @@ struct Server<'a> {
 }
 
 impl Surroundings for Server<'_> {
-    fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Refusal> {
+    fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Reason> {
         key_cache::find_or_refresh(name, tenant, self.settings)
     }
 
-    fn role(&mut self) -> Result<Option<RoleFacts>, Refusal> {
+    fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {
         let Some(role) = role_asked_for(self.port)? else { return Ok(None) };
         self.role = role.name().to_owned();
         Ok(Some(role.facts()))
@@ -116,9 +116,9 @@ fn of_line(policy: &TokenPolicy, port: Port) -> Cow<'_, TokenPolicy> {
 /// `@` and `pgaad.server_name`, as Azure Single Server asked for.
 ///
 /// # Errors
-/// [`Refusal::ServerNameLine`] where the role itself would meet another line of `pg_hba.conf`: what the operator wrote
+/// [`Reason::ServerNameLine`] where the role itself would meet another line of `pg_hba.conf`: what the operator wrote
 /// for it holds for its longer name, too.
-pub(crate) fn role_asked_for(port: Port) -> Result<Option<Role>, Refusal> {
+pub(crate) fn role_asked_for(port: Port) -> Result<Option<Role>, Reason> {
     let name = port.role_name();
     if let Some(role) = Role::find(name) {
         return Ok(Some(role));
@@ -127,7 +127,7 @@ pub(crate) fn role_asked_for(port: Port) -> Result<Option<Role>, Refusal> {
     // Of other roles it is none of pgaad's business: core knows no role of the longer name.
     let Some(role) = shorter.filter(Role::is_member) else { return Ok(None) };
     if !port.has_the_same_line_as(role.name()) {
-        return Err(Refusal::ServerNameLine);
+        return Err(Reason::ServerNameLine);
     }
     Ok(Some(role))
 }
@@ -147,7 +147,7 @@ pub(crate) fn decide_for_pam(port: Port) -> Option<Answer> {
 
 /// Called by our OAuth validator: decides, and keeps the decision for the gate. The identity, if the token opens the
 /// role.
-pub(crate) fn decide_for_oauth(port: Port, token: Result<Secret, Refusal>) -> Option<String> {
+pub(crate) fn decide_for_oauth(port: Port, token: Result<Secret, Reason>) -> Option<String> {
     if !port.method().is_token() {
         return None;
     }
@@ -155,7 +155,7 @@ pub(crate) fn decide_for_oauth(port: Port, token: Result<Secret, Refusal>) -> Op
     let mut identity = None;
     decide_and_keep(|| {
         if !port.delegates_mapping() {
-            return Err(Refusal::OauthNotDelegated.into());
+            return Err(Reason::OauthNotDelegated.into());
         }
         let decision = decide(port, &mut || token.take().transpose());
         if let Ok(Some(admitted)) = &decision {
@@ -168,31 +168,31 @@ pub(crate) fn decide_for_oauth(port: Port, token: Result<Secret, Refusal>) -> Op
 
 fn decide_and_keep(decide: impl FnOnce() -> Decision) -> Answer {
     // What cannot be finished is a refusal.
-    keep(Err(Refusal::InternalError.into()));
+    keep(Err(Reason::InternalError.into()));
     match decide() {
         Ok(Some(admitted)) => {
             keep(Ok(admitted));
             Answer::Yes
         }
         Ok(None) => Answer::ClientGone,
-        Err(rejection) => {
-            keep(Err(rejection));
+        Err(refusal) => {
+            keep(Err(refusal));
             Answer::No
         }
     }
 }
 
-fn keep(decision: Result<Box<Admitted>, Rejection>) {
+fn keep(decision: Result<Box<Admitted>, Refusal>) {
     *DECIDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(decision);
 }
 
 /// What our module decided in this process, which is then forgotten.
-pub(crate) fn take_decision() -> Option<Result<Box<Admitted>, Rejection>> {
+pub(crate) fn take_decision() -> Option<Result<Box<Admitted>, Refusal>> {
     DECIDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
 }
 
 /// What the gate's table calls a decision.
-pub(crate) fn outline(decision: Option<&Result<Box<Admitted>, Rejection>>) -> Decided {
+pub(crate) fn outline(decision: Option<&Result<Box<Admitted>, Refusal>>) -> Decided {
     match decision {
         None => Decided::Nothing,
         Some(Ok(_)) => Decided::Admitted,

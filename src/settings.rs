@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::gate::{GatePolicy, GuardTrust, OtherMethods};
 use pgaad_core::refresh::RefreshPolicy;
@@ -136,8 +136,8 @@ impl Settings {
     /// Reads the values in force.
     ///
     /// # Errors
-    /// [`Refusal::SettingInvalid`] names the first setting whose value cannot be used.
-    pub(crate) fn read() -> Result<Self, Refusal> {
+    /// [`Reason::SettingInvalid`] names the first setting whose value cannot be used.
+    pub(crate) fn read() -> Result<Self, Reason> {
         let cloud = CLOUD.one_of(&Cloud::ALL.map(|cloud| (cloud.name(), cloud)))?;
         let authority = AUTHORITY.optional(|text| text.parse().ok())?;
         let tenant =
@@ -188,7 +188,7 @@ impl Settings {
     /// Reads the values in force ahead of all logins. Call once, from `_PG_init`.
     pub(crate) fn read_ahead() {
         // Whatever goes wrong here refuses logins, and must not keep the server from starting.
-        if let Ok(reading) = report::contain(|| Ok::<_, Refusal>(Reading::now())) {
+        if let Ok(reading) = report::contain(|| Ok::<_, Reason>(Reading::now())) {
             let _ = AT_START.set(reading);
         }
     }
@@ -201,12 +201,12 @@ impl Settings {
     ///
     /// # Errors
     /// As [`Settings::read`].
-    pub(crate) fn of_login(_: Port) -> Result<&'static Self, Refusal> {
+    pub(crate) fn of_login(_: Port) -> Result<&'static Self, Reason> {
         static AFRESH: OnceLock<Reading> = OnceLock::new();
         static CHOSEN: OnceLock<&Reading> = OnceLock::new();
         let at_start = || AT_START.get().filter(|reading| reading.texts == texts());
         let reading = CHOSEN.get_or_init(|| at_start().unwrap_or_else(|| AFRESH.get_or_init(Reading::now)));
-        reading.settings.as_ref().map_err(Refusal::clone)
+        reading.settings.as_ref().map_err(Reason::clone)
     }
 }
 
@@ -216,7 +216,7 @@ static AT_START: OnceLock<Reading> = OnceLock::new();
 /// All settings, and the texts that they were read from.
 struct Reading {
     texts: Vec<String>,
-    settings: Result<Settings, Refusal>,
+    settings: Result<Settings, Reason>,
 }
 
 impl Reading {
@@ -231,8 +231,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// not depend on whether the rest can be used.
 ///
 /// # Errors
-/// [`Refusal::SettingInvalid`].
-pub(crate) fn guard_trust() -> Result<GuardTrust, Refusal> {
+/// [`Reason::SettingInvalid`].
+pub(crate) fn guard_trust() -> Result<GuardTrust, Reason> {
     GUARD_TRUST.one_of(&[("remote", GuardTrust::Remote), ("all", GuardTrust::All), ("off", GuardTrust::Off)])
 }
 
@@ -249,7 +249,7 @@ fn absolute_path(text: &str) -> Option<PathBuf> {
     Some(PathBuf::from(text)).filter(|path| path.is_absolute() && text.len() <= MAX_PATH_BYTES)
 }
 
-fn audiences(cloud: Cloud) -> Result<Vec<String>, Refusal> {
+fn audiences(cloud: Cloud) -> Result<Vec<String>, Reason> {
     let set = AUDIENCE.optional(|text| {
         let entries: Vec<String> = text.split(',').map(|entry| entry.trim().to_owned()).collect();
         entries.iter().all(|entry| !entry.is_empty()).then_some(entries)
@@ -266,25 +266,25 @@ fn scopes(text: &str) -> Option<Vec<String>> {
 }
 
 impl TextSetting {
-    fn typed<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Refusal> {
-        parse(self.text().trim()).ok_or(Refusal::SettingInvalid { setting: self.name() })
+    fn typed<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Reason> {
+        parse(self.text().trim()).ok_or(Reason::SettingInvalid { setting: self.name() })
     }
 
     /// Empty means not set.
-    fn optional<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Refusal> {
+    fn optional<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Reason> {
         self.typed(|text| if text.is_empty() { Some(None) } else { parse(text).map(Some) })
     }
 
-    fn bool(&self) -> Result<bool, Refusal> {
+    fn bool(&self) -> Result<bool, Reason> {
         self.typed(setting::parse_bool)
     }
 
-    fn duration(&self, least: Duration, most: Duration) -> Result<Duration, Refusal> {
+    fn duration(&self, least: Duration, most: Duration) -> Result<Duration, Reason> {
         self.typed(|text| setting::parse_duration(text).filter(|span| (least..=most).contains(span)))
     }
 
     /// Words are compared without regard to case, as core's enumerations are.
-    fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Refusal> {
+    fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Reason> {
         self.typed(|text| {
             words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
         })

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use pgaad_core::log_line::LogLine;
-use pgaad_core::subject::Bearer;
+use pgaad_core::subject::TokenSubject;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 
@@ -108,7 +108,7 @@ fn status_row() -> TableIterator<
     let settings = Settings::read();
     let problem = match &settings {
         Ok(settings) => settings.token.is_none().then(|| "pgaad.tenant_id is not set".to_owned()),
-        Err(refusal) => Some(refusal.facts(LogLine::new("bad setting:")).into_text()),
+        Err(reason) => Some(reason.facts(LogLine::new("bad setting:")).into_text()),
     };
     let policy = settings.as_ref().ok().and_then(|settings| Some((settings, settings.token.as_ref()?)));
     let is_ready = policy.is_some_and(|(settings, policy)| {
@@ -189,9 +189,9 @@ fn event_rows() -> TableIterator<
         let role = NameToSql::new(&event.role);
         let facts =
             Some(event.facts_and_hint().trim()).filter(|facts| !facts.is_empty()).map(TextToSql::from);
-        let bearer = event.bearer;
-        let of_bearer =
-            |field: fn(&Bearer) -> Option<&str>| bearer.as_ref().and_then(field).map(TextToSql::from);
+        let subject = event.subject;
+        let of_subject =
+            |field: fn(&TokenSubject) -> Option<&str>| subject.as_ref().and_then(field).map(TextToSql::from);
         (
             i64::try_from(id).unwrap_or(i64::MAX),
             timestamp(UnixTime::new(event.at)),
@@ -200,13 +200,13 @@ fn event_rows() -> TableIterator<
             role,
             event.client.into(),
             event.rule.map(TextToSql::from),
-            of_bearer(|bearer| bearer.kind.as_deref()),
-            of_bearer(|bearer| Some(&bearer.tid)),
-            of_bearer(|bearer| bearer.oid.as_deref()),
-            of_bearer(|bearer| bearer.upn.as_deref()),
-            of_bearer(|bearer| bearer.appid.as_deref()),
-            of_bearer(|bearer| Some(&bearer.kid)),
-            of_bearer(|bearer| bearer.uti.as_deref()),
+            of_subject(|subject| subject.kind.as_deref()),
+            of_subject(|subject| Some(&subject.tid)),
+            of_subject(|subject| subject.oid.as_deref()),
+            of_subject(|subject| subject.upn.as_deref()),
+            of_subject(|subject| subject.appid.as_deref()),
+            of_subject(|subject| Some(&subject.kid)),
+            of_subject(|subject| subject.uti.as_deref()),
             facts,
         )
     }))

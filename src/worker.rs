@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::inline::Inline;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::refresh::next_fetch_in;
@@ -99,7 +99,7 @@ fn run() -> ! {
 }
 
 /// How long the worker may sleep: until the next fetch is due, or the next session to end.
-fn rest(settings: &Result<Settings, Refusal>, due: Instant) -> Duration {
+fn rest(settings: &Result<Settings, Reason>, due: Instant) -> Duration {
     let until_fetch = due.saturating_duration_since(Instant::now());
     let ends_sessions = settings.as_ref().is_ok_and(|settings| settings.ends_sessions);
     let next_end = if ends_sessions { end_sessions() } else { None };
@@ -122,18 +122,18 @@ fn leave() -> ! {
     worker::stop()
 }
 
-fn reload() -> (Result<Settings, Refusal>, u32, Instant) {
+fn reload() -> (Result<Settings, Reason>, u32, Instant) {
     (read_settings(), 0, Instant::now())
 }
 
 /// Reads the settings, says which one is wrong, and sees to it that the published keys are of their source.
-fn read_settings() -> Result<Settings, Refusal> {
+fn read_settings() -> Result<Settings, Reason> {
     loop {
         THREADS_BEFORE.store(worker::threads(), Ordering::Relaxed);
         let settings = Settings::read();
         match &settings {
-            Err(refusal) => {
-                let line = refusal.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
+            Err(reason) => {
+                let line = reason.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
                 report::warn(&line.into_text());
             }
             Ok(settings) => {
@@ -151,7 +151,7 @@ fn read_settings() -> Result<Settings, Refusal> {
 }
 
 /// Says what is wrong with files and settings. `true` if the configuration was reloaded meanwhile.
-fn warn_of_files(settings: &Result<Settings, Refusal>) -> bool {
+fn warn_of_files(settings: &Result<Settings, Reason>) -> bool {
     let hba_file = check::read_hba(Candidates::default());
     let services = check::services(&hba_file);
     let ours = services.clone();
@@ -193,16 +193,16 @@ struct Published {
 }
 
 /// One refresh: fetch and publish.
-fn refresh(whole: &Result<Settings, Refusal>) -> Refreshed {
+fn refresh(whole: &Result<Settings, Reason>) -> Refreshed {
     let failed = |code| {
         note_error(code, "");
         Refreshed { published: None, reloaded: false }
     };
     let settings = match whole {
         Ok(settings) => settings,
-        Err(refusal) => return failed(refusal.code()),
+        Err(reason) => return failed(reason.code()),
     };
-    let Some(policy) = &settings.token else { return failed(Refusal::NotConfigured.code()) };
+    let Some(policy) = &settings.token else { return failed(Reason::NotConfigured.code()) };
     let began = Instant::now();
     let errand = Errand {
         tenant: policy.tenant.clone(),
@@ -260,7 +260,7 @@ fn fault_of(fault: AsideFault, settings: &Settings) -> FetchFault {
 ///
 /// A thread that needs longer than `limit` is left to itself.
 fn aside<T: Send + 'static>(
-    settings: &Result<Settings, Refusal>,
+    settings: &Result<Settings, Reason>,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> (Result<T, AsideFault>, bool) {

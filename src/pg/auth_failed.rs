@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use pgaad_core::gate::{Method, OtherMethod};
-use pgaad_core::refusal::PublicAnswer;
+use pgaad_core::reason::PublicAnswer;
 use pgrx::prelude::*;
 use pgrx::{PgAtomic, pg_shmem_init};
 

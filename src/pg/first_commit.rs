@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgrx::pg_sys::{self, XactEvent};
 
 use super::hook::{Verdict, end};
@@ -86,7 +86,7 @@ unsafe extern "C-unwind" fn at_transaction_event(event: XactEvent::Type, _argume
 
 /// Asks the arrival. Whatever goes wrong inside ends the session.
 fn judge(port: Port, judged: Judged, role: u32) -> Verdict {
-    let failed = |refusal: Refusal| Verdict::Refuse(refusal.public_answer());
-    let Some(arrival) = ARRIVAL.get() else { return failed(Refusal::InternalError) };
+    let failed = |reason: Reason| Verdict::Refuse(reason.public_answer());
+    let Some(arrival) = ARRIVAL.get() else { return failed(Reason::InternalError) };
     report::contain(|| Ok(arrival(port, judged, role))).unwrap_or_else(failed)
 }

@@ -6,9 +6,9 @@
 use std::ffi::c_void;
 use std::sync::OnceLock;
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::gate::Answer;
-use pgaad_core::refusal::PublicAnswer;
+use pgaad_core::reason::PublicAnswer;
 
 use super::entry::library_of;
 use super::libpq;
@@ -85,7 +85,7 @@ fn judge(port: Port, status: i32) -> Verdict {
     };
     let Some(gate) = GATE.get() else { return Verdict::Refuse(PublicAnswer::Failed) };
     let verdict = report::contain(|| Ok(gate(port, core)))
-        .unwrap_or_else(|refusal: Refusal| Verdict::Refuse(refusal.public_answer()));
+        .unwrap_or_else(|reason: Reason| Verdict::Refuse(reason.public_answer()));
     if core == Answer::No && verdict == Verdict::LeaveToCore {
         auth_failed::see_line();
     }

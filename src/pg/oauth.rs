@@ -6,7 +6,7 @@
 use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgrx::prelude::*;
 
 use crate::pg::libpq::{
@@ -17,7 +17,7 @@ use crate::pg::port::Port;
 use crate::pg::report;
 
 /// Decides a login by its token; the identity that the token proves, if it opens the role.
-pub(crate) type Validate = fn(Port, Result<Secret, Refusal>) -> Option<String>;
+pub(crate) type Validate = fn(Port, Result<Secret, Reason>) -> Option<String>;
 
 static VALIDATE: OnceLock<Validate> = OnceLock::new();
 
@@ -55,7 +55,7 @@ unsafe extern "C-unwind" fn validate(
     let (Some(validate), Some(port)) = (VALIDATE.get(), Port::current()) else { return true };
     // SAFETY: the NUL-terminated token, in a buffer of core's.
     let token = packet::copy(unsafe { CStr::from_ptr(token) }.to_bytes());
-    let identity = report::contain(|| Ok::<_, Refusal>(validate(port, token))).ok().flatten();
+    let identity = report::contain(|| Ok::<_, Reason>(validate(port, token))).ok().flatten();
     if let Some(identity) = identity.and_then(|identity| std::ffi::CString::new(identity).ok()) {
         // SAFETY: a copy in the current context, as core wants it ("a palloc'd string").
         result.authn_id = unsafe { pg_sys::pstrdup(identity.as_ptr()) };

@@ -1,6 +1,6 @@
 //! Asking the client for its token, as core asks for a password.
 
-use pgaad_core::{Refusal, packet};
+use pgaad_core::{Reason, packet};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use zeroize::{Zeroize, Zeroizing};
@@ -21,9 +21,9 @@ const MAX_PASSWORD_MESSAGE: i32 = 65_535;
 /// password, without the terminating NUL; `None` when the client hung up.
 ///
 /// # Errors
-/// [`Refusal::Malformed`] for a message of another type, or one whose length and NUL do not agree;
-/// [`Refusal::OutOfMemory`].
-pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Refusal> {
+/// [`Reason::Malformed`] for a message of another type, or one whose length and NUL do not agree;
+/// [`Reason::OutOfMemory`].
+pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Reason> {
     // SAFETY: a live Port in its authentication phase; core flushes the message itself.
     unsafe {
         pg_guard_ffi_boundary(|| {
@@ -43,7 +43,7 @@ pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Refusal> {
         return Ok(None);
     }
     if message_type != i32::from(b'p') {
-        return Err(Refusal::Malformed);
+        return Err(Reason::Malformed);
     }
     // SAFETY: an empty StringInfo in the current context.
     //   initStringInfo(&buf);
@@ -64,7 +64,7 @@ pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Refusal> {
     let secret = match packet::password(received) {
         _ if failed != 0 => Ok(None),
         Some(password) => copy(password).map(Some),
-        None => Err(Refusal::Malformed),
+        None => Err(Reason::Malformed),
     };
     received.zeroize();
     secret
@@ -73,11 +73,11 @@ pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Refusal> {
 /// A copy that is wiped when it is let go of.
 ///
 /// # Errors
-/// [`Refusal::OutOfMemory`]: a client chooses how many bytes these are, and must not be able to abort the process
+/// [`Reason::OutOfMemory`]: a client chooses how many bytes these are, and must not be able to abort the process
 /// with them.
-pub(super) fn copy(bytes: &[u8]) -> Result<Secret, Refusal> {
+pub(super) fn copy(bytes: &[u8]) -> Result<Secret, Reason> {
     let mut copy = Secret::default();
-    copy.try_reserve_exact(bytes.len()).map_err(|_| Refusal::OutOfMemory)?;
+    copy.try_reserve_exact(bytes.len()).map_err(|_| Reason::OutOfMemory)?;
     copy.extend_from_slice(bytes);
     Ok(copy)
 }

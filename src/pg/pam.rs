@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::OnceLock;
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::gate::Answer;
 
 use super::port::Port;
@@ -59,7 +59,7 @@ pub(crate) extern "C" fn pam_sm_authenticate(
     SAID_YES.set(false);
     let (Some(decide), Some(port)) = (DECIDE.get(), Port::current()) else { return PAM_AUTHINFO_UNAVAIL };
     // Nothing may unwind through libpam.
-    match report::contain(|| Ok::<_, Refusal>(decide(port))) {
+    match report::contain(|| Ok::<_, Reason>(decide(port))) {
         Ok(Some(Answer::Yes)) => {
             SAID_YES.set(true);
             PAM_SUCCESS

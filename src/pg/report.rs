@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::log_line::LogLine;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
@@ -30,10 +30,10 @@ pub(crate) fn warn(line: &str) {
 
 /// Runs `work` and turns whatever it raises, a panic or an ERROR of PostgreSQL's, into a refusal:
 /// its text would otherwise go to a client that has not logged in.
-pub(crate) fn contain<T, E: From<Refusal>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+pub(crate) fn contain<T, E: From<Reason>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         log(&LogLine::new("pgaad: internal error:").quoted("cause", &cause(&*payload)).into_text());
-        Err(Refusal::InternalError.into())
+        Err(Reason::InternalError.into())
     })
 }
 

@@ -209,13 +209,13 @@ pub(crate) mod oauth;
 /// Before 18 no library can.
 #[cfg(not(since_18))]
 pub(crate) mod oauth {
-    use pgaad_core::Refusal;
+    use pgaad_core::Reason;
 
     use crate::pg::packet::Secret;
     use crate::pg::port::Port;
 
     /// As since 18; never called.
-    pub(crate) type Validate = fn(Port, Result<Secret, Refusal>) -> Option<String>;
+    pub(crate) type Validate = fn(Port, Result<Secret, Reason>) -> Option<String>;
 
     /// Does nothing.
     pub(crate) fn arm(_validate: Validate) {}

@@ -6,7 +6,7 @@ use crate::guid::ObjectId;
 use crate::kind::Kind;
 use crate::label::Binding;
 use crate::principal::{Groups, Principal};
-use crate::refusal::Refusal;
+use crate::reason::Reason;
 use crate::role_facts::RoleFacts;
 use crate::role_name::MAX_NAME_BYTES;
 use crate::steps::Step;
@@ -59,7 +59,7 @@ pub(crate) fn admit(
     role: Option<&RoleFacts>,
     policy: AdmitPolicy,
     now: UnixTime,
-) -> Result<(u32, Rule), Refusal> {
+) -> Result<(u32, Rule), Reason> {
     let case = RoleCase { principal: Ok(principal), role, policy, now };
     CHECKS.iter().try_for_each(|(_, check)| check(&case))?;
     let role = case.role()?;
@@ -69,7 +69,7 @@ pub(crate) fn admit(
 /// What the checks of a role look at.
 pub(crate) struct RoleCase<'a> {
     /// Who wants to log in, or why that is not known: only an explanation goes on without.
-    pub(crate) principal: Result<&'a Principal, Refusal>,
+    pub(crate) principal: Result<&'a Principal, Reason>,
     /// The role; `None` when there is no role of the name the client asked for.
     pub(crate) role: Option<&'a RoleFacts>,
     pub(crate) policy: AdmitPolicy,
@@ -77,13 +77,13 @@ pub(crate) struct RoleCase<'a> {
 }
 
 impl<'a> RoleCase<'a> {
-    fn role(&self) -> Result<&'a RoleFacts, Refusal> {
-        self.role.ok_or(Refusal::RoleMissing)
+    fn role(&self) -> Result<&'a RoleFacts, Reason> {
+        self.role.ok_or(Reason::RoleMissing)
     }
 }
 
 /// One check: the step that it is a part of, and the function.
-pub(crate) type RoleCheck = (Step, fn(&RoleCase<'_>) -> Result<(), Refusal>);
+pub(crate) type RoleCheck = (Step, fn(&RoleCase<'_>) -> Result<(), Reason>);
 
 /// The checks of a role, in the order of a login: whether it may be logged in as at all, then whether it belongs to the
 /// principal.
@@ -98,72 +98,72 @@ pub(crate) const CHECKS: [RoleCheck; 7] = [
 ];
 
 /// The role exists and is a direct member of `azure_ad_user`.
-fn check_member(case: &RoleCase<'_>) -> Result<(), Refusal> {
-    if case.role()?.is_member { Ok(()) } else { Err(Refusal::RoleNotMember) }
+fn check_member(case: &RoleCase<'_>) -> Result<(), Reason> {
+    if case.role()?.is_member { Ok(()) } else { Err(Reason::RoleNotMember) }
 }
 
 /// The role has `LOGIN`.
-fn check_login(case: &RoleCase<'_>) -> Result<(), Refusal> {
-    if case.role()?.can_login { Ok(()) } else { Err(Refusal::RoleNologin) }
+fn check_login(case: &RoleCase<'_>) -> Result<(), Reason> {
+    if case.role()?.can_login { Ok(()) } else { Err(Reason::RoleNologin) }
 }
 
 /// The role is no superuser, or superusers are allowed.
-fn check_superuser(case: &RoleCase<'_>) -> Result<(), Refusal> {
+fn check_superuser(case: &RoleCase<'_>) -> Result<(), Reason> {
     if case.role()?.is_superuser && !case.policy.allow_superuser {
-        return Err(Refusal::RoleSuperuser);
+        return Err(Reason::RoleSuperuser);
     }
     Ok(())
 }
 
 /// The role's `VALID UNTIL` is not past.
-fn check_valid_until(case: &RoleCase<'_>) -> Result<(), Refusal> {
+fn check_valid_until(case: &RoleCase<'_>) -> Result<(), Reason> {
     if case.role()?.valid_until.is_some_and(|until| case.now >= until) {
-        return Err(Refusal::RoleExpired);
+        return Err(Reason::RoleExpired);
     }
     Ok(())
 }
 
 /// The tenant that the label names, where it names one, is the principal's.
-fn check_label_tenant(case: &RoleCase<'_>) -> Result<(), Refusal> {
+fn check_label_tenant(case: &RoleCase<'_>) -> Result<(), Reason> {
     let tenant = case.principal.clone()?.tenant();
     if case.role()?.label_tenant.is_some_and(|named| named != tenant) {
-        return Err(Refusal::LabelUnusable);
+        return Err(Reason::LabelUnusable);
     }
     Ok(())
 }
 
 /// The role belongs to the principal.
-fn check_binding(case: &RoleCase<'_>) -> Result<(), Refusal> {
+fn check_binding(case: &RoleCase<'_>) -> Result<(), Reason> {
     bind(case.principal.clone()?, case.role()?, case.policy).map(drop)
 }
 
 /// The principal signed in with a second factor, if the role demands one.
-fn check_mfa(case: &RoleCase<'_>) -> Result<(), Refusal> {
+fn check_mfa(case: &RoleCase<'_>) -> Result<(), Reason> {
     if !case.role()?.needs_mfa {
         return Ok(());
     }
     match case.principal.clone()?.amr() {
-        None => Err(Refusal::MfaUnknown),
+        None => Err(Reason::MfaUnknown),
         Some(amr) if amr.iter().any(|method| method == "mfa") => Ok(()),
-        Some(_) => Err(Refusal::MfaMissing),
+        Some(_) => Err(Reason::MfaMissing),
     }
 }
 
 /// The binding table: by object id wherever there is one, by name only where there is none.
-pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
+pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Reason> {
     match role.binding {
-        Binding::Nobody => Err(Refusal::LabelUnusable),
+        Binding::Nobody => Err(Reason::LabelUnusable),
         Binding::User(object_id) => {
             expect_kind(principal, Kind::User)?;
             if principal.object_id() != object_id {
-                return Err(Refusal::PrincipalMismatch);
+                return Err(Reason::PrincipalMismatch);
             }
             Ok(Rule::Id)
         }
         Binding::Service { object_id, client_id } => {
             expect_kind(principal, Kind::App)?;
             if principal.object_id() != object_id && principal.client_id() != client_id {
-                return Err(Refusal::PrincipalMismatch);
+                return Err(Reason::PrincipalMismatch);
             }
             Ok(Rule::Id)
         }
@@ -176,21 +176,21 @@ pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy)
 }
 
 /// Whether the token says that its holder is a member of `group`, by the group's id.
-fn check_group(principal: &Principal, group: ObjectId) -> Result<(), Refusal> {
+fn check_group(principal: &Principal, group: ObjectId) -> Result<(), Reason> {
     match principal.groups() {
         Groups::Ids(ids) if ids.contains(&group) => Ok(()),
-        _ if principal.groups_overage() => Err(Refusal::GroupsOverage),
-        Groups::Ids(_) => Err(Refusal::NotInGroup { group, by_names: false }),
-        Groups::Names(_) => Err(Refusal::NotInGroup { group, by_names: true }),
-        Groups::Unsaid => Err(Refusal::GroupsMissing { group }),
+        _ if principal.groups_overage() => Err(Reason::GroupsOverage),
+        Groups::Ids(_) => Err(Reason::NotInGroup { group, by_names: false }),
+        Groups::Names(_) => Err(Reason::NotInGroup { group, by_names: true }),
+        Groups::Unsaid => Err(Reason::GroupsMissing { group }),
     }
 }
 
 /// Names are compared byte for byte, never for an administrator, since names can be given again and ids cannot, and
 /// never for a guest, whose names others give.
-fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Refusal> {
+fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Reason> {
     if role.name.is_empty() || role.name.len() >= MAX_NAME_BYTES {
-        return Err(Refusal::NameTooLong);
+        return Err(Reason::NameTooLong);
     }
     if policy.name_match && !role.is_admin && !principal.is_guest() {
         if is_named(principal, &role.name) {
@@ -199,12 +199,12 @@ fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) ->
         if policy.group_name_match {
             match principal.groups() {
                 Groups::Names(names) if names.contains(&role.name) => return Ok(Rule::GroupName),
-                _ if principal.groups_overage() => return Err(Refusal::GroupsOverage),
+                _ if principal.groups_overage() => return Err(Reason::GroupsOverage),
                 _ => {}
             }
         }
     }
-    Err(Refusal::RoleNotBound {
+    Err(Reason::RoleNotBound {
         guest: principal.is_guest(),
         suggestion: suggest(principal, role).map(Box::new),
     })
@@ -246,6 +246,6 @@ fn is_named(principal: &Principal, name: &str) -> bool {
     }
 }
 
-fn expect_kind(principal: &Principal, kind: Kind) -> Result<(), Refusal> {
-    if principal.kind() == kind { Ok(()) } else { Err(Refusal::KindMismatch) }
+fn expect_kind(principal: &Principal, kind: Kind) -> Result<(), Reason> {
+    if principal.kind() == kind { Ok(()) } else { Err(Reason::KindMismatch) }
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use crate::guid::{ClientId, ObjectId, TenantId};
 use crate::json::{Json, Object};
 use crate::kind::Kind;
-use crate::refusal::{ClaimName, Refusal};
-use crate::subject::Bearer;
+use crate::reason::{ClaimName, Reason};
+use crate::subject::TokenSubject;
 use crate::time::UnixTime;
 
 /// The claims as they stand in the payload: types are right, nothing is compared to anything yet.
@@ -44,10 +44,10 @@ impl Claims {
     /// Reads the payload.
     ///
     /// # Errors
-    /// [`Refusal::PayloadInvalid`] unless it is one JSON object without duplicate members (RFC 7519 §7.2),
-    /// [`Refusal::ClaimMissing`] and [`Refusal::ClaimInvalid`] for the first claim that is.
-    pub(crate) fn read(payload: &[u8]) -> Result<Self, Refusal> {
-        let object = Object::read(payload).ok_or(Refusal::PayloadInvalid)?;
+    /// [`Reason::PayloadInvalid`] unless it is one JSON object without duplicate members (RFC 7519 §7.2),
+    /// [`Reason::ClaimMissing`] and [`Reason::ClaimInvalid`] for the first claim that is.
+    pub(crate) fn read(payload: &[u8]) -> Result<Self, Reason> {
+        let object = Object::read(payload).ok_or(Reason::PayloadInvalid)?;
         let claims = Reader { object: &object };
         let read = Self {
             iss: claims.required("iss", claims.text("iss")?)?,
@@ -107,7 +107,7 @@ impl Claims {
     }
 
     /// A user's token or a program's: decided by `idtyp` where it is, by what the token carries where it is not.
-    pub(crate) fn kind(&self) -> Result<Kind, Refusal> {
+    pub(crate) fn kind(&self) -> Result<Kind, Reason> {
         let names_a_user =
             [&self.upn, &self.unique_name, &self.preferred_username].iter().any(|n| n.is_some());
         let delegated = self.scp.as_ref().is_some_and(|scp| !scp.trim().is_empty());
@@ -115,13 +115,13 @@ impl Claims {
             Some("app") if !delegated => Ok(Kind::App),
             Some("user") | None if delegated => Ok(Kind::User),
             None if self.scp.is_none() && !names_a_user => Ok(Kind::App),
-            _ => Err(Refusal::KindUnknown),
+            _ => Err(Reason::KindUnknown),
         }
     }
 
     /// Whom the token names, for the log: `kid` is the id of the key that signed it.
-    pub(crate) fn subject(&self, kid: &str) -> Bearer {
-        Bearer {
+    pub(crate) fn subject(&self, kid: &str) -> TokenSubject {
+        TokenSubject {
             kind: self.kind().ok().map(|kind| kind.to_string()),
             tid: self.tid.to_string(),
             oid: self.oid.map(|oid| oid.to_string()),
@@ -138,34 +138,34 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn required<T>(&self, claim: ClaimName, value: Option<T>) -> Result<T, Refusal> {
-        value.ok_or(Refusal::ClaimMissing { claim })
+    fn required<T>(&self, claim: ClaimName, value: Option<T>) -> Result<T, Reason> {
+        value.ok_or(Reason::ClaimMissing { claim })
     }
 
-    fn text(&self, claim: ClaimName) -> Result<Option<String>, Refusal> {
+    fn text(&self, claim: ClaimName) -> Result<Option<String>, Reason> {
         self.read(claim, |value| value.as_text().map(str::to_owned))
     }
 
-    fn id<T: FromStr>(&self, claim: ClaimName) -> Result<Option<T>, Refusal> {
+    fn id<T: FromStr>(&self, claim: ClaimName) -> Result<Option<T>, Reason> {
         self.read(claim, |value| value.as_text()?.parse().ok())
     }
 
     /// A NumericDate in whole seconds, as Entra writes it; fractions and exponents are refused.
-    fn time(&self, claim: ClaimName) -> Result<Option<UnixTime>, Refusal> {
+    fn time(&self, claim: ClaimName) -> Result<Option<UnixTime>, Reason> {
         self.read(claim, |value| match value {
             Json::Integer(seconds) if *seconds >= 0 => Some(UnixTime::new(*seconds)),
             _ => None,
         })
     }
 
-    fn texts(&self, claim: ClaimName) -> Result<Option<Vec<String>>, Refusal> {
+    fn texts(&self, claim: ClaimName) -> Result<Option<Vec<String>>, Reason> {
         self.read(claim, |value| {
             value.as_array()?.iter().map(|item| item.as_text().map(str::to_owned)).collect()
         })
     }
 
     /// `aud` is one string or an array of strings (RFC 7519 §4.1.3).
-    fn text_or_texts(&self, claim: ClaimName) -> Result<Option<Vec<String>>, Refusal> {
+    fn text_or_texts(&self, claim: ClaimName) -> Result<Option<Vec<String>>, Reason> {
         match self.object.member(claim) {
             Some(Json::Text(text)) => Ok(Some(vec![text.clone().into_owned()])),
             _ => self.texts(claim),
@@ -173,7 +173,7 @@ impl Reader<'_> {
     }
 
     /// `acct`, which Entra writes as a number and some claims mappings as text.
-    fn account_status(&self) -> Result<Option<i64>, Refusal> {
+    fn account_status(&self) -> Result<Option<i64>, Reason> {
         self.read("acct", |value| match value {
             Json::Integer(status) => Some(*status),
             Json::Text(status) => status.parse().ok(),
@@ -183,7 +183,7 @@ impl Reader<'_> {
 
     /// Group overage: the groups did not fit and are to be asked for elsewhere. Said by
     /// `_claim_names.groups`, or by `hasgroups` in tokens of the implicit flow.
-    fn groups_overage(&self) -> Result<bool, Refusal> {
+    fn groups_overage(&self) -> Result<bool, Reason> {
         let named = self.read("_claim_names", |value| Some(value.as_object()?.member("groups").is_some()))?;
         let hinted = self.read("hasgroups", |value| match value {
             Json::Bool(hint) => Some(*hint),
@@ -197,10 +197,10 @@ impl Reader<'_> {
         &self,
         claim: ClaimName,
         typed: impl FnOnce(&Json<'_>) -> Option<T>,
-    ) -> Result<Option<T>, Refusal> {
+    ) -> Result<Option<T>, Reason> {
         match self.object.member(claim) {
             None => Ok(None),
-            Some(value) => typed(value).map(Some).ok_or(Refusal::ClaimInvalid { claim }),
+            Some(value) => typed(value).map(Some).ok_or(Reason::ClaimInvalid { claim }),
         }
     }
 }

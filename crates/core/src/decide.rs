@@ -6,9 +6,10 @@
 use crate::admit::{AdmitPolicy, Rule, admit};
 use crate::keys::{KeyName, KeySet, SigningKey};
 use crate::principal::Principal;
-use crate::refusal::{Refusal, Rejection};
+use crate::reason::Reason;
+use crate::refusal::Refusal;
 use crate::role_facts::RoleFacts;
-use crate::subject::Bearer;
+use crate::subject::TokenSubject;
 use crate::tenant::Tenant;
 use crate::time::UnixTime;
 use crate::token::{RawToken, UnverifiedToken};
@@ -34,13 +35,13 @@ pub trait Surroundings {
     ///
     /// # Errors
     /// Why there is none.
-    fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Refusal>;
+    fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Reason>;
 
     /// The role that the client asked for; `None` if there is none of that name. Asked for a token that is good.
     ///
     /// # Errors
     /// Why the role may not be asked for in this way.
-    fn role(&mut self) -> Result<Option<RoleFacts>, Refusal>;
+    fn role(&mut self) -> Result<Option<RoleFacts>, Reason>;
 
     /// The time, asked for after the key and once more after the role.
     fn now(&mut self) -> UnixTime;
@@ -58,12 +59,12 @@ pub struct Known<'a> {
 }
 
 impl Surroundings for Known<'_> {
-    fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Refusal> {
-        let unknown = Refusal::KeyUnknown { keys: self.keys.keys().len(), age_seconds: 0 };
+    fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Reason> {
+        let unknown = Reason::KeyUnknown { keys: self.keys.keys().len(), age_seconds: 0 };
         self.keys.find(name, tenant).copied().ok_or(unknown)
     }
 
-    fn role(&mut self) -> Result<Option<RoleFacts>, Refusal> {
+    fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {
         Ok(self.role.cloned())
     }
 
@@ -125,17 +126,17 @@ pub fn decide(
     bytes: Vec<u8>,
     policy: &Policy<'_>,
     surroundings: &mut impl Surroundings,
-) -> Result<Admission, Rejection> {
+) -> Result<Admission, Refusal> {
     let raw = RawToken::new(bytes, policy.max_bytes)?;
     let token = UnverifiedToken::parse(&raw)?;
     let key = surroundings.key(token.key_name(), &policy.token.tenant)?;
     let verified = verify(token, &key, policy.token, surroundings.now())?;
     let (claims, expires_at) = (verified.json().to_owned(), verified.expires_at());
     let principal = Principal::from(verified);
-    let refused = |refusal| Rejection { refusal, bearer: Some(Box::new(Bearer::from(&principal))) };
+    let refused = |reason| Refusal { reason, subject: Some(Box::new(TokenSubject::from(&principal))) };
     let role = surroundings.role().map_err(refused)?;
     match admit(&principal, role.as_ref(), policy.admit, surroundings.now()) {
         Ok((role_oid, rule)) => Ok(Admission { role_oid, principal, rule, claims, expires_at }),
-        Err(refusal) => Err(refused(refusal)),
+        Err(reason) => Err(refused(reason)),
     }
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::Admission;
 use crate::log_line::LogLine;
-use crate::refusal::Refusal;
-use crate::subject::Bearer;
+use crate::reason::Reason;
+use crate::subject::TokenSubject;
 use crate::time::UnixTime;
 
 /// The way a token came in: the method of the matched `pg_hba.conf` line.
@@ -34,9 +34,9 @@ impl Display for Route {
     }
 }
 
-/// Who knocked, as PostgreSQL knows it before any token is looked at.
+/// Who tries to log in, as PostgreSQL knows it before any token is looked at.
 #[derive(Clone, Debug)]
-pub struct Knock {
+pub struct LoginAttempt {
     /// The role name the client asked for; chosen by the client. Text as [`crate::role_name`] makes it of bytes.
     pub role: String,
     /// The client's address as text, `[local]` for a Unix socket.
@@ -61,7 +61,7 @@ pub struct Event {
     /// The rule that bound the token to the role, of an admission.
     pub rule: Option<String>,
     /// Whose token it was, as far as its signature was good.
-    pub bearer: Option<Bearer>,
+    pub subject: Option<TokenSubject>,
     /// The refusal's facts, as ` key=value` each.
     pub facts: String,
     /// A statement to paste, where the refusal has one that is safe to run.
@@ -74,30 +74,35 @@ pub const ADMITTED: &str = "admitted";
 
 impl Event {
     /// An admission.
-    pub fn admitted(knock: &Knock, admission: &Admission, at: UnixTime) -> Self {
+    pub fn admitted(attempt: &LoginAttempt, admission: &Admission, at: UnixTime) -> Self {
         Self {
             rule: Some(admission.rule().to_string()),
-            bearer: Some(admission.principal().into()),
-            ..Self::new(knock, ADMITTED, at)
+            subject: Some(admission.principal().into()),
+            ..Self::new(attempt, ADMITTED, at)
         }
     }
 
     /// A refusal; `bearer` where the token's signature was good.
-    pub fn refused(knock: &Knock, refusal: &Refusal, bearer: Option<Bearer>, at: UnixTime) -> Self {
-        let facts = refusal.facts(LogLine::new("")).into_text();
-        let hint = refusal.hint();
-        Self { bearer, facts, hint, ..Self::new(knock, refusal.code(), at) }
+    pub fn refused(
+        attempt: &LoginAttempt,
+        reason: &Reason,
+        subject: Option<TokenSubject>,
+        at: UnixTime,
+    ) -> Self {
+        let facts = reason.facts(LogLine::new("")).into_text();
+        let hint = reason.hint();
+        Self { subject, facts, hint, ..Self::new(attempt, reason.code(), at) }
     }
 
-    fn new(knock: &Knock, code: &str, at: UnixTime) -> Self {
+    fn new(attempt: &LoginAttempt, code: &str, at: UnixTime) -> Self {
         Self {
             at: at.seconds(),
             code: code.to_owned(),
-            route: knock.route.to_string(),
-            role: knock.role.clone(),
-            client: knock.client.clone(),
+            route: attempt.route.to_string(),
+            role: attempt.role.clone(),
+            client: attempt.client.clone(),
             rule: None,
-            bearer: None,
+            subject: None,
             facts: String::new(),
             hint: None,
         }
@@ -114,7 +119,7 @@ impl Event {
         self.code == ADMITTED
     }
 
-    /// The line of the log: the code first, then who knocked, who it was, and the refusal's facts.
+    /// The line of the log: the code first, then the attempt, the subject, and the refusal's facts.
     pub fn line(&self) -> String {
         let head = if self.is_admission() { "pgaad: login admitted:" } else { "pgaad: login refused:" };
         let mut line = LogLine::new(head)
@@ -125,18 +130,18 @@ impl Event {
         if let Some(rule) = &self.rule {
             line = line.fact("by", rule);
         }
-        if let Some(bearer) = &self.bearer {
+        if let Some(subject) = &self.subject {
             let some = |line: LogLine, key, value: &Option<String>| match value {
                 Some(value) => line.fact(key, value),
                 None => line,
             };
-            line = some(line, "kind", &bearer.kind).fact("tid", &bearer.tid);
-            line = some(line, "oid", &bearer.oid);
-            if let Some(upn) = &bearer.upn {
+            line = some(line, "kind", &subject.kind).fact("tid", &subject.tid);
+            line = some(line, "oid", &subject.oid);
+            if let Some(upn) = &subject.upn {
                 line = line.quoted("upn", upn);
             }
-            line = some(line, "appid", &bearer.appid).quoted("kid", &bearer.kid);
-            line = line.quoted("uti", bearer.uti.as_deref().unwrap_or_default());
+            line = some(line, "appid", &subject.appid).quoted("kid", &subject.kid);
+            line = line.quoted("uti", subject.uti.as_deref().unwrap_or_default());
         }
         line.into_text() + &self.facts_and_hint()
     }
@@ -161,11 +166,11 @@ impl Event {
             facts: cut(&self.facts),
             // A piece of a statement is none.
             hint: self.hint.clone().filter(|hint| hint.len() <= longest),
-            bearer: self.bearer.as_ref().map(|bearer| Bearer {
-                upn: bearer.upn.as_ref().map(cut),
-                kid: cut(&bearer.kid),
-                uti: bearer.uti.as_ref().map(cut),
-                ..bearer.clone()
+            subject: self.subject.as_ref().map(|subject| TokenSubject {
+                upn: subject.upn.as_ref().map(cut),
+                kid: cut(&subject.kid),
+                uti: subject.uti.as_ref().map(cut),
+                ..subject.clone()
             }),
             ..self.clone()
         }
@@ -180,8 +185,8 @@ mod tests {
     fn an_event_of_any_size_fits_and_what_is_not_foreign_is_never_cut() {
         let id = "123cd850-d9df-40bd-94d5-c9f07b7fa203";
         let long = "\u{1}".repeat(50_000);
-        let knock = Knock { role: long.clone(), client: "10.0.0.7".into(), route: Route::Pam };
-        let bearer = Bearer {
+        let attempt = LoginAttempt { role: long.clone(), client: "10.0.0.7".into(), route: Route::Pam };
+        let subject = TokenSubject {
             kind: Some("user".into()),
             tid: id.into(),
             oid: Some(id.into()),
@@ -190,12 +195,12 @@ mod tests {
             kid: long.clone(),
             uti: Some(long),
         };
-        let event = Event::refused(&knock, &Refusal::RoleMissing, Some(bearer), UnixTime::new(7));
+        let event = Event::refused(&attempt, &Reason::RoleMissing, Some(subject), UnixTime::new(7));
         let read = Event::decode(&event.encode(2_000).unwrap()).unwrap();
         assert_eq!((read.at, read.code.as_str(), read.client.as_str()), (7, "role_missing", "10.0.0.7"));
-        assert_eq!(read.bearer.unwrap().oid.as_deref(), Some(id));
+        assert_eq!(read.subject.unwrap().oid.as_deref(), Some(id));
         assert_eq!(event.encode(10), None);
-        let short = Event { role: "ann".into(), bearer: None, hint: Some("SELECT 1;".repeat(9)), ..event };
+        let short = Event { role: "ann".into(), subject: None, hint: Some("SELECT 1;".repeat(9)), ..event };
         assert_eq!(Event::decode(&short.encode(200).unwrap()).unwrap().hint, None, "no piece of a statement");
         assert_eq!(Event::decode(&short.encode(2_000).unwrap()), Some(short));
     }

@@ -9,7 +9,7 @@ use crate::event::{ADMITTED, Event};
 use crate::keys::{self, SigningKey};
 use crate::log_line::{LogLine, escaped};
 use crate::principal::Principal;
-use crate::refusal::{Code, Refusal};
+use crate::reason::{Code, Reason};
 use crate::role_facts::RoleFacts;
 use crate::steps::Step;
 use crate::time::UnixTime;
@@ -35,7 +35,7 @@ pub struct Context<'a> {
     /// `pgaad.max_token_bytes`.
     pub max_bytes: usize,
     /// The published keys, or why none can be used.
-    pub keys: Result<Vec<SigningKey>, Refusal>,
+    pub keys: Result<Vec<SigningKey>, Reason>,
     /// The settings for tokens.
     pub policy: &'a TokenPolicy,
     /// The settings for roles.
@@ -71,13 +71,13 @@ pub fn explain(unsigned: &str, context: &Context<'_>) -> Result<Vec<Finding>, No
     let raw = RawToken::new(format!("{unsigned}.AA").into_bytes(), context.max_bytes);
     let token = raw.as_ref().map_err(Clone::clone).and_then(UnverifiedToken::parse);
     let mut findings = Vec::new();
-    let mut principal = Err(Refusal::InternalError);
+    let mut principal = Err(Reason::InternalError);
     match &token {
         Ok(token) => {
             findings.push(header(token));
             principal = explain_token(token, context, &mut findings);
         }
-        Err(refusal) => findings.push(no(Step::Header, refusal, "")),
+        Err(reason) => findings.push(no(Step::Header, reason, "")),
     }
     explain_role(principal.as_ref().map_err(Clone::clone), context, &mut findings);
     let found = |step: Step| findings.iter().find(|finding| finding.step == step).cloned();
@@ -117,17 +117,17 @@ fn refusal_of(event: &Event) -> String {
 
 /// What an event says of a step that was passed.
 fn known(step: Step, event: &Event) -> String {
-    let Some(bearer) = &event.bearer else { return String::new() };
+    let Some(subject) = &event.subject else { return String::new() };
     let or_nothing = |text: &Option<String>| escaped(text.as_deref().unwrap_or_default());
     match step {
-        Step::Key => format!("the signature is that of key \"{}\"", escaped(&bearer.kid)),
-        Step::Tenant => format!("tid is {}", bearer.tid),
+        Step::Key => format!("the signature is that of key \"{}\"", escaped(&subject.kid)),
+        Step::Tenant => format!("tid is {}", subject.tid),
         Step::Kind => format!(
             "a token of kind {}, oid {}, upn \"{}\", client {}",
-            or_nothing(&bearer.kind),
-            or_nothing(&bearer.oid),
-            or_nothing(&bearer.upn),
-            or_nothing(&bearer.appid)
+            or_nothing(&subject.kind),
+            or_nothing(&subject.oid),
+            or_nothing(&subject.upn),
+            or_nothing(&subject.appid)
         ),
         Step::Role => format!("role \"{}\"", escaped(&event.role)),
         Step::Binding => format!("bound by {}", or_nothing(&event.rule)),
@@ -140,11 +140,11 @@ fn yes(step: Step, detail: String) -> Finding {
 }
 
 /// A refusal: its code and meaning, and its facts or better words for them.
-fn no(step: Step, refusal: &Refusal, words: &str) -> Finding {
-    let meaning = Code::named(refusal.code()).map_or("", |code| code.meaning);
-    let facts = refusal.facts(LogLine::new("")).into_text();
+fn no(step: Step, reason: &Reason, words: &str) -> Finding {
+    let meaning = Code::named(reason.code()).map_or("", |code| code.meaning);
+    let facts = reason.facts(LogLine::new("")).into_text();
     let detail = if words.is_empty() { facts } else { format!("; {words}") };
-    Finding { step, ok: Some(false), detail: format!("{}:{meaning}{detail}", refusal.code()) }
+    Finding { step, ok: Some(false), detail: format!("{}:{meaning}{detail}", reason.code()) }
 }
 
 /// The header, of which the parser has read all but whether it says `typ`.
@@ -152,7 +152,7 @@ fn header(token: &UnverifiedToken<'_>) -> Finding {
     if token.is_typed() {
         yes(Step::Header, format!("alg is RS256, {}", words::of_key_name(token)))
     } else {
-        no(Step::Header, &Refusal::HeaderInvalid { member: "typ" }, "")
+        no(Step::Header, &Reason::HeaderInvalid { member: "typ" }, "")
     }
 }
 
@@ -161,18 +161,18 @@ fn explain_token(
     token: &UnverifiedToken<'_>,
     context: &Context<'_>,
     findings: &mut Vec<Finding>,
-) -> Result<Principal, Refusal> {
+) -> Result<Principal, Reason> {
     let key = find_key(token, context);
     let claims = match Claims::read(token.unverified_payload()) {
         Ok(claims) => claims,
-        Err(refusal) => {
+        Err(reason) => {
             let outcome = key.and_then(|key| verify::key_signs_for(key, &context.policy.tenant));
             findings.push(match outcome {
                 Ok(()) => yes(Step::Key, words::of_key(token)),
-                Err(refusal) => no(Step::Key, &refusal, &words::of_refused_key(&refusal, token, context)),
+                Err(reason) => no(Step::Key, &reason, &words::of_refused_key(&reason, token, context)),
             });
-            findings.push(no(Step::Claims, &refusal, ""));
-            return Err(refusal);
+            findings.push(no(Step::Claims, &reason, ""));
+            return Err(reason);
         }
     };
     findings.push(yes(Step::Claims, "all that are required, each of its type".to_owned()));
@@ -184,7 +184,7 @@ fn explain_token(
                     step,
                     outcome,
                     || words::of_token(step, token, &case),
-                    |refusal| words::of_refused_token(refusal, token, context, &claims),
+                    |reason| words::of_refused_token(reason, token, context, &claims),
                 )
             },
         ),
@@ -194,14 +194,14 @@ fn explain_token(
 }
 
 /// The key that the token names.
-fn find_key<'a>(token: &UnverifiedToken<'_>, context: &'a Context<'_>) -> Result<&'a SigningKey, Refusal> {
+fn find_key<'a>(token: &UnverifiedToken<'_>, context: &'a Context<'_>) -> Result<&'a SigningKey, Reason> {
     let keys = context.keys.as_ref().map_err(Clone::clone)?;
     keys::find(keys.iter(), token.key_name(), &context.policy.tenant)
-        .ok_or(Refusal::KeyUnknown { keys: keys.len(), age_seconds: 0 })
+        .ok_or(Reason::KeyUnknown { keys: keys.len(), age_seconds: 0 })
 }
 
 /// Walks the checks of a role to their end.
-fn explain_role(principal: Result<&Principal, Refusal>, context: &Context<'_>, findings: &mut Vec<Finding>) {
+fn explain_role(principal: Result<&Principal, Reason>, context: &Context<'_>, findings: &mut Vec<Finding>) {
     let case = RoleCase { principal, role: context.role, policy: context.admit, now: context.now };
     findings.extend(
         by_step(admit::CHECKS.iter().map(|(step, check)| (*step, check(&case)))).into_iter().filter_map(
@@ -210,7 +210,7 @@ fn explain_role(principal: Result<&Principal, Refusal>, context: &Context<'_>, f
                     step,
                     outcome,
                     || words::of_role(step, &case, context.role_name),
-                    |refusal| words::of_refused_role(refusal, &case, context.role_name),
+                    |reason| words::of_refused_role(reason, &case, context.role_name),
                 )
             },
         ),
@@ -218,8 +218,8 @@ fn explain_role(principal: Result<&Principal, Refusal>, context: &Context<'_>, f
 }
 
 /// Each step once, with its first refusal.
-fn by_step(outcomes: impl Iterator<Item = (Step, Result<(), Refusal>)>) -> Vec<(Step, Result<(), Refusal>)> {
-    let mut steps: Vec<(Step, Result<(), Refusal>)> = Vec::new();
+fn by_step(outcomes: impl Iterator<Item = (Step, Result<(), Reason>)>) -> Vec<(Step, Result<(), Reason>)> {
+    let mut steps: Vec<(Step, Result<(), Reason>)> = Vec::new();
     for (step, outcome) in outcomes {
         match steps.iter_mut().find(|(other, _)| *other == step) {
             Some((_, first)) => *first = std::mem::replace(first, Ok(())).and(outcome),
@@ -232,13 +232,13 @@ fn by_step(outcomes: impl Iterator<Item = (Step, Result<(), Refusal>)>) -> Vec<(
 /// The finding of a step; `None` where the step could not be tried, because what an earlier one refused is missing.
 fn finding(
     step: Step,
-    outcome: Result<(), Refusal>,
+    outcome: Result<(), Reason>,
     passed: impl FnOnce() -> String,
-    refused: impl FnOnce(&Refusal) -> String,
+    refused: impl FnOnce(&Reason) -> String,
 ) -> Option<Finding> {
     match outcome {
         Ok(()) => Some(yes(step, passed())),
-        Err(refusal) if refusal.step() == step => Some(no(step, &refusal, &refused(&refusal))),
+        Err(reason) if reason.step() == step => Some(no(step, &reason, &refused(&reason))),
         Err(_) => None,
     }
 }
@@ -251,12 +251,12 @@ mod tests {
     fn each_step_is_found_once_with_its_first_refusal() {
         let outcomes = [
             (Step::Key, Ok(())),
-            (Step::Time, Err(Refusal::KindUnknown)),
-            (Step::Key, Err(Refusal::BadSignature)),
-            (Step::Key, Err(Refusal::NoKeys)),
+            (Step::Time, Err(Reason::KindUnknown)),
+            (Step::Key, Err(Reason::BadSignature)),
+            (Step::Key, Err(Reason::NoKeys)),
             (Step::Time, Ok(())),
         ];
-        let expected = vec![(Step::Key, Err(Refusal::BadSignature)), (Step::Time, Err(Refusal::KindUnknown))];
+        let expected = vec![(Step::Key, Err(Reason::BadSignature)), (Step::Time, Err(Reason::KindUnknown))];
         assert_eq!(by_step(outcomes.into_iter()), expected);
     }
 }

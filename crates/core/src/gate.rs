@@ -24,7 +24,7 @@
 //! unusable `pgaad.guard_trust` means its default, `remote`.
 
 use crate::event::Route;
-use crate::refusal::Refusal;
+use crate::reason::Reason;
 
 /// What has been said about a login: by core's method, or by our own module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +216,7 @@ pub struct Facts {
     /// Whether the client asks for physical replication.
     pub is_physical_replication: bool,
     /// The settings, or the refusal that names the one that cannot be used.
-    pub policy: Result<GatePolicy, Refusal>,
+    pub policy: Result<GatePolicy, Reason>,
     /// `pgaad.guard_trust`, `None` when it cannot be used.
     pub guard_trust: Option<GuardTrust>,
 }
@@ -242,10 +242,10 @@ pub enum Outcome {
     /// The client is asked for its token here, and the decision carried out.
     Ask,
     /// The login is refused.
-    Refuse(Refusal),
+    Refuse(Reason),
     /// The login is refused, after the client was asked for a token as a member would be, so that a stranger cannot
     /// tell members from others.
-    RefuseAfterAsking(Refusal),
+    RefuseAfterAsking(Reason),
 }
 
 impl Outcome {
@@ -271,41 +271,41 @@ fn judge_member(facts: &Facts) -> Outcome {
         return match facts.decided {
             Decided::Admitted | Decided::Refused => Outcome::CarryOut,
             // The service file lets clients in without asking us.
-            Decided::Nothing => Outcome::Refuse(Refusal::NotDecided),
+            Decided::Nothing => Outcome::Refuse(Reason::NotDecided),
         };
     }
     let policy = match &facts.policy {
         Ok(policy) => policy,
-        Err(refusal) => return Outcome::Refuse(refusal.clone()),
+        Err(reason) => return Outcome::Refuse(reason.clone()),
     };
     match facts.line.method {
         Method::Trust if policy.allow_trust => Outcome::Ask,
-        Method::Trust => Outcome::Refuse(Refusal::TrustNotAllowed),
+        Method::Trust => Outcome::Refuse(Reason::TrustNotAllowed),
         Method::Other(Some(method)) if policy.other_methods.allows(method) => Outcome::LeaveToCore,
-        _ => Outcome::Refuse(Refusal::MethodNotAllowed),
+        _ => Outcome::Refuse(Reason::MethodNotAllowed),
     }
 }
 
 fn judge_other(facts: &Facts) -> Outcome {
     match facts.line.method {
-        Method::TokenByPam | Method::TokenByOAuth => Outcome::Refuse(Refusal::RoleNotMember),
+        Method::TokenByPam | Method::TokenByOAuth => Outcome::Refuse(Reason::RoleNotMember),
         Method::Other(_) => Outcome::LeaveToCore,
         Method::Trust => judge_other_on_trust(facts),
     }
 }
 
 fn judge_other_on_trust(facts: &Facts) -> Outcome {
-    let refusal = match facts.line.entry {
-        Entry::Members => Refusal::RoleNotMember,
-        Entry::Anybody if !facts.line.verifies_certificate && is_guarded(facts) => Refusal::TrustLineGuard,
+    let reason = match facts.line.entry {
+        Entry::Members => Reason::RoleNotMember,
+        Entry::Anybody if !facts.line.verifies_certificate && is_guarded(facts) => Reason::TrustLineGuard,
         Entry::Anybody | Entry::Name => return Outcome::LeaveToCore,
     };
-    if facts.is_physical_replication && refusal == Refusal::TrustLineGuard {
+    if facts.is_physical_replication && reason == Reason::TrustLineGuard {
         return Outcome::LeaveReplicationToCore;
     }
     match &facts.policy {
-        Ok(policy) if policy.allow_trust => Outcome::RefuseAfterAsking(refusal),
-        _ => Outcome::Refuse(refusal),
+        Ok(policy) if policy.allow_trust => Outcome::RefuseAfterAsking(reason),
+        _ => Outcome::Refuse(reason),
     }
 }
 

@@ -8,7 +8,7 @@
 //! [`decide::decide`] is this line, and the only copy. Every arrow is the only maker of the type it points to, so no step
 //! can be skipped and still compile. What a token must be and what a role must be are two tables of checks, in [`verify`]
 //! and [`admit`]. Time, keys and policy are arguments: this crate has no clock, no network, no environment and no
-//! PostgreSQL. Every "no" is a [`Refusal`] with a stable code.
+//! PostgreSQL. Every "no" is a [`Reason`] with a stable code.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod membership_rules;
 pub mod packet;
 pub mod pam_file;
 pub mod principal;
+pub mod reason;
 pub mod refresh;
 pub mod refusal;
 pub mod role_facts;
@@ -48,4 +49,4 @@ pub mod verify;
 
 mod json;
 
-pub use refusal::Refusal;
+pub use reason::Reason;

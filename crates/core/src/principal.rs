@@ -3,7 +3,7 @@
 use crate::claims::{Claims, Identity};
 use crate::guid::{ClientId, ObjectId, TenantId};
 use crate::kind::Kind;
-use crate::subject::Bearer;
+use crate::subject::TokenSubject;
 use crate::verify::VerifiedClaims;
 
 /// What a token says of its holder's groups.
@@ -137,7 +137,7 @@ impl Principal {
     }
 }
 
-impl From<&Principal> for Bearer {
+impl From<&Principal> for TokenSubject {
     fn from(principal: &Principal) -> Self {
         Self {
             kind: Some(principal.kind.to_string()),

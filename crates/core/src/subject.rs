@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whom a token with a good signature names, whatever became of the login: for the log and the views.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bearer {
+pub struct TokenSubject {
     /// `user` or `app`, where that can be told.
     pub kind: Option<String>,
     /// `tid`.

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::json::Object;
 use crate::keys::{KeyName, SigningKey};
-use crate::refusal::Refusal;
+use crate::reason::Reason;
 
 /// The bytes of a password message, wiped from memory when dropped. Does not print.
 pub struct RawToken(Zeroizing<Vec<u8>>);
@@ -19,15 +19,15 @@ impl RawToken {
     /// Takes over the password as received.
     ///
     /// # Errors
-    /// [`Refusal::NoToken`] when there are no bytes, [`Refusal::TokenTooLarge`] when they are more than `max_bytes`,
-    /// [`Refusal::OutOfMemory`] when there is less memory left than reading them can take.
-    pub fn new(bytes: Vec<u8>, max_bytes: usize) -> Result<Self, Refusal> {
+    /// [`Reason::NoToken`] when there are no bytes, [`Reason::TokenTooLarge`] when they are more than `max_bytes`,
+    /// [`Reason::OutOfMemory`] when there is less memory left than reading them can take.
+    pub fn new(bytes: Vec<u8>, max_bytes: usize) -> Result<Self, Reason> {
         let bytes = Zeroizing::new(bytes);
         if bytes.is_empty() {
-            return Err(Refusal::NoToken);
+            return Err(Reason::NoToken);
         }
         if bytes.len() > max_bytes {
-            return Err(Refusal::TokenTooLarge { bytes: bytes.len() });
+            return Err(Reason::TokenTooLarge { bytes: bytes.len() });
         }
         have_headroom(bytes.len())?;
         Ok(Self(bytes))
@@ -46,10 +46,10 @@ const HEADROOM_BASE: usize = 512 * 1024;
 /// A client chooses the bytes, and the JSON reader, the cryptographic library and `String` abort the process where
 /// they get no memory, which restarts the whole server. So as much as they may take is asked for first, where a "no" is
 /// an answer, and given back.
-fn have_headroom(bytes: usize) -> Result<(), Refusal> {
+fn have_headroom(bytes: usize) -> Result<(), Reason> {
     let mut headroom = Vec::<u8>::new();
     let wanted = bytes.saturating_mul(HEADROOM_FACTOR).saturating_add(HEADROOM_BASE);
-    headroom.try_reserve_exact(wanted).map_err(|_| Refusal::OutOfMemory)?;
+    headroom.try_reserve_exact(wanted).map_err(|_| Reason::OutOfMemory)?;
     // Else the compiler may leave out an allocation that nobody uses.
     std::hint::black_box(&mut headroom);
     Ok(())
@@ -89,23 +89,23 @@ impl<'a> UnverifiedToken<'a> {
     /// Splits a compact JWS into header, payload and signature, and reads the header.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] unless there are exactly three parts of strict base64url: no padding, no
+    /// [`Reason::Malformed`] unless there are exactly three parts of strict base64url: no padding, no
     /// white space, canonical last character (RFC 7515 §2, RFC 4648 §5), the first of them a JSON object.
-    /// [`Refusal::CriticalHeader`], [`Refusal::ForbiddenHeader`], [`Refusal::UnsupportedAlgorithm`] and
-    /// [`Refusal::HeaderInvalid`] for what the header says.
-    pub fn parse(raw: &'a RawToken) -> Result<Self, Refusal> {
-        let text = std::str::from_utf8(&raw.0).map_err(|_| Refusal::Malformed)?;
-        let (signing_input, signature) = text.rsplit_once('.').ok_or(Refusal::Malformed)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(Refusal::Malformed)?;
+    /// [`Reason::CriticalHeader`], [`Reason::ForbiddenHeader`], [`Reason::UnsupportedAlgorithm`] and
+    /// [`Reason::HeaderInvalid`] for what the header says.
+    pub fn parse(raw: &'a RawToken) -> Result<Self, Reason> {
+        let text = std::str::from_utf8(&raw.0).map_err(|_| Reason::Malformed)?;
+        let (signing_input, signature) = text.rsplit_once('.').ok_or(Reason::Malformed)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(Reason::Malformed)?;
         if payload.contains('.') {
-            return Err(Refusal::Malformed);
+            return Err(Reason::Malformed);
         }
         let header = base64url(header)?;
         let payload = Zeroizing::new(base64url(payload)?);
         if signature.is_empty() {
             // `alg: none` has this shape (RFC 7519 §6); say so when the header is the cause.
             Header::read(&header)?;
-            return Err(Refusal::Malformed);
+            return Err(Reason::Malformed);
         }
         let signature = Zeroizing::new(base64url(signature)?);
         Ok(Self {
@@ -137,8 +137,8 @@ impl<'a> UnverifiedToken<'a> {
     /// Checks the signature with `key` as RS256, whatever the header says, and gives the payload out.
     ///
     /// # Errors
-    /// [`Refusal::BadSignature`] unless `key` made the signature over these very bytes (RFC 7515 §5.2 step 8).
-    pub fn verify_signature(self, key: &SigningKey) -> Result<SignedPayload, Refusal> {
+    /// [`Reason::BadSignature`] unless `key` made the signature over these very bytes (RFC 7515 §5.2 step 8).
+    pub fn verify_signature(self, key: &SigningKey) -> Result<SignedPayload, Reason> {
         rs256(key, self.signing_input, &self.signature)?;
         Ok(SignedPayload { bytes: self.payload, typed: self.header.typed })
     }
@@ -164,47 +164,47 @@ impl SignedPayload {
 
 impl Header {
     /// Reads a header, deny by default: a member that is not known refuses the token.
-    fn read(json: &[u8]) -> Result<Self, Refusal> {
-        let object = Object::read(json).ok_or(Refusal::Malformed)?;
+    fn read(json: &[u8]) -> Result<Self, Reason> {
+        let object = Object::read(json).ok_or(Reason::Malformed)?;
         if object.member("crit").is_some() {
-            return Err(Refusal::CriticalHeader);
+            return Err(Reason::CriticalHeader);
         }
         for name in object.names() {
             if !matches!(name, "alg" | "kid" | "typ" | "x5t" | "nonce") {
-                return Err(Refusal::ForbiddenHeader { member: known_name(name) });
+                return Err(Reason::ForbiddenHeader { member: known_name(name) });
             }
         }
         let text = |member: &'static str| match object.member(member) {
             None => Ok(None),
-            Some(value) => value.as_text().map(Some).ok_or(Refusal::HeaderInvalid { member }),
+            Some(value) => value.as_text().map(Some).ok_or(Reason::HeaderInvalid { member }),
         };
         match text("alg")? {
             Some("RS256") => {}
-            Some(_) => return Err(Refusal::UnsupportedAlgorithm),
-            None => return Err(Refusal::HeaderInvalid { member: "alg" }),
+            Some(_) => return Err(Reason::UnsupportedAlgorithm),
+            None => return Err(Reason::HeaderInvalid { member: "alg" }),
         }
         let typed = match text("typ")? {
             Some("JWT" | "at+jwt") => true,
-            Some(_) => return Err(Refusal::HeaderInvalid { member: "typ" }),
+            Some(_) => return Err(Reason::HeaderInvalid { member: "typ" }),
             None => false,
         };
         let kid = text("kid")?;
         let x5t = text("x5t")?;
         text("nonce")?;
         if kid.is_some_and(str::is_empty) || (kid.is_none() && x5t.is_none_or(str::is_empty)) {
-            return Err(Refusal::HeaderInvalid { member: "kid" });
+            return Err(Reason::HeaderInvalid { member: "kid" });
         }
         Ok(Self { kid: kid.map(str::to_owned), x5t: x5t.map(str::to_owned), typed })
     }
 }
 
 /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
-fn rs256(key: &SigningKey, signing_input: &[u8], signature: &Vec<u8>) -> Result<(), Refusal> {
+fn rs256(key: &SigningKey, signing_input: &[u8], signature: &Vec<u8>) -> Result<(), Reason> {
     let key = DecodingKey::from_rsa_raw_components(key.modulus(), key.exponent());
     // Its verifier and not its `verify`, which would decode the signature once more and leave it in memory.
     let verifier = (aws_lc::DEFAULT_PROVIDER.verifier_factory)(&Algorithm::RS256, &key)
-        .map_err(|_| Refusal::BadSignature)?;
-    verifier.verify(signing_input, signature).map_err(|_| Refusal::BadSignature)
+        .map_err(|_| Reason::BadSignature)?;
+    verifier.verify(signing_input, signature).map_err(|_| Reason::BadSignature)
 }
 
 /// Whether `key` made the signature, which is base64url: for the self-test, which has no token.
@@ -220,9 +220,9 @@ fn known_name(name: &str) -> &'static str {
 
 /// Strict base64url: the engine refuses padding, white space, foreign characters and a last
 /// character with bits that are not used.
-fn base64url(text: &str) -> Result<Vec<u8>, Refusal> {
+fn base64url(text: &str) -> Result<Vec<u8>, Reason> {
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(base64::decoded_len_estimate(text.len())).map_err(|_| Refusal::OutOfMemory)?;
-    URL_SAFE_NO_PAD.decode_vec(text, &mut bytes).map_err(|_| Refusal::Malformed)?;
+    bytes.try_reserve_exact(base64::decoded_len_estimate(text.len())).map_err(|_| Reason::OutOfMemory)?;
+    URL_SAFE_NO_PAD.decode_vec(text, &mut bytes).map_err(|_| Reason::Malformed)?;
     Ok(bytes)
 }

@@ -6,7 +6,8 @@ use crate::claims::{self, Claims, Identity};
 use crate::guid::ClientId;
 use crate::keys::{ForeignKey, SigningKey};
 use crate::kind::Kind;
-use crate::refusal::{Refusal, Rejection};
+use crate::reason::Reason;
+use crate::refusal::Refusal;
 use crate::steps::Step;
 use crate::tenant::Tenant;
 use crate::time::UnixTime;
@@ -61,14 +62,14 @@ pub(crate) fn verify(
     key: &SigningKey,
     policy: &TokenPolicy,
     now: UnixTime,
-) -> Result<VerifiedClaims, Rejection> {
+) -> Result<VerifiedClaims, Refusal> {
     // 0. The signature, by the very key the header names (RFC 7515 §5.2).
     if !key.answers_to(token.key_name()) {
-        return Err(Refusal::BadSignature.into());
+        return Err(Reason::BadSignature.into());
     }
     let payload = token.verify_signature(key)?;
     if !payload.is_typed() {
-        return Err(Refusal::HeaderInvalid { member: "typ" }.into());
+        return Err(Reason::HeaderInvalid { member: "typ" }.into());
     }
     let claims = Claims::read(payload.as_bytes())?;
 
@@ -76,7 +77,7 @@ pub(crate) fn verify(
     let passed = CHECKS.iter().try_for_each(|(_, check)| check(&case));
     match passed.and_then(|()| identify(&claims, policy)) {
         Ok(identity) => Ok(VerifiedClaims { identity, key_id: key.kid().to_owned(), claims, payload }),
-        Err(refusal) => Err(Rejection { refusal, bearer: Some(Box::new(claims.subject(key.kid()))) }),
+        Err(reason) => Err(Refusal { reason, subject: Some(Box::new(claims.subject(key.kid()))) }),
     }
 }
 
@@ -84,13 +85,13 @@ pub(crate) fn verify(
 pub(crate) struct TokenCase<'a> {
     pub(crate) claims: &'a Claims,
     /// The key that signed, or why there is none: only an explanation goes on without one.
-    pub(crate) key: Result<&'a SigningKey, Refusal>,
+    pub(crate) key: Result<&'a SigningKey, Reason>,
     pub(crate) policy: &'a TokenPolicy,
     pub(crate) now: UnixTime,
 }
 
 /// One check: the step that it is a part of, and the function.
-pub(crate) type TokenCheck = (Step, fn(&TokenCase<'_>) -> Result<(), Refusal>);
+pub(crate) type TokenCheck = (Step, fn(&TokenCase<'_>) -> Result<(), Reason>);
 
 /// The checks of a token whose signature is good and whose claims can be read, in the order of a login.
 pub(crate) const CHECKS: [TokenCheck; 8] = [
@@ -105,28 +106,28 @@ pub(crate) const CHECKS: [TokenCheck; 8] = [
 ];
 
 /// `iss` is one of the tenant's two issuers, and `ver` the version that goes with it.
-fn check_issuer(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+fn check_issuer(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Reason> {
     let version = match claims.iss.as_str() {
         iss if iss == policy.tenant.v1_issuer() => claims::V1,
         iss if iss == policy.tenant.v2_issuer() => claims::V2,
-        _ => return Err(Refusal::IssuerUnknown { iss: claims.iss.clone() }),
+        _ => return Err(Reason::IssuerUnknown { iss: claims.iss.clone() }),
     };
-    if claims.ver == version { Ok(()) } else { Err(Refusal::VersionMismatch) }
+    if claims.ver == version { Ok(()) } else { Err(Reason::VersionMismatch) }
 }
 
 /// `tid` is the tenant; the one inside `iss` was compared with it.
-fn check_tenant(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
-    if claims.tid == policy.tenant.id() { Ok(()) } else { Err(Refusal::WrongTenant) }
+fn check_tenant(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Reason> {
+    if claims.tid == policy.tenant.id() { Ok(()) } else { Err(Reason::WrongTenant) }
 }
 
 /// The key's own issuer is the tenant's, v2 whatever the token's version, and the key is one of the tenant's cloud.
-fn check_key_issuer(TokenCase { key, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+fn check_key_issuer(TokenCase { key, policy, .. }: &TokenCase<'_>) -> Result<(), Reason> {
     key_signs_for(key.clone()?, &policy.tenant)
 }
 
 /// Whether `key` may sign for `tenant`, see [`SigningKey::signs_for`].
-pub(crate) fn key_signs_for(key: &SigningKey, tenant: &Tenant) -> Result<(), Refusal> {
-    key.signs_for(tenant).map_err(|ForeignKey { member, found, wanted }| Refusal::KeyIssuerMismatch {
+pub(crate) fn key_signs_for(key: &SigningKey, tenant: &Tenant) -> Result<(), Reason> {
+    key.signs_for(tenant).map_err(|ForeignKey { member, found, wanted }| Reason::KeyIssuerMismatch {
         member,
         found,
         wanted,
@@ -134,38 +135,38 @@ pub(crate) fn key_signs_for(key: &SigningKey, tenant: &Tenant) -> Result<(), Ref
 }
 
 /// One of the audiences is accepted (RFC 7519 §4.1.3).
-fn check_audience(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+fn check_audience(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Reason> {
     if audience_allows(&claims.aud, &policy.audiences) {
         return Ok(());
     }
-    Err(Refusal::WrongAudience { aud: claims.aud.join(" ") })
+    Err(Reason::WrongAudience { aud: claims.aud.join(" ") })
 }
 
 /// The token is valid now (RFC 7519 §4.1.4, §4.1.5), and not for longer than Entra's tokens are.
-fn check_time(TokenCase { claims, policy, now, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+fn check_time(TokenCase { claims, policy, now, .. }: &TokenCase<'_>) -> Result<(), Reason> {
     let now = *now;
     let lifetime = claims.exp.since(claims.nbf);
     if !(1..=MAX_LIFETIME).contains(&lifetime) {
-        return Err(Refusal::LifetimeInvalid { seconds: lifetime });
+        return Err(Reason::LifetimeInvalid { seconds: lifetime });
     }
     if now < claims.nbf.minus(policy.clock_skew) {
-        return Err(Refusal::NotYetValid { nbf: claims.nbf, now });
+        return Err(Reason::NotYetValid { nbf: claims.nbf, now });
     }
     if now >= claims.exp.plus(policy.clock_skew) {
-        return Err(Refusal::Expired { exp: claims.exp, now });
+        return Err(Reason::Expired { exp: claims.exp, now });
     }
     Ok(())
 }
 
 /// The token is an access token of one kind, issued for somebody.
-fn check_identity(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+fn check_identity(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Reason> {
     identify(claims, policy).map(drop)
 }
 
 /// Whom the token was issued for.
-pub(crate) fn identify(claims: &Claims, policy: &TokenPolicy) -> Result<Identity, Refusal> {
-    let object_id = claims.oid.ok_or(Refusal::NoObjectId)?;
-    let client_id = claims.client_id().ok_or(Refusal::NotAnAccessToken)?;
+pub(crate) fn identify(claims: &Claims, policy: &TokenPolicy) -> Result<Identity, Reason> {
+    let object_id = claims.oid.ok_or(Reason::NoObjectId)?;
+    let client_id = claims.client_id().ok_or(Reason::NotAnAccessToken)?;
     let kind = claims.kind()?;
     Ok(Identity { object_id, client_id, kind, is_guest: is_guest(claims, policy) })
 }
@@ -180,12 +181,12 @@ fn is_guest(claims: &Claims, policy: &TokenPolicy) -> bool {
 ///
 /// One that is bound to a key (`cnf`, RFC 7800) is worth nothing without a proof of that key, for which there is no
 /// room in a password; to take it as a bearer token is forbidden (RFC 9449 §7.2).
-fn check_bearer(TokenCase { claims, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
-    if claims.has_cnf { Err(Refusal::ProofOfPossession) } else { Ok(()) }
+fn check_bearer(TokenCase { claims, .. }: &TokenCase<'_>) -> Result<(), Reason> {
+    if claims.has_cnf { Err(Reason::ProofOfPossession) } else { Ok(()) }
 }
 
 /// A user's token has an accepted scope: what the user let the client do (RFC 9068 §2.2.3). A program's has none.
-fn check_scope(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Refusal> {
+fn check_scope(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), Reason> {
     let scp = claims.scp.as_deref().unwrap_or_default();
     let has = |wanted: &String| scp.split_whitespace().any(|scope| scope == wanted);
     let is_accepted = policy.scopes.is_empty() || policy.scopes.iter().any(has);
@@ -193,7 +194,7 @@ fn check_scope(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), R
         return Ok(());
     }
     let wanted = if is_accepted { &policy.line_scopes } else { &policy.scopes };
-    Err(Refusal::WrongScope { scp: scp.to_owned(), wanted: wanted.join(" ") })
+    Err(Reason::WrongScope { scp: scp.to_owned(), wanted: wanted.join(" ") })
 }
 
 /// The scopes of this server's own application among those that an `oauth` line of `pg_hba.conf` asks for:

@@ -1,12 +1,12 @@
 //! The truth table of the gate, walked through every combination of facts.
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::gate::{
     Answer, Decided, Entry, Facts, GatePolicy, GuardTrust, Line, Method, OtherMethod, OtherMethods, Outcome,
     judge,
 };
 
-const UNUSABLE: Refusal = Refusal::SettingInvalid { setting: "pgaad.clock_skew" };
+const UNUSABLE: Reason = Reason::SettingInvalid { setting: "pgaad.clock_skew" };
 
 /// Calls `see` with every combination of facts.
 fn walk(mut see: impl FnMut(&Facts)) -> usize {
@@ -17,7 +17,7 @@ fn walk(mut see: impl FnMut(&Facts)) -> usize {
         .chain(OtherMethod::ALL.iter().copied().map(other))
         .collect();
     let some = OtherMethods::parse("cert,peer").unwrap_or_default();
-    let policies: Vec<Result<GatePolicy, Refusal>> = [OtherMethods::NONE, some, OtherMethods::ALL]
+    let policies: Vec<Result<GatePolicy, Reason>> = [OtherMethods::NONE, some, OtherMethods::ALL]
         .into_iter()
         .flat_map(|other_methods| {
             [false, true].map(|allow_trust| Ok(GatePolicy { allow_trust, other_methods }))
@@ -69,8 +69,8 @@ fn expected(f: &Facts) -> Outcome {
     };
     let anybody = trust && f.line.entry == Entry::Anybody && !f.line.verifies_certificate && says_so;
     let written_for_members = trust && f.line.entry == Entry::Members;
-    let asked = |refusal| {
-        if allow_trust { Outcome::RefuseAfterAsking(refusal) } else { Outcome::Refuse(refusal) }
+    let asked = |reason| {
+        if allow_trust { Outcome::RefuseAfterAsking(reason) } else { Outcome::Refuse(reason) }
     };
     let (yes, member) = (f.core == Answer::Yes, f.is_member);
     #[rustfmt::skip]
@@ -79,16 +79,16 @@ fn expected(f: &Facts) -> Outcome {
         (f.core == Answer::No && f.decided == Decided::Refused,     Outcome::CarryOut),
         (f.core == Answer::No,                                      Outcome::LeaveToCore),
         (yes && member && token && f.decided != Decided::Nothing,   Outcome::CarryOut),
-        (yes && member && token,                                    Outcome::Refuse(Refusal::NotDecided)),
+        (yes && member && token,                                    Outcome::Refuse(Reason::NotDecided)),
         (yes && member && bad.is_some(),                            Outcome::Refuse(UNUSABLE)),
         (yes && member && trust && allow_trust,                     Outcome::Ask),
-        (yes && member && trust,                                    Outcome::Refuse(Refusal::TrustNotAllowed)),
+        (yes && member && trust,                                    Outcome::Refuse(Reason::TrustNotAllowed)),
         (yes && member && named,                                    Outcome::LeaveToCore),
-        (yes && member,                                             Outcome::Refuse(Refusal::MethodNotAllowed)),
-        (yes && token,                                              Outcome::Refuse(Refusal::RoleNotMember)),
-        (yes && written_for_members,                                asked(Refusal::RoleNotMember)),
+        (yes && member,                                             Outcome::Refuse(Reason::MethodNotAllowed)),
+        (yes && token,                                              Outcome::Refuse(Reason::RoleNotMember)),
+        (yes && written_for_members,                                asked(Reason::RoleNotMember)),
         (yes && anybody && f.is_physical_replication,               Outcome::LeaveReplicationToCore),
-        (yes && anybody,                                            asked(Refusal::TrustLineGuard)),
+        (yes && anybody,                                            asked(Reason::TrustLineGuard)),
         (yes,                                                       Outcome::LeaveToCore),
     ];
     rows.into_iter().find(|(holds, _)| *holds).map_or(Outcome::LeaveToCore, |(_, outcome)| outcome)

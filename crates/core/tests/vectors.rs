@@ -20,7 +20,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::keys::{KeyFault, KeySet};
 use pgaad_core::token::{RawToken, SignedPayload, UnverifiedToken};
 use serde_json::{Value, json};
@@ -64,12 +64,12 @@ fn read(path: &Path) -> Value {
 }
 
 /// The JWS layer of a login: everything below the claims. Most vectors sign payloads that are no JSON.
-fn verify_jws(jws: &str, keys: Option<&KeySet>) -> Result<SignedPayload, Refusal> {
+fn verify_jws(jws: &str, keys: Option<&KeySet>) -> Result<SignedPayload, Reason> {
     let raw = RawToken::new(jws.as_bytes().to_vec(), usize::MAX)?;
     let token = UnverifiedToken::parse(&raw)?;
     let found = keys.and_then(|keys| keys.find(token.key_name(), &this_tenant()));
     let known = keys.map_or(0, |keys| keys.keys().len());
-    let key = *found.ok_or(Refusal::KeyUnknown { keys: known, age_seconds: 0 })?;
+    let key = *found.ok_or(Reason::KeyUnknown { keys: known, age_seconds: 0 })?;
     token.verify_signature(&key)
 }
 
@@ -119,7 +119,7 @@ fn wycheproof_jws(folder: &Path) -> Vec<Outcome> {
                 ("invalid", false) => Verdict::Refused,
                 (result, _) => panic!("case {case} is {result} and verified: {}", test["comment"]),
             };
-            let code = verified.map_or_else(|refusal| refusal.code(), |_| "-").to_owned();
+            let code = verified.map_or_else(|reason| reason.code(), |_| "-").to_owned();
             outcomes.push(Outcome { suite: "wycheproof-jws", case, verdict, code });
         }
     }
@@ -250,8 +250,8 @@ fn cookbook(folder: &Path) -> Vec<Outcome> {
                     assert_eq!(payload.as_bytes(), file["input"]["payload"].as_str().unwrap().as_bytes());
                     (Verdict::Accepted, "-")
                 }
-                Err(refusal) if detached => (Verdict::Refused, refusal.code()),
-                Err(refusal) => (Verdict::RefusedByPolicy, refusal.code()),
+                Err(reason) if detached => (Verdict::Refused, reason.code()),
+                Err(reason) => (Verdict::RefusedByPolicy, reason.code()),
             };
             let case = format!("{name} {form}");
             outcomes.push(Outcome { suite: "jose-cookbook", case, verdict, code: code.to_owned() });
@@ -303,7 +303,7 @@ fn json_test_suite(folder: &Path) -> Vec<Outcome> {
         let as_payload = payload_of(&text);
         let claim = [&claims.as_bytes()[..claims.len() - 1], b",\"x\":", &text, b"}"].concat();
         let as_claim = payload_of(&claim);
-        let code = |decided: Result<_, Refusal>| decided.map_or_else(|refusal| refusal.code(), |_| "-");
+        let code = |decided: Result<_, Reason>| decided.map_or_else(|reason| reason.code(), |_| "-");
         let as_keys = import_bytes(&text).map_or_else(|fault| fault.code(), |_| "-");
         for (place, code, not_json) in [
             ("header", code(as_header), "malformed_token"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Known, Policy, decide};
 use pgaad_core::keys::KeySet;
@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Decides about a token.
-    pub(crate) fn decide(&self, password: &[u8]) -> Result<Admission, Refusal> {
+    pub(crate) fn decide(&self, password: &[u8]) -> Result<Admission, Reason> {
         let admit = AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false };
         let policy = Policy { max_bytes: 65_535, token: &self.policy, admit };
         let mut known = Known { keys: &self.keys, role: Some(&self.role), now: UnixTime::new(NOW) };

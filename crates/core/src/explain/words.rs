@@ -10,7 +10,7 @@ use crate::kind::Kind;
 use crate::label::Binding;
 use crate::log_line::escaped;
 use crate::principal::{Groups, Principal};
-use crate::refusal::Refusal;
+use crate::reason::Reason;
 use crate::role_facts::RoleFacts;
 use crate::steps::Step;
 use crate::suggestion::identifier;
@@ -37,41 +37,41 @@ pub(super) fn of_token(step: Step, token: &UnverifiedToken<'_>, case: &TokenCase
 
 /// A step of the token that was not passed; empty where the refusal's own facts say it all.
 pub(super) fn of_refused_token(
-    refusal: &Refusal,
+    reason: &Reason,
     token: &UnverifiedToken<'_>,
     context: &Context<'_>,
     claims: &Claims,
 ) -> String {
     let tenant = &context.policy.tenant;
     let now = context.now;
-    match refusal {
-        Refusal::IssuerUnknown { .. } | Refusal::VersionMismatch => format!(
+    match reason {
+        Reason::IssuerUnknown { .. } | Reason::VersionMismatch => format!(
             "{}; accepted are \"{}\" (1.0) and \"{}\" (2.0)",
             issuer(claims),
             tenant.v1_issuer(),
             tenant.v2_issuer()
         ),
-        Refusal::WrongTenant => format!("tid is {}; pgaad.tenant_id is {}", claims.tid, tenant.id()),
-        Refusal::WrongAudience { .. } => {
+        Reason::WrongTenant => format!("tid is {}; pgaad.tenant_id is {}", claims.tid, tenant.id()),
+        Reason::WrongAudience { .. } => {
             format!(
                 "aud is {}; pgaad.audience accepts {}",
                 list(&claims.aud),
                 list(&context.policy.audiences)
             )
         }
-        Refusal::Expired { exp, .. } => format!("it expired {} ago", span(now.since(*exp))),
-        Refusal::NotYetValid { nbf, .. } => {
+        Reason::Expired { exp, .. } => format!("it expired {} ago", span(now.since(*exp))),
+        Reason::NotYetValid { nbf, .. } => {
             format!("it is valid in {}; is the server's clock right?", span(nbf.since(now)))
         }
-        Refusal::LifetimeInvalid { seconds } => format!("from nbf to exp are {}", span(*seconds)),
-        Refusal::NoObjectId | Refusal::NotAnAccessToken | Refusal::KindUnknown => {
+        Reason::LifetimeInvalid { seconds } => format!("from nbf to exp are {}", span(*seconds)),
+        Reason::NoObjectId | Reason::NotAnAccessToken | Reason::KindUnknown => {
             let shown = |name, value: &Option<String>| match value {
                 Some(value) => format!("{name} is \"{}\"", escaped(value)),
                 None => format!("no {name}"),
             };
             format!("{}, {}", shown("idtyp", &claims.idtyp), shown("scp", &claims.scp))
         }
-        _ => of_refused_key(refusal, token, context),
+        _ => of_refused_key(reason, token, context),
     }
 }
 
@@ -86,12 +86,8 @@ pub(super) fn of_key_name(token: &UnverifiedToken<'_>) -> String {
 }
 
 /// A key that cannot be used; empty where the refusal's own facts say it all.
-pub(super) fn of_refused_key(
-    refusal: &Refusal,
-    token: &UnverifiedToken<'_>,
-    context: &Context<'_>,
-) -> String {
-    let (Refusal::KeyUnknown { .. }, Ok(keys)) = (refusal, &context.keys) else { return String::new() };
+pub(super) fn of_refused_key(reason: &Reason, token: &UnverifiedToken<'_>, context: &Context<'_>) -> String {
+    let (Reason::KeyUnknown { .. }, Ok(keys)) = (reason, &context.keys) else { return String::new() };
     let known: Vec<_> = keys.iter().map(|key| format!("\"{}\"", escaped(key.kid()))).collect();
     format!("{}; known are {}", of_key_name(token), known.join(", "))
 }
@@ -122,11 +118,11 @@ pub(super) fn of_role(step: Step, case: &RoleCase<'_>, name: &str) -> String {
 }
 
 /// A step of the role that was not passed.
-pub(super) fn of_refused_role(refusal: &Refusal, case: &RoleCase<'_>, name: &str) -> String {
-    match (refusal.step(), case.role, &case.principal) {
+pub(super) fn of_refused_role(reason: &Reason, case: &RoleCase<'_>, name: &str) -> String {
+    match (reason.step(), case.role, &case.principal) {
         (Step::Role, None, _) => format!("there is no role \"{}\"", escaped(name)),
         (Step::Role, Some(_), _) => identifier(name)
-            .and_then(|name| statement(refusal, &name))
+            .and_then(|name| statement(reason, &name))
             .unwrap_or_else(|| format!("\"{}\"", escaped(name))),
         (_, Some(role), Ok(principal)) => format!("{}; the token's: {}", owner(role), holder(principal)),
         _ => String::new(),
@@ -134,11 +130,11 @@ pub(super) fn of_refused_role(refusal: &Refusal, case: &RoleCase<'_>, name: &str
 }
 
 /// What lifts a refusal of the role `name`, an SQL identifier.
-fn statement(refusal: &Refusal, name: &str) -> Option<String> {
-    match refusal {
-        Refusal::RoleNotMember => Some(format!("GRANT azure_ad_user TO {name};")),
-        Refusal::RoleNologin => Some(format!("ALTER ROLE {name} LOGIN;")),
-        Refusal::RoleExpired => Some(format!("ALTER ROLE {name} VALID UNTIL 'infinity';")),
+fn statement(reason: &Reason, name: &str) -> Option<String> {
+    match reason {
+        Reason::RoleNotMember => Some(format!("GRANT azure_ad_user TO {name};")),
+        Reason::RoleNologin => Some(format!("ALTER ROLE {name} LOGIN;")),
+        Reason::RoleExpired => Some(format!("ALTER ROLE {name} VALID UNTIL 'infinity';")),
         _ => None,
     }
 }

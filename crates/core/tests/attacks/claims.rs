@@ -1,6 +1,6 @@
 //! Class C: claims that are missing, of the wrong type, or of somebody else (RFC 7519 §4.1, RFC 8725 §3).
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use serde_json::{Value, json};
 use tenant::{AUDIENCE, CONSUMER_TENANT_ID, TENANT_ID, Token, USER_CLIENT_ID};
 
@@ -44,7 +44,7 @@ fn a_token_without_a_required_claim_is_refused() {
 
     for optional in ["iat", "sub", "uti", "amr", "unique_name", "name", "acr"] {
         let login = Login::with(token().without(optional).mint());
-        login.decide().unwrap_or_else(|refusal| panic!("without {optional}: {refusal:?}"));
+        login.decide().unwrap_or_else(|reason| panic!("without {optional}: {reason:?}"));
     }
 }
 
@@ -131,7 +131,7 @@ fn a_claim_of_the_wrong_type_is_refused_and_named() {
                 let hostile = Login::with(FORGE.token(Forge::HEADER, payload));
                 assert_eq!(
                     hostile.decide().unwrap_err(),
-                    Refusal::ClaimInvalid { claim },
+                    Reason::ClaimInvalid { claim },
                     "{claim} is {value}: the refusal names the claim"
                 );
                 let twin = Login::with(FORGE.token(Forge::HEADER, token().claims().to_string()));

@@ -214,8 +214,8 @@ fn a_guest_is_matched_by_no_name_in_either_version() {
         .named("dbas")
         .admit_policy(|policy| policy.group_name_match = true);
     assert_eq!(named.decide().unwrap_err().code(), "role_not_bound");
-    let refusal = Login::with(token().v2().guest(ALICE).mint()).decide().unwrap_err();
-    assert_eq!(refusal.facts(LogLine::new("")).into_text(), " guest=yes");
+    let reason = Login::with(token().v2().guest(ALICE).mint()).decide().unwrap_err();
+    assert_eq!(reason.facts(LogLine::new("")).into_text(), " guest=yes");
 }
 
 #[test]

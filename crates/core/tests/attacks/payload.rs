@@ -121,6 +121,6 @@ fn a_payload_that_is_only_spelt_otherwise_is_admitted() {
         ("a long string", format!(r#"{{"x":"{}",{inner}}}"#, "x".repeat(1_000_000))),
     ] {
         let login = Login::with(FORGE.token(Forge::HEADER, payload)).uncapped();
-        login.decide().unwrap_or_else(|refusal| panic!("{how}: {refusal:?}"));
+        login.decide().unwrap_or_else(|reason| panic!("{how}: {reason:?}"));
     }
 }

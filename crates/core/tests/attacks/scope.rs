@@ -43,7 +43,7 @@ fn a_users_token_without_an_accepted_scope_is_refused() {
     assert_refused("C scope", &attacks);
     for scp in ["db.access", "openid db.access", "db.access openid"] {
         let login = Login::with(token().claim("scp", scp).mint());
-        accepting(login).decide().unwrap_or_else(|refusal| panic!("{scp}: {refusal:?}"));
+        accepting(login).decide().unwrap_or_else(|reason| panic!("{scp}: {reason:?}"));
     }
     Login::with(token().claim("scp", "openid").mint()).decide().expect("an empty list accepts any");
     let app = Login::with(token().app(APP).mint()).named(APP);

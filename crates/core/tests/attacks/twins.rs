@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Known, Policy, Surroundings, decide};
 use pgaad_core::keys::{KeyFault, KeyName, KeySet, SigningKey, find};
@@ -100,7 +100,7 @@ fn a_foreign_twin_of_a_key_takes_nothing_from_ours() {
             let document = with_twin(first, &change);
             for sent in [&sent, &by_x5t] {
                 let decided = sent.clone().keys_of_cloud(&document, "microsoftonline.com").decide();
-                decided.unwrap_or_else(|refusal| panic!("a twin {name}, first {first}: {refusal:?}"));
+                decided.unwrap_or_else(|reason| panic!("a twin {name}, first {first}: {reason:?}"));
             }
         }
     }
@@ -182,8 +182,8 @@ fn a_key_of_another_cloud_signs_for_nobody_here() {
     // An authority set by hand whose metadata says nothing: there is nothing to compare with.
     let foreign = jwks_with(|key| key["cloud_instance_name"] = "private.example".into());
     sent.clone().keys(&foreign).decide().expect("a private cloud");
-    let refusal = of(&sent, "microsoftonline.us", "microsoftonline.com").decide().unwrap_err();
-    let line = refusal.facts(LogLine::new("")).into_text();
+    let reason = of(&sent, "microsoftonline.us", "microsoftonline.com").decide().unwrap_err();
+    let line = reason.facts(LogLine::new("")).into_text();
     assert_eq!(
         line,
         " member=cloud_instance_name found=\"microsoftonline.us\" wanted=\"microsoftonline.com\""
@@ -256,7 +256,7 @@ fn a_signature_counts_by_the_key_that_the_header_names_only() {
         let policy = Policy { max_bytes: usize::MAX, token: &policy, admit };
         decide(minted.into_bytes(), &policy, &mut WrongKey { key, known })
             .map(|_| ())
-            .map_err(|rejection| rejection.refusal.code())
+            .map_err(|refusal| refusal.reason.code())
     };
     let own = token().signed_by(Signer::Second);
     assert_eq!(verified(own.mint(), &Signer::Second), Ok(()));
@@ -272,11 +272,11 @@ struct WrongKey<'a> {
 }
 
 impl Surroundings for WrongKey<'_> {
-    fn key(&mut self, _: KeyName<'_>, _: &Tenant) -> Result<SigningKey, Refusal> {
+    fn key(&mut self, _: KeyName<'_>, _: &Tenant) -> Result<SigningKey, Reason> {
         Ok(self.key)
     }
 
-    fn role(&mut self) -> Result<Option<RoleFacts>, Refusal> {
+    fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {
         self.known.role()
     }
 

@@ -11,7 +11,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pgaad_core::Refusal;
+use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Known, Policy, decide};
 use pgaad_core::event::ADMITTED;
@@ -247,7 +247,7 @@ impl Login {
         explain(unsigned, &context).ok()
     }
 
-    pub(crate) fn decide(&self) -> Result<Admission, Refusal> {
+    pub(crate) fn decide(&self) -> Result<Admission, Reason> {
         let policy = Policy { max_bytes: self.max_bytes, token: &self.policy, admit: self.admit };
         let mut known = Known { keys: &self.keys, role: self.role.as_ref(), now: UnixTime::new(self.now) };
         Ok(decide(self.token.clone(), &policy, &mut known)?)
@@ -277,16 +277,16 @@ impl Attack {
 pub(crate) fn assert_refused(class: &str, attacks: &[Attack]) {
     let mut failures = Vec::new();
     for Attack { name, hostile, twin, code } in attacks {
-        if let Err(refusal) = twin.decide() {
-            failures.push(format!("{class}: {name}: the twin is refused: {refusal:?}"));
+        if let Err(reason) = twin.decide() {
+            failures.push(format!("{class}: {name}: the twin is refused: {reason:?}"));
         }
         failures.extend(explanation_fault(hostile, code).map(|fault| format!("{class}: {name}: {fault}")));
         failures
             .extend(explanation_fault(twin, ADMITTED).map(|fault| format!("{class}: {name}: twin: {fault}")));
         match hostile.decide() {
             Ok(_) => failures.push(format!("{class}: {name}: ADMITTED, expected {code}")),
-            Err(refusal) if refusal.code() != *code => {
-                failures.push(format!("{class}: {name}: {refusal:?}, expected {code}"));
+            Err(reason) if reason.code() != *code => {
+                failures.push(format!("{class}: {name}: {reason:?}, expected {code}"));
             }
             Err(_) => {}
         }

@@ -1,0 +1,386 @@
+//! Every "no" this extension can say: a stable code, the facts for the log, and the little the client may know.
+
+use std::fmt;
+
+use crate::guid::ObjectId;
+use crate::log_line::LogLine;
+use crate::steps::Step;
+use crate::suggestion::Suggestion;
+use crate::time::UnixTime;
+
+/// What a client that is turned away is told.
+///
+/// Kept very small on purpose: a new way to tell a stranger something has to be a new variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublicAnswer {
+    /// SQLSTATE 28P01, the same for every token and every role: it failed, but not why (as
+    /// PostgreSQL's own `auth_failed` in `auth.c`).
+    Failed,
+    /// SQLSTATE 28P01, with the reason: the token is a genuine one of this tenant's and has expired.
+    /// Whoever holds one can read the same in it.
+    TokenExpired,
+    /// SQLSTATE 28P01, with the reason: the token is a genuine one of this tenant's for another resource.
+    TokenForAnotherResource,
+    /// SQLSTATE 28000: the connection is not encrypted. Said before a token is asked for, and to
+    /// everybody, so it tells nothing about a role.
+    EncryptionRequired,
+}
+
+/// A claim as it is named in the token, for the log.
+pub type ClaimName = &'static str;
+
+/// What is documented of a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Code {
+    /// The code itself.
+    pub name: &'static str,
+    /// The step that it belongs to.
+    pub step: Step,
+    /// What it means; begins with a space.
+    pub meaning: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+/// The facts of a variant that has some; the line as it is for one that has none.
+macro_rules! with_facts {
+    ($line:ident) => {
+        $line
+    };
+    ($line:ident, $name:ident, $facts:expr) => {{
+        let $name = $line;
+        $facts
+    }};
+}
+
+/// One row for each reason: what it means, its fields, the step that it belongs to, its code, what to do, and how its
+/// fields are written to the log. A field that is not written there does not compile.
+macro_rules! reasons {
+    ($( $(#[doc = $doc:literal])+ $variant:ident $({ $($(#[$field_doc:meta])* $field:ident : $type:ty),+ $(,)? })?
+        => $step:expr, $code:literal, $advice:literal $(, |$line:ident| $facts:expr)?; )+) => {
+        /// Why a login was refused. Carries typed facts, never a piece of a token's text; claims only of tokens
+        /// whose signature was good.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Reason {
+            $( $(#[doc = $doc])+ $variant $({ $($(#[$field_doc])* $field: $type),+ })?, )+
+        }
+
+        impl Reason {
+            /// The stable name of the refusal, for logs, views and documents. Never renamed.
+            pub const fn code(&self) -> &'static str {
+                match self { $( Self::$variant { .. } => $code, )+ }
+            }
+
+            /// The step of the straight line that it belongs to.
+            pub const fn step(&self) -> Step {
+                match self { $( Self::$variant { .. } => $step, )+ }
+            }
+
+            /// Adds the facts to a log line, but for those that the token's subject has anyway.
+            #[must_use]
+            #[deny(unused_variables)]
+            pub fn facts(&self, line: LogLine) -> LogLine {
+                match self {
+                    $( Self::$variant { $($($field),+)? } => with_facts!(line $(, $line, $facts)?), )+
+                }
+            }
+
+            /// All codes with their meaning and what to do, in the order of the straight line: the
+            /// source of `docs/codes.md`.
+            pub const CODES: &'static [Code] = &[
+                $( Code { name: $code, step: $step, meaning: concat!($($doc),+), advice: $advice }, )+
+            ];
+        }
+    };
+}
+
+reasons! {
+    /// a setting that every decision needs is empty: `pgaad.tenant_id`
+    NotConfigured => Step::Connection, "not_configured", "set `pgaad.tenant_id` in `postgresql.conf` and reload";
+    /// a setting has a value that cannot be used; the log and `pgaad.status` name it
+    SettingInvalid {
+        /// The setting's full name.
+        setting: &'static str,
+    } => Step::Connection, "setting_invalid", "correct the setting that the log names, and reload",
+        |line| line.fact("setting", setting);
+    /// the connection is neither encrypted nor local, and `pgaad.require_tls` is on; said before the token is asked
+    /// for
+    EncryptionRequired => Step::Connection, "tls_required",
+        "connect with `sslmode=require` or better; `ssl = on` on the server";
+    /// the client sent an empty password
+    NoToken => Step::Header, "no_token", "send the token as the password; `PGPASSWORD` is empty or missing";
+    /// the password is longer than `pgaad.max_token_bytes`
+    TokenTooLarge {
+        /// Bytes received.
+        bytes: usize,
+    } => Step::Header, "token_too_large",
+        "ask for fewer claims (groups assigned to the application), or raise `pgaad.max_token_bytes`",
+        |line| line.fact("bytes", bytes);
+    /// the password is not three base64url parts whose first is a JSON object (RFC 7515 §7.1)
+    Malformed => Step::Header, "malformed_token",
+        "send an access token, whole: a password, or a token cut by the client (psql's prompt, a form field), \
+         looks like this";
+    /// a header member is missing, has the wrong type or an unusable value (RFC 7515 §4.1)
+    HeaderInvalid {
+        /// The member.
+        member: &'static str,
+    } => Step::Header, "header_invalid", "get the token from Entra; something else made or changed this one",
+        |line| line.fact("member", member);
+    /// the header names an extension that must be understood, and none is (RFC 7515 §4.1.11)
+    CriticalHeader => Step::Header, "critical_header",
+        "get the token from Entra; something else made or changed this one";
+    /// the header has a member that no Entra access token needs: embedded or linked keys, compression, nesting,
+    /// unknown ones
+    ForbiddenHeader {
+        /// The member, when it is one we know; `other` otherwise.
+        member: &'static str,
+    } => Step::Header, "forbidden_header", "get the token from Entra; something else made or changed this one",
+        |line| line.fact("member", member);
+    /// the header's `alg` is not RS256
+    UnsupportedAlgorithm => Step::Header, "unsupported_algorithm",
+        "get the token from Entra, which signs with RS256; somebody may be trying to forge one";
+    /// there are no keys yet: the provider has not answered and there is no usable `keys.json`
+    NoKeys => Step::Key, "no_keys",
+        "see `last_error` in `pgaad.status`; the server must reach the provider, or have `pgaad.jwks_file`";
+    /// the keys are older than `pgaad.max_stale`
+    KeysStale {
+        /// Their age.
+        age_seconds: i64,
+    } => Step::Key, "keys_stale",
+        "see `last_error` in `pgaad.status`: the provider has not answered for longer than `pgaad.max_stale`",
+        |line| line.fact("key_age_s", age_seconds);
+    /// no key of the tenant has the token's key id, also after a fetch where one was allowed
+    KeyUnknown {
+        /// Number of keys known.
+        keys: usize,
+        /// Their age.
+        age_seconds: i64,
+    } => Step::Key, "key_unknown",
+        "is the token of this tenant and cloud? `SELECT pgaad.refresh()`, then compare with `pgaad.keys`",
+        |line| line.fact("keys", keys).fact("key_age_s", age_seconds);
+    /// the signature is not the key's (RFC 7515 §5.2)
+    BadSignature => Step::Key, "bad_signature", "get a new token; somebody may be trying to forge one";
+    /// the payload is not a JSON object without duplicates
+    PayloadInvalid => Step::Claims, "payload_invalid",
+        "get the token from Entra; something else made or changed this one";
+    /// a required claim is missing
+    ClaimMissing {
+        /// The claim.
+        claim: ClaimName,
+    } => Step::Claims, "claim_missing", "get an access token for this server, not another kind of token",
+        |line| line.fact("claim", claim);
+    /// a claim has the wrong type or cannot be read
+    ClaimInvalid {
+        /// The claim.
+        claim: ClaimName,
+    } => Step::Claims, "claim_invalid", "get the token from Entra; something else made or changed this one",
+        |line| line.fact("claim", claim);
+    /// `iss` is none of the tenant's two issuers
+    IssuerUnknown {
+        /// The token's.
+        iss: String,
+    } => Step::Issuer, "issuer_unknown",
+        "compare `iss` in the log with `pgaad.tenant_id` and `pgaad.cloud`; sign in to that tenant",
+        |line| line.quoted("iss", iss);
+    /// `ver` does not belong to the issuer
+    VersionMismatch => Step::Issuer, "version_mismatch",
+        "get the token from Entra; something else made or changed this one";
+    /// `tid` is not `pgaad.tenant_id`
+    WrongTenant => Step::Tenant, "wrong_tenant", "sign in to the tenant of `pgaad.tenant_id`";
+    /// the key that signed belongs to another issuer, such as that of consumer accounts, or to another Microsoft
+    /// cloud
+    KeyIssuerMismatch {
+        /// `issuer` or `cloud_instance_name`.
+        member: &'static str,
+        /// What the key has there.
+        found: String,
+        /// What it should have.
+        wanted: String,
+    } => Step::Key, "key_issuer_mismatch",
+        "sign in with an account of the tenant, not a personal one; compare both values in the log with \
+         `pgaad.cloud` and `pgaad.authority`",
+        |line| line.fact("member", member).quoted("found", found).quoted("wanted", wanted);
+    /// `aud` holds no accepted audience
+    WrongAudience {
+        /// The token's, separated by spaces.
+        aud: String,
+    } => Step::Audience, "wrong_audience",
+        "ask for a token for this server: the resource is an entry of `pgaad.audience`",
+        |line| line.quoted("aud", aud);
+    /// `exp` is past by more than `pgaad.clock_skew`
+    Expired {
+        /// The claim.
+        exp: UnixTime,
+        /// The server's clock.
+        now: UnixTime,
+    } => Step::Time, "expired", "get a new token; if it is new, compare the clocks",
+        |line| line.fact("exp", exp).fact("now", now).fact("ago_s", now.since(*exp));
+    /// `nbf` is ahead by more than `pgaad.clock_skew`
+    NotYetValid {
+        /// The claim.
+        nbf: UnixTime,
+        /// The server's clock.
+        now: UnixTime,
+    } => Step::Time, "not_yet_valid", "compare the server's clock with the world's",
+        |line| line.fact("nbf", nbf).fact("now", now).fact("ahead_s", nbf.since(*now));
+    /// `exp` is not after `nbf`, or more than 32 hours after it
+    LifetimeInvalid {
+        /// `exp` − `nbf`.
+        seconds: i64,
+    } => Step::Time, "lifetime_invalid", "get the token from Entra; something else made or changed this one",
+        |line| line.fact("lifetime_s", seconds);
+    /// the token has no `oid`
+    NoObjectId => Step::Kind, "no_object_id", "get an access token of a user or a program of the tenant";
+    /// the token names no application (`appid`, `azp`): an ID token or another thing that is no access token
+    NotAnAccessToken => Step::Kind, "not_an_access_token", "send the access token, not the ID token";
+    /// the token is neither clearly a user's nor clearly a program's
+    KindUnknown => Step::Kind, "kind_unknown",
+        "get a delegated token (with `scp`) for a user, or an app-only one for a program";
+    /// the token is bound to a key of its holder's (`cnf`, RFC 7800) and is no bearer token
+    ProofOfPossession => Step::Kind, "proof_of_possession",
+        "get a bearer token: switch proof of possession off in the client";
+    /// a user's token has no accepted scope: none of `pgaad.scope`, or not all that the `oauth` line names
+    WrongScope {
+        /// The token's `scp`.
+        scp: String,
+        /// The accepted ones, separated by spaces.
+        wanted: String,
+    } => Step::Scope, "wrong_scope",
+        "ask for a token with an accepted scope: the application's `/.default`, or one of those that the log \
+         names",
+        |line| line.quoted("scp", scp).quoted("wanted", wanted);
+    /// the role's name cannot be compared: it is not UTF-8, or as long as PostgreSQL cuts names, so that it may be
+    /// a piece of another one
+    NameTooLong => Step::Binding, "name_too_long", "bind the role by object id, as docs/identity.md says";
+    /// the role does not exist
+    RoleMissing => Step::Role, "role_missing",
+        "correct the user name of the connection, or create the role as a member of `azure_ad_user`";
+    /// the role is not a direct member of `azure_ad_user`
+    RoleNotMember => Step::Role, "role_not_member",
+        "grant `azure_ad_user` to the role itself, not through another role; or give the role's `pg_hba.conf` \
+         line its own method";
+    /// the role may not log in (`NOLOGIN`)
+    RoleNologin => Step::Role, "role_nologin", "give the role `LOGIN`, if it is meant to log in";
+    /// the role's `VALID UNTIL` is past
+    RoleExpired => Step::Role, "role_expired", "move the role's `VALID UNTIL`, if it is meant to log in";
+    /// the role is a superuser and `pgaad.allow_superuser` is off
+    RoleSuperuser => Step::Role, "role_superuser", "use a role that is none; or `pgaad.allow_superuser = on`";
+    /// the role's security label cannot be read, or names another tenant
+    LabelUnusable => Step::Binding, "label_unusable", "write the label again, as docs/identity.md says";
+    /// the role is bound to another object id
+    PrincipalMismatch => Step::Binding, "principal_mismatch",
+        "log in as your own role, or correct the object id in the role's label";
+    /// the role is bound to the other kind: a user's token for a service, or the reverse
+    KindMismatch => Step::Binding, "kind_mismatch",
+        "log in with a token of the kind that the label names: a program's own for `service`, a user's for \
+         `user`";
+    /// the token's groups do not hold the role's group
+    NotInGroup {
+        /// The role's group.
+        group: ObjectId,
+        /// Whether the token holds names of groups and no ids.
+        by_names: bool,
+    } => Step::Binding, "not_in_group",
+        "become a member of the group and get a new token; if the log says `groups=names`, have the \
+         application emit object ids",
+        |line| line.fact("group", group).fact_if(*by_names, "groups", "names");
+    /// the token says nothing of groups: it has no `groups` claim
+    GroupsMissing {
+        /// The role's group.
+        group: ObjectId,
+    } => Step::Binding, "groups_missing",
+        "have the application emit groups (app registration, *Token configuration*, *Add groups claim*) and \
+         get a new token",
+        |line| line.fact("group", group);
+    /// the token says that its groups did not fit, so membership cannot be told (group overage)
+    GroupsOverage => Step::Binding, "groups_overage", "have the application emit only the groups assigned to it";
+    /// no rule binds this role to this token: the names differ, or matching by name does not apply, as for guests
+    /// and administrators
+    RoleNotBound {
+        /// Whether the token's holder is a guest of the tenant, who has no name to match.
+        guest: bool,
+        /// The binding that is meant, where the token's own name tells.
+        suggestion: Option<Box<Suggestion>>,
+    } => Step::Binding, "role_not_bound",
+        "if the role is the holder's, bind it to their object id: docs/identity.md has the statement, and the \
+         log's `hint` where the names agree; a guest is bound by object id only",
+        |line| {
+            // The suggestion is the hint.
+            let _ = suggestion;
+            line.fact_if(*guest, "guest", "yes")
+        };
+    /// the role demands multi-factor authentication and the token's `amr` does not say `mfa`
+    MfaMissing => Step::Binding, "mfa_missing", "sign in with a second factor and get a new token";
+    /// the role demands multi-factor authentication and the token carries no `amr`, as v2 tokens never do
+    MfaUnknown => Step::Binding, "mfa_unknown",
+        "use v1 tokens, or ask for a second factor in Entra's Conditional Access and drop `mfa` here";
+    /// the role is a member of `azure_ad_user` and its `pg_hba.conf` line is `trust` while `pgaad.allow_trust` is
+    /// off
+    TrustNotAllowed => Step::Connection, "trust_not_allowed",
+        "give the role a `pam` line before the `trust` one; or read the README's danger box and set \
+         `pgaad.allow_trust`";
+    /// the role is a member of `azure_ad_user` and its `pg_hba.conf` line asks for no token
+    MethodNotAllowed => Step::Connection, "method_not_allowed",
+        "put the line that asks for a token before the one that matched; `SELECT * FROM pgaad.check()`";
+    /// the role is not a member of `azure_ad_user` and came over a `trust` line from another machine
+    /// (`pgaad.guard_trust`)
+    TrustLineGuard => Step::Connection, "trust_line_guard", "give the role a line of its own, before the `trust` line";
+    /// the PAM service let the client in without asking pgaad for this very role; its file must name `pgaad.so` in
+    /// `auth` and `account`
+    NotDecided => Step::Connection, "not_decided",
+        "write the PAM service file as the README has it, `auth` and `account` both with `pgaad.so`";
+    /// the `oauth` line does not leave the role to pgaad, which knows whose it is: it lacks
+    /// `delegate_ident_mapping=1`
+    OauthNotDelegated => Step::Connection, "oauth_not_delegated",
+        "add `delegate_ident_mapping=1` to the `oauth` line in `pg_hba.conf`";
+    /// during the login the role was renamed, and its name went to another one; one of the two is a member of
+    /// `azure_ad_user`
+    RoleChanged => Step::Connection, "role_changed",
+        "log in again; somebody who keeps renaming roles during logins tries to log in as another role";
+    /// the role is named with `@` and `pgaad.server_name` behind it, and without that the login would meet another
+    /// line of `pg_hba.conf`
+    ServerNameLine => Step::Connection, "server_name_line",
+        "log in without the server name, or give both names the same line";
+    /// `pgaad.session_end` is `token`, and there are too many sessions to watch over
+    SessionsFull => Step::Connection, "sessions_full", "close sessions, or set `pgaad.session_end = never`";
+    /// the server has too little memory left to read a token of this length
+    OutOfMemory => Step::Connection, "out_of_memory", "give the server more memory, or lower `pgaad.max_token_bytes`";
+    /// the decision did not come to an end; the server's log has the cause
+    InternalError => Step::Connection, "internal_error", "find `pgaad: internal error` in the log and report it";
+}
+
+impl Code {
+    /// What is documented of a refusal's code.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        Reason::CODES.iter().find(|code| code.name == name)
+    }
+}
+
+impl Reason {
+    /// What the client is told.
+    pub const fn public_answer(&self) -> PublicAnswer {
+        match self {
+            Self::EncryptionRequired => PublicAnswer::EncryptionRequired,
+            // Both are checked after the signature, the issuer and the tenant, and before the role.
+            Self::Expired { .. } => PublicAnswer::TokenExpired,
+            Self::WrongAudience { .. } => PublicAnswer::TokenForAnotherResource,
+            _ => PublicAnswer::Failed,
+        }
+    }
+
+    /// The statement that lifts the refusal, where there is one that is safe to paste.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::RoleNotBound { suggestion, .. } => suggestion.as_ref().map(ToString::to_string),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl std::error::Error for Reason {}
