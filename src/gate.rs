@@ -1,7 +1,5 @@
 //! The gate: gathers the facts of a login, has the core judge them, and carries the outcome out.
 
-use std::sync::Mutex;
-
 use pgaad_core::Reason;
 use pgaad_core::event::{Event, LoginAttempt};
 use pgaad_core::gate::{Answer, Facts, GatePolicy, GuardTrust, Outcome, judge};
@@ -12,17 +10,15 @@ use pgaad_core::role_name;
 use pgaad_core::subject::TokenSubject;
 
 use crate::events;
-use crate::login::{self, Admitted, Decision};
+use crate::login::{self, Answered};
 use crate::pg::catalog::{self, Role};
 use crate::pg::first_commit::{self, Judged};
 use crate::pg::hook::Verdict;
 use crate::pg::packet;
 use crate::pg::port::Port;
 use crate::pg::{clock, report, sessions};
+use crate::session;
 use crate::settings::{self, Settings};
-
-/// An admission that waits for core to say which role the session is.
-static WAITING: Mutex<Option<(LoginAttempt, Box<Admitted>)>> = Mutex::new(None);
 
 /// Called by the hook for every login of the server.
 pub(crate) fn gate(port: Port, core: Answer) -> Verdict {
@@ -36,7 +32,7 @@ pub(crate) fn gate(port: Port, core: Answer) -> Verdict {
 
 fn pass(port: Port, core: Answer) -> Result<Verdict, Refusal> {
     let line = port.line();
-    let decision = if line.method.is_token() { login::take_decision() } else { None };
+    let decision = if line.method.is_token() { session::take_decision() } else { None };
     let judged = match &decision {
         // A role is named once. Whether it still has its name is seen when core knows who the session is.
         Some(Ok(admitted)) => Judged { role: admitted.admission.role_oid(), is_member: true },
@@ -46,7 +42,7 @@ fn pass(port: Port, core: Answer) -> Result<Verdict, Refusal> {
     let reads_guard = Facts::depend_on_guard(core, judged.is_member, &line);
     let mut facts = Facts {
         core,
-        decided: login::outline(decision.as_ref()),
+        decided: session::outline(decision.as_ref()),
         is_member: judged.is_member,
         line,
         is_local: port.client().is_local(),
@@ -83,18 +79,18 @@ fn judged(role: Option<&Role>) -> Judged {
     })
 }
 
-fn ask(port: Port) -> Decision {
+fn ask(port: Port) -> Answered {
     login::decide(port, &mut || packet::ask_for_password(port))
 }
 
 /// Lets a login go on that was admitted; it counts as one when core has found the same role.
-fn carry_out(port: Port, decision: Decision) -> Result<Verdict, Refusal> {
+fn carry_out(port: Port, decision: Answered) -> Result<Verdict, Refusal> {
     let Some(admitted) = decision? else { return Ok(Verdict::HangUp) };
     let attempt = attempt(port);
     port.cut_role_name(&admitted.role);
     port.overwrite_identity(&admitted.admission.principal().identity());
     first_commit::expect_and_confirm(Judged { role: admitted.admission.role_oid(), is_member: true });
-    *waiting() = Some((attempt, admitted));
+    session::await_core(attempt, admitted);
     Ok(Verdict::LeaveToCore)
 }
 
@@ -119,7 +115,7 @@ fn log_replication(port: Port) {
 /// Called when core knows which role the session is, and the session has not done anything yet, for an admission and
 /// for a role that is not the judged one.
 pub(crate) fn arrive(port: Port, judged: Judged, role: u32) -> Verdict {
-    let waiting = waiting().take();
+    let waiting = session::take_awaiting();
     if role != judged.role
         && (judged.is_member || catalog::is_entra_role(role) || catalog::is_entra_role(judged.role))
     {
@@ -132,7 +128,7 @@ pub(crate) fn arrive(port: Port, judged: Judged, role: u32) -> Verdict {
         return refuse(port, Reason::SessionsFull.into());
     }
     events::note(port, &Event::admitted(&attempt, &admitted.admission, clock::now()));
-    login::keep_claims(admitted.admission.into_claims());
+    session::keep_claims(admitted.admission.into_claims());
     Verdict::LeaveToCore
 }
 
@@ -148,8 +144,4 @@ fn attempt(port: Port) -> LoginAttempt {
         client: port.client().to_string(),
         route: port.method().route(),
     }
-}
-
-fn waiting() -> std::sync::MutexGuard<'static, Option<(LoginAttempt, Box<Admitted>)>> {
-    WAITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

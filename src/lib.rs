@@ -20,6 +20,7 @@ mod labels;
 mod login;
 mod membership_guard;
 mod pg;
+mod session;
 mod settings;
 mod sql_api;
 mod worker;
@@ -48,7 +49,7 @@ pub extern "C-unwind" fn _PG_init() {
     worker::register();
     pg::seclabel::install(labels::judge);
     pg::utility::install(membership_guard::GUARD);
-    pg::pam::arm(login::decide_for_pam);
+    pg::pam::arm(login::decide_for_pam, session::is_admitted);
     pg::version::oauth::arm(login::decide_for_oauth);
     pg::hook::install(gate::gate);
     pg::first_commit::install(gate::arrive);

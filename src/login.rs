@@ -1,12 +1,11 @@
-//! The decision of a token login, which every way in calls, and what a session keeps of it.
+//! The decision of a token login, which every way in calls.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
-use std::sync::{Mutex, OnceLock};
 
 use pgaad_core::Reason;
-use pgaad_core::decide::{Admission, Policy, Surroundings, decide as decide_token};
-use pgaad_core::gate::{Answer, Decided};
+use pgaad_core::decide::{Policy, Surroundings, decide as decide_token};
+use pgaad_core::gate::Answer;
 use pgaad_core::keys::{KeyName, SigningKey};
 use pgaad_core::refusal::Refusal;
 use pgaad_core::role_facts::RoleFacts;
@@ -20,42 +19,18 @@ use crate::pg::catalog::Role;
 use crate::pg::packet::{self, Secret};
 use crate::pg::port::Port;
 use crate::pg::{clock, report};
+use crate::session::{Admitted, keep_decision};
 use crate::settings::Settings;
 
 /// How a decision came out. `None` when the client hung up before it sent anything: there is nothing to decide.
-pub(crate) type Decision = Result<Option<Box<Admitted>>, Refusal>;
-
-/// An admission with what the session keeps of it.
-pub(crate) struct Admitted {
-    pub(crate) admission: Admission,
-    /// The role's name, as bytes.
-    pub(crate) role: CString,
-    /// When the session must end, if it must.
-    pub(crate) end: Option<UnixTime>,
-}
-
-/// What our PAM module or OAuth validator decided, until the gate takes it: a process has one login.
-static DECIDED: Mutex<Option<Result<Box<Admitted>, Refusal>>> = Mutex::new(None);
-
-/// The verified claims of this session, JSON.
-static CLAIMS: OnceLock<String> = OnceLock::new();
-
-/// The verified claims of this session as JSON text; `None` if it did not log in with a token.
-pub(crate) fn session_claims() -> Option<&'static str> {
-    CLAIMS.get().map(String::as_str)
-}
-
-/// Keeps the claims of this session. The first ones stay: a process has one login.
-pub(crate) fn keep_claims(claims: String) {
-    let _ = CLAIMS.set(claims);
-}
+pub(crate) type Answered = Result<Option<Box<Admitted>>, Refusal>;
 
 /// The straight line: from whatever the client sends to an admission for the role it asked for.
-pub(crate) fn decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Decision {
+pub(crate) fn decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Answered {
     report::contain(|| try_decide(port, ask))
 }
 
-fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Decision {
+fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Answered {
     let settings = Settings::of_login(port)?;
     let token_policy = settings.token.as_ref().ok_or(Reason::NotConfigured)?;
     if settings.require_tls && !port.is_private() {
@@ -166,36 +141,18 @@ pub(crate) fn decide_for_oauth(port: Port, token: Result<Secret, Reason>) -> Opt
     identity
 }
 
-fn decide_and_keep(decide: impl FnOnce() -> Decision) -> Answer {
+fn decide_and_keep(decide: impl FnOnce() -> Answered) -> Answer {
     // What cannot be finished is a refusal.
-    keep(Err(Reason::InternalError.into()));
+    keep_decision(Err(Reason::InternalError.into()));
     match decide() {
         Ok(Some(admitted)) => {
-            keep(Ok(admitted));
+            keep_decision(Ok(admitted));
             Answer::Yes
         }
         Ok(None) => Answer::ClientGone,
         Err(refusal) => {
-            keep(Err(refusal));
+            keep_decision(Err(refusal));
             Answer::No
         }
-    }
-}
-
-fn keep(decision: Result<Box<Admitted>, Refusal>) {
-    *DECIDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(decision);
-}
-
-/// What our module decided in this process, which is then forgotten.
-pub(crate) fn take_decision() -> Option<Result<Box<Admitted>, Refusal>> {
-    DECIDED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-}
-
-/// What the gate's table calls a decision.
-pub(crate) fn outline(decision: Option<&Result<Box<Admitted>, Refusal>>) -> Decided {
-    match decision {
-        None => Decided::Nothing,
-        Some(Ok(_)) => Decided::Admitted,
-        Some(Err(_)) => Decided::Refused,
     }
 }

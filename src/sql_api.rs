@@ -17,6 +17,7 @@ use crate::pg::report::{self, SqlError};
 use crate::pg::shmem::{self, KeyEntry, Refresh};
 use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object};
 use crate::pg::{clock, ring, worker};
+use crate::session;
 use crate::settings::Settings;
 use crate::worker::source_name;
 
@@ -51,9 +52,8 @@ fn claims() -> Option<JsonToSql> {
     }
     // A session has one login and one database.
     static CLAIMS: OnceLock<Option<CString>> = OnceLock::new();
-    let claims = CLAIMS.get_or_init(|| {
-        crate::login::session_claims().and_then(|json| json_object(serde_json::from_str(json).ok()?))
-    });
+    let claims = CLAIMS
+        .get_or_init(|| session::claims().and_then(|json| json_object(serde_json::from_str(&json).ok()?)));
     claims.as_deref().map(JsonToSql::new)
 }
 

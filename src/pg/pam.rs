@@ -4,7 +4,6 @@
 //! A copy that was *not* preloaded is unarmed and refuses, so a server without pgaad lets nobody in.
 //! libpam is never linked: a server built without it could not load the library.
 
-use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::OnceLock;
 
@@ -23,17 +22,15 @@ const PAM_AUTHINFO_UNAVAIL: c_int = 9;
 /// Decides a login, asking the client for its token; `None` when it is not for us to say.
 pub(crate) type Decide = fn(Port) -> Option<Answer>;
 
-static DECIDE: OnceLock<Decide> = OnceLock::new();
+/// Whether our own decision in this process was a yes, for the account management.
+pub(crate) type IsAdmitted = fn() -> bool;
 
-thread_local! {
-    /// Whether the last decision in this process was a yes, for the account question.
-    static SAID_YES: Cell<bool> = const { Cell::new(false) };
-}
+static MODULE: OnceLock<(Decide, IsAdmitted)> = OnceLock::new();
 
 /// Arms the module: from now on it can say yes. Call once, from `_PG_init`, in the postmaster.
-pub(crate) fn arm(decide: Decide) {
-    // A second call changes nothing: the first function stays.
-    let _ = DECIDE.set(decide);
+pub(crate) fn arm(decide: Decide, is_admitted: IsAdmitted) {
+    // A second call changes nothing: the first functions stay.
+    let _ = MODULE.set((decide, is_admitted));
 }
 
 /// Whether a PAM service is one whose file names this module: `pgaad`, or `pgaad-…` so that two
@@ -56,14 +53,12 @@ pub(crate) extern "C" fn pam_sm_authenticate(
     _argc: c_int,
     _argv: *const *const c_char,
 ) -> c_int {
-    SAID_YES.set(false);
-    let (Some(decide), Some(port)) = (DECIDE.get(), Port::current()) else { return PAM_AUTHINFO_UNAVAIL };
+    let (Some((decide, _)), Some(port)) = (MODULE.get(), Port::current()) else {
+        return PAM_AUTHINFO_UNAVAIL;
+    };
     // Nothing may unwind through libpam.
     match report::contain(|| Ok::<_, Reason>(decide(port))) {
-        Ok(Some(Answer::Yes)) => {
-            SAID_YES.set(true);
-            PAM_SUCCESS
-        }
+        Ok(Some(Answer::Yes)) => PAM_SUCCESS,
         Ok(Some(Answer::ClientGone)) => hook::hang_up(port),
         Ok(None) => PAM_AUTHINFO_UNAVAIL,
         Ok(Some(Answer::No)) | Err(_) => PAM_AUTH_ERR,
@@ -78,7 +73,11 @@ pub(crate) extern "C" fn pam_sm_acct_mgmt(
     _argc: c_int,
     _argv: *const *const c_char,
 ) -> c_int {
-    if DECIDE.get().is_some() && SAID_YES.get() { PAM_SUCCESS } else { PAM_PERM_DENIED }
+    let is_admitted = MODULE.get().is_some_and(|(_, is_admitted)| {
+        // Nothing may unwind through libpam.
+        report::contain(|| Ok::<_, Reason>(is_admitted())).unwrap_or(false)
+    });
+    if is_admitted { PAM_SUCCESS } else { PAM_PERM_DENIED }
 }
 
 /// Nothing to set; PostgreSQL does not ask, but libpam wants the name in a module with `auth`.
@@ -89,5 +88,5 @@ pub(crate) extern "C" fn pam_sm_setcred(
     _argc: c_int,
     _argv: *const *const c_char,
 ) -> c_int {
-    if DECIDE.get().is_some() { PAM_SUCCESS } else { PAM_AUTHINFO_UNAVAIL }
+    if MODULE.get().is_some() { PAM_SUCCESS } else { PAM_AUTHINFO_UNAVAIL }
 }
