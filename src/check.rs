@@ -14,7 +14,7 @@ use pgaad_core::verify::TokenPolicy;
 use pgaad_core::{hba, pam_file};
 use pgrx::prelude::*;
 
-use crate::file::{self, FileFault};
+use crate::file::{self, FileError};
 use crate::key_cache;
 use crate::pg::hba::{Candidates, HbaFile};
 use crate::pg::text::{TextFromSql, TextToSql};
@@ -136,9 +136,9 @@ fn members_of(members: &[String], roles: Vec<String>) -> Vec<hba::Member> {
 /// Reads `pg_hba.conf`. What core opens without asking must be a regular file.
 pub(crate) fn read_hba(candidates: Candidates) -> Result<HbaFile, String> {
     let path = crate::pg::hba::path();
-    let read = file::require_regular(&path).map_err(|fault| fault.to_string());
+    let read = file::require_regular(&path).map_err(|error| error.to_string());
     let read = read.and_then(|()| crate::pg::hba::read(candidates));
-    read.map_err(|fault| format!("{}: {fault}; the lines loaded before stay in force", path.display()))
+    read.map_err(|error| format!("{}: {error}; the lines loaded before stay in force", path.display()))
 }
 
 /// The PAM services of ours that the lines name.
@@ -148,9 +148,9 @@ pub(crate) fn services(hba_file: &Result<HbaFile, String>) -> Vec<String> {
 
 /// The PAM service files of ours, and the one that decides where one is missing.
 pub(crate) struct PamFiles {
-    services: Vec<(String, Result<String, FileFault>)>,
+    services: Vec<(String, Result<String, FileError>)>,
     /// `None` where no line is pam, and so nothing falls back to it.
-    other: Option<Result<String, FileFault>>,
+    other: Option<Result<String, FileError>>,
 }
 
 impl PamFiles {
@@ -163,11 +163,11 @@ impl PamFiles {
     }
 
     /// As if none could be read.
-    pub(crate) fn unread(services: &[String], fault: FileFault) -> Self {
-        Self::by(services, |_| Err(fault))
+    pub(crate) fn unread(services: &[String], error: FileError) -> Self {
+        Self::by(services, |_| Err(error))
     }
 
-    fn by(services: &[String], read: impl Fn(&str) -> Result<String, FileFault>) -> Self {
+    fn by(services: &[String], read: impl Fn(&str) -> Result<String, FileError>) -> Self {
         let file = |service: &String| (service.clone(), read(&pam_file::path(service)));
         Self {
             services: services.iter().map(file).collect(),
@@ -177,7 +177,7 @@ impl PamFiles {
 
     fn defects(&self) -> Vec<Defect> {
         let library = entry::own_path();
-        let of_service = |(service, text): &(String, Result<String, FileFault>)| {
+        let of_service = |(service, text): &(String, Result<String, FileError>)| {
             let text = text.as_ref().map(String::as_str).map_err(ToString::to_string);
             pam_file::defects(service, text.as_ref().map(|text| *text).map_err(String::as_str), &library)
         };
@@ -188,10 +188,10 @@ impl PamFiles {
         match self.other.as_ref()? {
             Ok(text) => pam_file::defects_of_other(Some(text), &entry::own_path()),
             // Without the file PAM refuses by itself.
-            Err(FileFault::Missing) => None,
-            Err(fault) => Some(Defect::new(
+            Err(FileError::Missing) => None,
+            Err(error) => Some(Defect::new(
                 "pam_other",
-                format!("/etc/pam.d/other {fault}: it decides if the service file of a pam line is missing"),
+                format!("/etc/pam.d/other {error}: it decides if the service file of a pam line is missing"),
                 pam_file::OTHER,
             )),
         }
@@ -237,9 +237,9 @@ fn defects(members: &[hba::Member], hba_file: &Result<HbaFile, String>, pam: &Pa
     let mut defects: Vec<_> = defect_of_hook().into_iter().chain(of_settings).collect();
     match hba_file {
         Ok(file) => defects.extend(hba::defects(&file.lines, meaning, members)),
-        Err(fault) => defects.push(Defect::new(
+        Err(error) => defects.push(Defect::new(
             "hba_file",
-            fault,
+            error,
             "SELECT * FROM pg_hba_file_rules WHERE error IS NOT NULL;",
         )),
     }

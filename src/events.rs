@@ -5,7 +5,7 @@ use pgaad_core::event::{ADMITTED, Event};
 use pgaad_core::time::UnixTime;
 
 use crate::pg::port::Port;
-use crate::pg::{report, ring};
+use crate::pg::{event_buffer, report};
 use crate::settings::{LogLogins, Settings};
 
 /// Logs a decision, as far as `pgaad.log_logins` says, and keeps it for the views in any case.
@@ -13,20 +13,23 @@ pub(crate) fn note(port: Port, event: &Event) {
     if is_logged(port, event) {
         report::log(&event.line());
     }
-    if let Some(record) = event.encode(ring::MAX_RECORD) {
-        ring::push(&record, counter(&event.code), UnixTime::new(event.at));
+    if let Some(record) = event.encode(event_buffer::MAX_RECORD) {
+        event_buffer::push(&record, counter(&event.code), UnixTime::new(event.at));
     }
 }
 
 /// The last decisions, the oldest first.
 pub(crate) fn last() -> Vec<(u64, Event)> {
-    ring::records().into_iter().filter_map(|(id, record)| Some((id, Event::decode(&record)?))).collect()
+    event_buffer::records()
+        .into_iter()
+        .filter_map(|(id, record)| Some((id, Event::decode(&record)?)))
+        .collect()
 }
 
 /// How often each code came up, and when last; codes that never did are left out.
 pub(crate) fn counts() -> Vec<(&'static str, u64, UnixTime)> {
     let counted = |(counter, code)| {
-        let (count, last) = ring::count(counter);
+        let (count, last) = event_buffer::count(counter);
         (code, count, last)
     };
     codes().enumerate().map(counted).filter(|(_, count, _)| *count > 0).collect()

@@ -83,7 +83,7 @@ fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>,
         role_name: &role.text(),
         role: facts.as_ref(),
     };
-    explain_token(unsigned_token, &context).map_err(|fault| match fault {
+    explain_token(unsigned_token, &context).map_err(|error| match error {
         NotExplained::WholeToken => SqlError {
             code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             message: "a token with its signature is a password and must not become SQL text".to_owned(),

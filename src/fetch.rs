@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use pgaad_core::keys::{KeySet, KeySetFault};
+use pgaad_core::keys::{KeySet, KeySetError};
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 use serde::Deserialize;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
-use crate::file::{self, FileFault};
+use crate::file::{self, FileError};
 
 /// For the TCP connection and the TLS handshake each.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ const MAX_CA_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Where to fetch from, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Errand {
+pub(crate) struct FetchRequest {
     pub(crate) tenant: Tenant,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) https_proxy: Option<String>,
@@ -49,19 +49,19 @@ pub(crate) struct Fetched {
 
 /// Why there are no keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FetchFault {
+pub(crate) enum FetchError {
     /// `pgaad.ca_file` holds no certificate, or something that is none.
     CaFile,
     /// `pgaad.ca_file` was not read.
-    CaFileNotRead(FileFault),
+    CaFileNotRead(FileError),
     /// `pgaad.https_proxy` cannot be used.
     Proxy,
     /// `pgaad.jwks_file` was not read.
-    JwksFileNotRead(FileFault),
+    JwksFileNotRead(FileError),
     /// `pgaad.jwks_file` is dated in the future: its age cannot be told.
     JwksFileFromTheFuture,
     /// `pgaad.jwks_file` is a complete document that says that there are no keys which can be used.
-    JwksFileWithoutKeys(KeySetFault),
+    JwksFileWithoutKeys(KeySetError),
     /// The name cannot be resolved.
     NameUnknown,
     /// No connection, or it broke.
@@ -85,25 +85,25 @@ pub(crate) enum FetchFault {
     /// The metadata points to keys elsewhere than at the authority.
     ForeignKeysUrl,
     /// The key set is none.
-    Keys(KeySetFault),
+    Keys(KeySetError),
     /// The fetch broke down.
     Internal,
 }
 
-impl FetchFault {
+impl FetchError {
     /// A stable name for logs and `pgaad.status`.
     pub(crate) fn code(self) -> String {
         match self {
             Self::CaFile => "ca_file_unusable",
-            Self::CaFileNotRead(FileFault::NotRegular(_)) => "ca_file_not_regular",
-            Self::CaFileNotRead(FileFault::TooLarge) => "ca_file_too_large",
-            Self::CaFileNotRead(FileFault::TimedOut) => "ca_file_timed_out",
-            Self::CaFileNotRead(FileFault::Missing | FileFault::Refused(_)) => "ca_file_unusable",
+            Self::CaFileNotRead(FileError::NotRegular(_)) => "ca_file_not_regular",
+            Self::CaFileNotRead(FileError::TooLarge) => "ca_file_too_large",
+            Self::CaFileNotRead(FileError::TimedOut) => "ca_file_timed_out",
+            Self::CaFileNotRead(FileError::Missing | FileError::Refused(_)) => "ca_file_unusable",
             Self::Proxy => "proxy_unusable",
-            Self::JwksFileNotRead(FileFault::NotRegular(_)) => "jwks_file_not_regular",
-            Self::JwksFileNotRead(FileFault::TooLarge) => "jwks_file_too_large",
-            Self::JwksFileNotRead(FileFault::TimedOut) => "jwks_file_timed_out",
-            Self::JwksFileNotRead(FileFault::Missing | FileFault::Refused(_)) => "jwks_file_unreadable",
+            Self::JwksFileNotRead(FileError::NotRegular(_)) => "jwks_file_not_regular",
+            Self::JwksFileNotRead(FileError::TooLarge) => "jwks_file_too_large",
+            Self::JwksFileNotRead(FileError::TimedOut) => "jwks_file_timed_out",
+            Self::JwksFileNotRead(FileError::Missing | FileError::Refused(_)) => "jwks_file_unreadable",
             Self::JwksFileFromTheFuture => "jwks_file_from_the_future",
             Self::NameUnknown => "name_unknown",
             Self::Unreachable => "unreachable",
@@ -116,7 +116,7 @@ impl FetchFault {
             Self::MetadataMalformed => "metadata_malformed",
             Self::WrongIssuer => "metadata_wrong_issuer",
             Self::ForeignKeysUrl => "metadata_foreign_keys_url",
-            Self::Keys(fault) | Self::JwksFileWithoutKeys(fault) => fault.code(),
+            Self::Keys(error) | Self::JwksFileWithoutKeys(error) => error.code(),
             Self::Internal => "internal_error",
         }
         .to_owned()
@@ -126,8 +126,8 @@ impl FetchFault {
     pub(crate) fn words(self) -> Option<String> {
         match self {
             Self::CaFile => Some("pgaad.ca_file holds no certificate, or something that is none".to_owned()),
-            Self::CaFileNotRead(fault) => Some(format!("pgaad.ca_file {fault}")),
-            Self::JwksFileNotRead(fault) => Some(format!("pgaad.jwks_file {fault}")),
+            Self::CaFileNotRead(error) => Some(format!("pgaad.ca_file {error}")),
+            Self::JwksFileNotRead(error) => Some(format!("pgaad.jwks_file {error}")),
             Self::JwksFileFromTheFuture => {
                 Some("pgaad.jwks_file is dated in the future, so its age cannot be told".to_owned())
             }
@@ -153,52 +153,55 @@ struct Metadata {
 /// Takes ten seconds at the most, unless a file system does not answer.
 ///
 /// # Errors
-/// [`FetchFault`], the first thing that went wrong.
-pub(crate) fn fetch(errand: &Errand) -> Result<Fetched, FetchFault> {
-    errand.jwks_file.as_deref().map_or_else(|| download_keys(errand), |path| read_keys(path, &errand.tenant))
+/// [`FetchError`], the first thing that went wrong.
+pub(crate) fn fetch(request: &FetchRequest) -> Result<Fetched, FetchError> {
+    request
+        .jwks_file
+        .as_deref()
+        .map_or_else(|| download_keys(request), |path| read_keys(path, &request.tenant))
 }
 
-fn download_keys(errand: &Errand) -> Result<Fetched, FetchFault> {
+fn download_keys(request: &FetchRequest) -> Result<Fetched, FetchError> {
     let deadline = Instant::now() + TIMEOUT;
-    let agent = agent(errand)?;
+    let agent = agent(request)?;
 
-    let (metadata, _) = download(&agent, &errand.tenant.metadata_url(), deadline)?;
-    let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|_| FetchFault::MetadataMalformed)?;
-    if metadata.issuer != errand.tenant.v2_issuer() {
-        return Err(FetchFault::WrongIssuer);
+    let (metadata, _) = download(&agent, &request.tenant.metadata_url(), deadline)?;
+    let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|_| FetchError::MetadataMalformed)?;
+    if metadata.issuer != request.tenant.v2_issuer() {
+        return Err(FetchError::WrongIssuer);
     }
-    if !errand.tenant.authority().is_origin_of(&metadata.jwks_uri) {
-        return Err(FetchFault::ForeignKeysUrl);
+    if !request.tenant.authority().is_origin_of(&metadata.jwks_uri) {
+        return Err(FetchError::ForeignKeysUrl);
     }
     let (document, date) = download(&agent, &metadata.jwks_uri, deadline)?;
     let cloud = metadata.cloud_instance_name.filter(|name| !name.is_empty());
-    Ok(Fetched { provider_time: date, ..import(document, &errand.tenant, cloud)? })
+    Ok(Fetched { provider_time: date, ..import(document, &request.tenant, cloud)? })
 }
 
 /// Reads the keys from a file that the operator provides.
-fn read_keys(path: &Path, tenant: &Tenant) -> Result<Fetched, FetchFault> {
-    let file = file::read(path, MAX_BODY_BYTES).map_err(FetchFault::JwksFileNotRead)?;
+fn read_keys(path: &Path, tenant: &Tenant) -> Result<Fetched, FetchError> {
+    let file = file::read(path, MAX_BODY_BYTES).map_err(FetchError::JwksFileNotRead)?;
     // Half a file is a copy that is under way, or a full disk. A whole document is meant.
     let is_complete = serde_json::from_slice::<serde::de::IgnoredAny>(&file.bytes).is_ok();
-    let fetched = import(file.bytes, tenant, None).map_err(|fault| match fault {
-        FetchFault::Keys(fault) if is_complete => FetchFault::JwksFileWithoutKeys(fault),
-        fault => fault,
+    let fetched = import(file.bytes, tenant, None).map_err(|error| match error {
+        FetchError::Keys(error) if is_complete => FetchError::JwksFileWithoutKeys(error),
+        error => error,
     })?;
     Ok(Fetched { modified: Some(file.modified), ..fetched })
 }
 
-fn import(document: Vec<u8>, tenant: &Tenant, cloud: Option<String>) -> Result<Fetched, FetchFault> {
-    let keys = KeySet::import(&document, tenant, cloud.as_deref()).map_err(FetchFault::Keys)?;
-    let document = String::from_utf8(document).map_err(|_| FetchFault::Keys(KeySetFault::Malformed))?;
+fn import(document: Vec<u8>, tenant: &Tenant, cloud: Option<String>) -> Result<Fetched, FetchError> {
+    let keys = KeySet::import(&document, tenant, cloud.as_deref()).map_err(FetchError::Keys)?;
+    let document = String::from_utf8(document).map_err(|_| FetchError::Keys(KeySetError::Malformed))?;
     Ok(Fetched { keys, document, cloud, provider_time: None, modified: None })
 }
 
-fn agent(errand: &Errand) -> Result<Agent, FetchFault> {
+fn agent(request: &FetchRequest) -> Result<Agent, FetchError> {
     let proxy =
-        errand.https_proxy.as_deref().map(ureq::Proxy::new).transpose().map_err(|_| FetchFault::Proxy)?;
+        request.https_proxy.as_deref().map(ureq::Proxy::new).transpose().map_err(|_| FetchError::Proxy)?;
     let tls = TlsConfig::builder()
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .root_certs(RootCerts::Specific(Arc::new(root_certificates(errand.ca_file.as_deref())?)))
+        .root_certs(RootCerts::Specific(Arc::new(root_certificates(request.ca_file.as_deref())?)))
         .build();
     let config = Agent::config_builder()
         .tls_config(tls)
@@ -215,25 +218,25 @@ fn agent(errand: &Errand) -> Result<Agent, FetchFault> {
 }
 
 /// The system's authorities and those of `ca_file`.
-fn root_certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>, FetchFault> {
+fn root_certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>, FetchError> {
     let system = rustls_native_certs::load_native_certs().certs;
     let mut roots: Vec<_> = system.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     if let Some(path) = ca_file {
-        let pem = file::read(path, MAX_CA_BYTES).map_err(FetchFault::CaFileNotRead)?.bytes;
+        let pem = file::read(path, MAX_CA_BYTES).map_err(FetchError::CaFileNotRead)?.bytes;
         let before = roots.len();
         for item in ureq::tls::parse_pem(&pem) {
-            if let PemItem::Certificate(certificate) = item.map_err(|_| FetchFault::CaFile)? {
+            if let PemItem::Certificate(certificate) = item.map_err(|_| FetchError::CaFile)? {
                 roots.push(certificate);
             }
         }
         if roots.len() == before {
-            return Err(FetchFault::CaFile);
+            return Err(FetchError::CaFile);
         }
     }
     Ok(roots)
 }
 
-fn download(agent: &Agent, url: &str, deadline: Instant) -> Result<(Vec<u8>, Option<UnixTime>), FetchFault> {
+fn download(agent: &Agent, url: &str, deadline: Instant) -> Result<(Vec<u8>, Option<UnixTime>), FetchError> {
     let left = deadline.saturating_duration_since(Instant::now());
     let mut response = agent
         .get(url)
@@ -241,15 +244,15 @@ fn download(agent: &Agent, url: &str, deadline: Instant) -> Result<(Vec<u8>, Opt
         .timeout_global(Some(left.max(Duration::from_millis(1))))
         .build()
         .call()
-        .map_err(|error| fault_of(&error))?;
+        .map_err(|error| error_of(&error))?;
     match response.status().as_u16() {
         200 => {}
-        300..=399 => return Err(FetchFault::Redirected),
-        status => return Err(FetchFault::Status(status)),
+        300..=399 => return Err(FetchError::Redirected),
+        status => return Err(FetchError::Status(status)),
     }
     let date = response.headers().get("date").and_then(|date| unix_time(date.to_str().ok()?));
     let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec();
-    Ok((body.map_err(|error| fault_of(&error))?, date))
+    Ok((body.map_err(|error| error_of(&error))?, date))
 }
 
 /// The `Date` of an answer (RFC 9110 §6.6.1).
@@ -259,21 +262,21 @@ fn unix_time(date: &str) -> Option<UnixTime> {
     i64::try_from(seconds).ok().map(UnixTime::new)
 }
 
-fn fault_of(error: &ureq::Error) -> FetchFault {
+fn error_of(error: &ureq::Error) -> FetchError {
     match error {
-        ureq::Error::Timeout(_) => FetchFault::TimedOut,
-        ureq::Error::HostNotFound => FetchFault::NameUnknown,
-        ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => FetchFault::TooLarge,
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => FetchFault::Tls,
+        ureq::Error::Timeout(_) => FetchError::TimedOut,
+        ureq::Error::HostNotFound => FetchError::NameUnknown,
+        ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => FetchError::TooLarge,
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => FetchError::Tls,
         // rustls reports a certificate it does not trust through the stream it wraps.
         ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-            FetchFault::Tls
+            FetchError::Tls
         }
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => FetchFault::TimedOut,
-        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => FetchFault::Unreachable,
-        ureq::Error::Protocol(_) | ureq::Error::Http(_) => FetchFault::NotHttp,
-        ureq::Error::InvalidProxyUrl | ureq::Error::ConnectProxyFailed(_) => FetchFault::Proxy,
-        ureq::Error::Pem(_) => FetchFault::CaFile,
-        _ => FetchFault::Internal,
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => FetchError::TimedOut,
+        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => FetchError::Unreachable,
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) => FetchError::NotHttp,
+        ureq::Error::InvalidProxyUrl | ureq::Error::ConnectProxyFailed(_) => FetchError::Proxy,
+        ureq::Error::Pem(_) => FetchError::CaFile,
+        _ => FetchError::Internal,
     }
 }

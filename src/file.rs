@@ -23,7 +23,7 @@ pub(crate) struct Content {
 
 /// Why a file was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileFault {
+pub(crate) enum FileError {
     /// There is none of that name.
     Missing,
     /// It is something else than a regular file: what.
@@ -36,7 +36,7 @@ pub(crate) enum FileFault {
     Refused(io::ErrorKind),
 }
 
-impl fmt::Display for FileFault {
+impl fmt::Display for FileError {
     /// The end of a sentence that begins with the file's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,7 +49,7 @@ impl fmt::Display for FileFault {
     }
 }
 
-impl From<io::Error> for FileFault {
+impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
@@ -64,8 +64,8 @@ impl From<io::Error> for FileFault {
 /// main one, except for files of the data directory, without which nothing of the server works.
 ///
 /// # Errors
-/// [`FileFault`]; never [`FileFault::TimedOut`].
-pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Content, FileFault> {
+/// [`FileError`]; never [`FileError::TimedOut`].
+pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Content, FileError> {
     // Before the opening, since opening a device can do something (a tape rewinds); and after it, since the name may
     // lead elsewhere by then.
     regular(fs::metadata(path)?.file_type())?;
@@ -79,7 +79,7 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Content, FileFault> {
     let mut bytes = Vec::new();
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > max_bytes) {
-        return Err(FileFault::TooLarge);
+        return Err(FileError::TooLarge);
     }
     let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(Content { bytes, modified: UnixTime::new(i64::try_from(modified).unwrap_or(i64::MAX)) })
@@ -89,15 +89,15 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Content, FileFault> {
 ///
 /// # Errors
 /// As [`read`].
-pub(crate) fn require_regular(path: &Path) -> Result<(), FileFault> {
+pub(crate) fn require_regular(path: &Path) -> Result<(), FileError> {
     regular(fs::metadata(path)?.file_type())
 }
 
-fn regular(kind: FileType) -> Result<(), FileFault> {
+fn regular(kind: FileType) -> Result<(), FileError> {
     if kind.is_file() {
         return Ok(());
     }
-    Err(FileFault::NotRegular(match kind {
+    Err(FileError::NotRegular(match kind {
         kind if kind.is_dir() => "a directory",
         kind if kind.is_fifo() => "a FIFO",
         kind if kind.is_socket() => "a socket",

@@ -125,7 +125,7 @@ fn is_done_in_time(refresh: Refresh, wait: Duration) -> bool {
         if clock::monotonic().saturating_sub(refresh.asked_at) >= wait {
             return false;
         }
-        worker::nap(POLL);
+        worker::wait(POLL);
     }
     true
 }

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use pgaad_core::inline::Inline;
 use pgaad_core::log_line::LogLine;
-use pgaad_core::snapshot::{Snapshot, SnapshotFault};
+use pgaad_core::snapshot::{Snapshot, SnapshotError};
 
-use crate::file::{self, FileFault};
+use crate::file::{self, FileError};
 use crate::key_cache;
 use crate::pg::shmem::{self, Source};
 use crate::pg::{clock, report, worker};
@@ -29,9 +29,9 @@ pub(crate) fn restore(settings: &Settings) {
     }
     let content = match file::read(&path(), MAX_BYTES) {
         Ok(content) => content.bytes,
-        Err(FileFault::Missing) => return note_problem(""),
-        Err(fault) => {
-            let words = format!("pgaad/keys.json {fault}");
+        Err(FileError::Missing) => return note_problem(""),
+        Err(error) => {
+            let words = format!("pgaad/keys.json {error}");
             note_problem(&words);
             let line = LogLine::new("pgaad: cannot read pgaad/keys.json:").quoted("cause", &words);
             return report::warn(&line.into_text());
@@ -46,7 +46,7 @@ pub(crate) fn restore(settings: &Settings) {
                 .fact("age_s", clock::now().since(fetched_at));
             report::log(&line.into_text());
         }
-        Err(SnapshotFault::OtherTenant) => {
+        Err(SnapshotError::OtherTenant) => {
             report::log("pgaad: keys.json is of another tenant and is ignored");
         }
         Err(_) => {

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use pgaad_core::label::{InternalLabel, Label, LabelFault};
+use pgaad_core::label::{InternalLabel, Label, LabelError};
 use pgaad_core::membership::Privilege;
 use pgrx::pg_sys::Oid;
 use pgrx::prelude::*;
@@ -69,10 +69,10 @@ fn denied(message: String, hint: &'static str) -> SqlError {
     SqlError { code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, hint: hint.into() }
 }
 
-fn malformed(fault: LabelFault) -> SqlError {
+fn malformed(error: LabelError) -> SqlError {
     SqlError {
         code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-        message: format!("invalid Entra label: {fault}"),
+        message: format!("invalid Entra label: {error}"),
         hint:
             "Write 'aadauth', or 'aadauth,oid=…,type=user' (or group, or service), then ',admin' or ',mfa'."
                 .into(),

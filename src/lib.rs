@@ -43,7 +43,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     settings::Settings::read_ahead();
     pg::shmem::request();
-    pg::ring::request();
+    pg::event_buffer::request();
     pg::sessions::request();
     pg::auth_failed::request();
     worker::register();

@@ -27,7 +27,7 @@ pub(crate) type Answered = Result<Option<Box<Admitted>>, Refusal>;
 
 /// The straight line: from whatever the client sends to an admission for the role it asked for.
 pub(crate) fn decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Answered {
-    report::contain(|| try_decide(port, ask))
+    report::catch_errors(|| try_decide(port, ask))
 }
 
 fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Answered {

@@ -188,7 +188,7 @@ impl Settings {
     /// Reads the values in force ahead of all logins. Call once, from `_PG_init`.
     pub(crate) fn read_ahead() {
         // Whatever goes wrong here refuses logins, and must not keep the server from starting.
-        if let Ok(reading) = report::contain(|| Ok::<_, Reason>(Reading::now())) {
+        if let Ok(reading) = report::catch_errors(|| Ok::<_, Reason>(Reading::now())) {
             let _ = AT_START.set(reading);
         }
     }

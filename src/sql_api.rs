@@ -16,7 +16,7 @@ use crate::key_cache;
 use crate::pg::report::{self, SqlError};
 use crate::pg::shmem::{self, KeyEntry, Refresh};
 use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object};
-use crate::pg::{clock, ring, worker};
+use crate::pg::{clock, event_buffer, worker};
 use crate::session;
 use crate::settings::Settings;
 use crate::worker::source_name;
@@ -73,7 +73,7 @@ fn refresh() -> bool {
             report::notice(format!("no answer within {} s; it goes on by itself", REFRESH_WAIT.as_secs()));
             return false;
         }
-        worker::nap(Duration::from_millis(10));
+        worker::wait(Duration::from_millis(10));
     }
     let error = shmem::worker_state().last_error;
     let (keys, source) = shmem::with_keys(|board| (board.entries.iter().flatten().count(), board.source));
@@ -223,7 +223,7 @@ fn login_counts() -> TableIterator<
         name!(since, TimestampWithTimeZone),
     ),
 > {
-    let since = ring::began();
+    let since = event_buffer::began();
     TableIterator::new(events::counts().into_iter().map(move |(code, count, last)| {
         (code.into(), i64::try_from(count).unwrap_or(i64::MAX), timestamp(last), timestamp(since))
     }))

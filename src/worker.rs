@@ -16,8 +16,8 @@ use pgaad_core::tenant::Tenant;
 use pgaad_core::verify::TokenPolicy;
 
 use crate::check::PamFiles;
-use crate::fetch::{self, Errand, FetchFault, Fetched};
-use crate::file::FileFault;
+use crate::fetch::{self, FetchError, FetchRequest, Fetched};
+use crate::file::FileError;
 use crate::pg::hba::Candidates;
 use crate::pg::shmem::{self, Refresh, Source};
 use crate::pg::worker::{self, Wake};
@@ -156,7 +156,7 @@ fn warn_of_files(settings: &Result<Settings, Reason>) -> bool {
     let services = check::services(&hba_file);
     let ours = services.clone();
     let (pam, reloaded) = aside(settings, PAM_LIMIT, move || PamFiles::read(&ours));
-    let pam = pam.unwrap_or_else(|_| PamFiles::unread(&services, FileFault::TimedOut));
+    let pam = pam.unwrap_or_else(|_| PamFiles::unread(&services, FileError::TimedOut));
     check::warn(&hba_file, &pam);
     reloaded
 }
@@ -204,18 +204,18 @@ fn refresh(whole: &Result<Settings, Reason>) -> Refreshed {
     };
     let Some(policy) = &settings.token else { return failed(Reason::NotConfigured.code()) };
     let began = Instant::now();
-    let errand = Errand {
+    let request = FetchRequest {
         tenant: policy.tenant.clone(),
         ca_file: settings.ca_file.clone(),
         https_proxy: settings.https_proxy.clone(),
         jwks_file: settings.jwks_file.clone(),
     };
-    let (fetched, reloaded) = aside(whole, FETCH_LIMIT, move || fetch::fetch(&errand));
-    let fetched = fetched.unwrap_or_else(|fault| Err(fault_of(fault, settings)));
+    let (fetched, reloaded) = aside(whole, FETCH_LIMIT, move || fetch::fetch(&request));
+    let fetched = fetched.unwrap_or_else(|error| Err(error_of(error, settings)));
     let published = match fetched.and_then(|fetched| publish(settings, &policy.tenant, fetched, began)) {
         Ok(published) => Some(published),
-        Err(fault) => {
-            report_failure(fault);
+        Err(error) => {
+            report_failure(error);
             None
         }
     };
@@ -223,11 +223,11 @@ fn refresh(whole: &Result<Settings, Reason>) -> Refreshed {
 }
 
 /// Notes why a fetch brought no keys. A file that says that there are none is believed.
-fn report_failure(fault: FetchFault) {
-    if matches!(fault, FetchFault::JwksFileWithoutKeys(_)) {
+fn report_failure(error: FetchError) {
+    if matches!(error, FetchError::JwksFileWithoutKeys(_)) {
         key_cache::drop_all();
     }
-    let (code, words) = (fault.code(), fault.words().unwrap_or_default());
+    let (code, words) = (error.code(), error.words().unwrap_or_default());
     note_error(&code, &words);
     let mut line = LogLine::new("pgaad: key refresh failed:").fact("code", code);
     if !words.is_empty() {
@@ -237,21 +237,21 @@ fn report_failure(fault: FetchFault) {
 }
 
 /// Why a thread brought nothing.
-enum AsideFault {
+enum AsideError {
     /// It waits for a file system, or others do.
     TimedOut,
     /// It did not start, or broke down.
     Internal,
 }
 
-fn fault_of(fault: AsideFault, settings: &Settings) -> FetchFault {
-    match fault {
-        AsideFault::Internal => FetchFault::Internal,
-        AsideFault::TimedOut if settings.jwks_file.is_some() => {
-            FetchFault::JwksFileNotRead(FileFault::TimedOut)
+fn error_of(error: AsideError, settings: &Settings) -> FetchError {
+    match error {
+        AsideError::Internal => FetchError::Internal,
+        AsideError::TimedOut if settings.jwks_file.is_some() => {
+            FetchError::JwksFileNotRead(FileError::TimedOut)
         }
-        AsideFault::TimedOut if settings.ca_file.is_some() => FetchFault::CaFileNotRead(FileFault::TimedOut),
-        AsideFault::TimedOut => FetchFault::TimedOut,
+        AsideError::TimedOut if settings.ca_file.is_some() => FetchError::CaFileNotRead(FileError::TimedOut),
+        AsideError::TimedOut => FetchError::TimedOut,
     }
 }
 
@@ -263,21 +263,21 @@ fn aside<T: Send + 'static>(
     settings: &Result<Settings, Reason>,
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
-) -> (Result<T, AsideFault>, bool) {
+) -> (Result<T, AsideError>, bool) {
     let mut reloaded = false;
     let deadline = Instant::now() + limit;
     let before = THREADS_BEFORE.load(Ordering::Relaxed);
     if worker::threads() >= before.saturating_add(MOST_THREADS).min(MOST_THREADS_EVER) {
-        return (Err(AsideFault::TimedOut), reloaded);
+        return (Err(AsideError::TimedOut), reloaded);
     }
-    let Some(result) = worker::spawn(work) else { return (Err(AsideFault::Internal), reloaded) };
+    let Some(result) = worker::spawn(work) else { return (Err(AsideError::Internal), reloaded) };
     let ends_sessions = settings.as_ref().is_ok_and(|settings| settings.ends_sessions);
     loop {
         match result.try_recv() {
             Ok(done) => return (Ok(done), reloaded),
-            Err(TryRecvError::Disconnected) => return (Err(AsideFault::Internal), reloaded),
+            Err(TryRecvError::Disconnected) => return (Err(AsideError::Internal), reloaded),
             Err(TryRecvError::Empty) if Instant::now() >= deadline => {
-                return (Err(AsideFault::TimedOut), reloaded);
+                return (Err(AsideError::TimedOut), reloaded);
             }
             Err(TryRecvError::Empty) => {}
         }
@@ -297,12 +297,12 @@ fn publish(
     tenant: &Tenant,
     fetched: Fetched,
     began: Instant,
-) -> Result<Published, FetchFault> {
+) -> Result<Published, FetchError> {
     let now = clock::now();
     let source = if fetched.modified.is_some() { Source::File } else { Source::Network };
     let dated = fetched.modified.unwrap_or(now);
     if dated > now {
-        return Err(FetchFault::JwksFileFromTheFuture);
+        return Err(FetchError::JwksFileFromTheFuture);
     }
     key_cache::publish(tenant, &fetched.keys, dated, source, settings.jwks_file.as_deref());
     shmem::update_worker(|state| {
@@ -314,7 +314,7 @@ fn publish(
     Ok(Published {
         line: LogLine::new("pgaad: keys refreshed:")
             .fact("keys", fetched.keys.keys().len())
-            .fact("unusable", fetched.keys.faults().len())
+            .fact("unusable", fetched.keys.errors().len())
             .fact("source", source_name(source))
             .fact("age_s", now.since(dated))
             .fact("took_ms", began.elapsed().as_millis()),

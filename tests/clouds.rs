@@ -3,7 +3,7 @@
 use pgaad_tests::{Installation, Scene, run_directory};
 use serde_json::Value;
 use std::time::Duration;
-use tenant::{Mood, Signer};
+use tenant::{Behavior, Signer};
 
 fn refresh(scene: &Scene) {
     assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "t");
@@ -27,13 +27,13 @@ fn refuses(scene: &Scene, signer: &Signer) {
 }
 
 /// The tenant's metadata with this for a `cloud_instance_name`.
-fn metadata_of(scene: &Scene, cloud: Option<&str>) -> Mood {
+fn metadata_of(scene: &Scene, cloud: Option<&str>) -> Behavior {
     let mut metadata = scene.tenant.keys().metadata();
     match cloud {
         Some(cloud) => metadata["cloud_instance_name"] = cloud.into(),
         None => drop(metadata.as_object_mut().expect("an object").remove("cloud_instance_name")),
     }
-    Mood::Body { metadata: Some(metadata.to_string()), jwks: None }
+    Behavior::Body { metadata: Some(metadata.to_string()), jwks: None }
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn foreign_key_of_the_name_of_ours_takes_no_login_from_us() {
             twin["n"] = other["n"].clone();
         }
         entries.insert(0, twin);
-        scene.tenant.set_mood(Mood::Body { metadata: None, jwks: Some(jwks.to_string()) });
+        scene.tenant.set_mood(Behavior::Body { metadata: None, jwks: Some(jwks.to_string()) });
         refresh(&scene);
     };
     let foreign = "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0";

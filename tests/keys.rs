@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tenant::{Mood, Signer};
+use tenant::{Behavior, Signer};
 
 /// `pgaad.key_wait`, by default.
 const KEY_WAIT: Duration = Duration::from_secs(3);
@@ -33,13 +33,13 @@ fn refresh(scene: &Scene) -> bool {
     scene.cluster.value("SELECT pgaad.refresh()") == "t"
 }
 
-/// Logins with known keys are as fast as ever while the worker is stuck with a provider in this mood;
+/// Logins with known keys are as fast as ever while the worker is stuck with a provider that behaves so;
 /// one with an unknown key waits no longer than it may.
-fn logins_go_on_while_the_provider_is(mood: Mood) {
+fn logins_go_on_while_the_provider_is(behavior: Behavior) {
     let scene = Scene::start();
     let role = scene.member();
     let before = time_of_logins(&scene, &role);
-    scene.tenant.set_mood(mood);
+    scene.tenant.set_mood(behavior);
     thread::scope(|threads| {
         let asked = threads.spawn(|| refresh(&scene));
         thread::sleep(Duration::from_millis(100));
@@ -58,28 +58,28 @@ fn logins_go_on_while_the_provider_is(mood: Mood) {
         scene.attempt(scene.route(), &role).expect_admitted();
         assert!(!asked.join().expect("pgaad.refresh() answers"), "a bad answer is not a good one");
     });
-    scene.tenant.set_mood(Mood::Well);
+    scene.tenant.set_mood(Behavior::Well);
     assert!(refresh(&scene));
 }
 
 #[test]
 fn logins_go_on_while_the_provider_stalls() {
-    logins_go_on_while_the_provider_is(Mood::Stalled);
+    logins_go_on_while_the_provider_is(Behavior::Stalled);
 }
 
 #[test]
 fn logins_go_on_while_the_provider_stalls_before_tls() {
-    logins_go_on_while_the_provider_is(Mood::StalledBeforeTls);
+    logins_go_on_while_the_provider_is(Behavior::StalledBeforeTls);
 }
 
 #[test]
 fn logins_go_on_while_the_provider_trickles() {
-    logins_go_on_while_the_provider_is(Mood::Slow(Duration::from_millis(200)));
+    logins_go_on_while_the_provider_is(Behavior::Slow(Duration::from_millis(200)));
 }
 
 #[test]
 fn logins_go_on_while_the_provider_never_ends() {
-    logins_go_on_while_the_provider_is(Mood::Endless);
+    logins_go_on_while_the_provider_is(Behavior::Endless);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn bad_answer_never_drops_good_keys() {
     let scene = Scene::start();
     let role = scene.member();
     let keys = scene.tenant.keys();
-    let body = |metadata: Value, jwks: Value| Mood::Body {
+    let body = |metadata: Value, jwks: Value| Behavior::Body {
         metadata: Some(metadata.to_string()),
         jwks: Some(jwks.to_string()),
     };
@@ -106,23 +106,23 @@ fn bad_answer_never_drops_good_keys() {
         .collect();
     let authority = scene.tenant.authority();
     let bad = [
-        ("html", Mood::Html),
-        ("status 500", Mood::Status(500)),
-        ("status 404", Mood::Status(404)),
-        ("redirect", Mood::Redirect(format!("{authority}/elsewhere"))),
-        ("truncated", Mood::Truncated),
-        ("empty set", Mood::EmptySet),
-        ("garbage", Mood::Body { metadata: Some("{".into()), jwks: Some("\u{0}".into()) }),
-        ("garbage keys", Mood::Body { metadata: None, jwks: Some("[1".into()) }),
+        ("html", Behavior::Html),
+        ("status 500", Behavior::Status(500)),
+        ("status 404", Behavior::Status(404)),
+        ("redirect", Behavior::Redirect(format!("{authority}/elsewhere"))),
+        ("truncated", Behavior::Truncated),
+        ("empty set", Behavior::EmptySet),
+        ("garbage", Behavior::Body { metadata: Some("{".into()), jwks: Some("\u{0}".into()) }),
+        ("garbage keys", Behavior::Body { metadata: None, jwks: Some("[1".into()) }),
         ("foreign issuer", body(changed("issuer", "https://localhost/x/v2.0"), keys.jwks())),
         ("keys elsewhere", body(changed("jwks_uri", "https://127.0.0.2:1/keys"), keys.jwks())),
         ("keys in clear", body(changed("jwks_uri", &authority.replace("https", "http")), keys.jwks())),
         ("symmetric keys", body(keys.metadata(), oct)),
         ("too many keys", body(keys.metadata(), json!({ "keys": many }))),
     ];
-    for (what, mood) in bad {
+    for (what, behavior) in bad {
         let mark = scene.cluster.log_mark();
-        scene.tenant.set_mood(mood);
+        scene.tenant.set_mood(behavior);
         assert!(!refresh(&scene), "{what}: taken for a good answer");
         scene.cluster.wait_for_log(mark, "pgaad: key refresh failed: code=", Duration::from_secs(5));
         scene.attempt(scene.route(), &role).expect_admitted();
@@ -131,7 +131,7 @@ fn bad_answer_never_drops_good_keys() {
     assert!(!refresh(&scene), "nobody listens");
     scene.attempt(scene.route(), &role).expect_admitted();
     scene.tenant.start_again();
-    scene.tenant.set_mood(Mood::Well);
+    scene.tenant.set_mood(Behavior::Well);
     assert!(refresh(&scene));
     scene.attempt(scene.route(), &role).expect_admitted();
 }
@@ -222,7 +222,7 @@ fn logins_that_meet_a_new_key_together_cause_one_fetch_and_all_get_in() {
     let before = scene.tenant.fetches();
     scene.tenant.rotate();
     // Slow enough for all of them to come while the fetch is under way.
-    scene.tenant.set_mood(Mood::Late(LATE));
+    scene.tenant.set_mood(Behavior::Late(LATE));
     thread::scope(|threads| {
         for _ in 0..8 {
             threads.spawn(|| scene.attempt(scene.route(), &role).expect_admitted());
@@ -237,7 +237,7 @@ fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_o
     let scene = patient_scene();
     let role = scene.member();
     let (fetches, key_sets) = (scene.tenant.fetches(), scene.tenant.key_sets());
-    scene.tenant.set_mood(Mood::Late(LATE));
+    scene.tenant.set_mood(Behavior::Late(LATE));
     thread::scope(|threads| {
         threads.spawn(|| assert!(refresh(&scene)));
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -258,7 +258,7 @@ fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_o
 #[test]
 fn refresh_asked_for_during_a_fetch_is_not_forgotten() {
     let scene = Scene::start();
-    scene.tenant.set_mood(Mood::Late(LATE));
+    scene.tenant.set_mood(Behavior::Late(LATE));
     thread::scope(|threads| {
         let asked: Vec<_> = (0..3)
             .map(|number| {
@@ -294,14 +294,14 @@ fn login_joins_a_fetch_that_was_asked_for_long_ago_and_begins_now() {
     let mark = scene.cluster.log_mark();
     let (fetches, key_sets) = (scene.tenant.fetches(), scene.tenant.key_sets());
     // The first fetch lasts twice as long, and a half more than a login waits.
-    scene.tenant.set_mood(Mood::Late(KEY_WAIT * 3 / 4));
+    scene.tenant.set_mood(Behavior::Late(KEY_WAIT * 3 / 4));
     thread::scope(|threads| {
         let first = threads.spawn(|| refresh(&scene));
         wait_until(|| scene.tenant.fetches() > fetches);
         let second = threads.spawn(|| refresh(&scene));
         wait_for_requests(&scene, 2);
         wait_until(|| scene.tenant.key_sets() > key_sets);
-        scene.tenant.set_mood(Mood::Late(LATE));
+        scene.tenant.set_mood(Behavior::Late(LATE));
         scene.cluster.wait_for_log(mark, "keys refreshed", Duration::from_secs(10));
         // What was asked for meanwhile begins now.
         scene.tenant.rotate();
@@ -328,7 +328,7 @@ fn refresh_asked_for_after_a_reload_is_of_what_was_reloaded() {
     let file = run_directory::fresh("jwks");
     std::fs::write(&file, scene.tenant.keys().jwks().to_string()).expect("our own file");
     let fetches = scene.tenant.fetches();
-    scene.tenant.set_mood(Mood::Late(Duration::from_secs(1)));
+    scene.tenant.set_mood(Behavior::Late(Duration::from_secs(1)));
     thread::scope(|threads| {
         let busy = threads.spawn(|| refresh(&scene));
         wait_until(|| scene.tenant.fetches() > fetches);
@@ -346,7 +346,7 @@ fn refresh_is_over_when_what_was_reloaded_meanwhile_was_fetched() {
     let scene = Scene::with(|cluster| cluster.conf("pgaad.key_wait", "8s"));
     let role = scene.member();
     let mark = scene.cluster.log_mark();
-    scene.tenant.set_mood(Mood::Stalled);
+    scene.tenant.set_mood(Behavior::Stalled);
     let fetches = scene.tenant.fetches();
     thread::scope(|threads| {
         let asked = threads.spawn(|| refresh(&scene));
@@ -355,7 +355,7 @@ fn refresh_is_over_when_what_was_reloaded_meanwhile_was_fetched() {
             thread::sleep(Duration::from_millis(10));
         }
         // For the next one: this one is stalled, and fails after ten seconds.
-        scene.tenant.set_mood(Mood::Late(LATE));
+        scene.tenant.set_mood(Behavior::Late(LATE));
         scene.tenant.rotate();
         scene.cluster.reload();
         scene.cluster.wait_for_log(mark, "key refresh failed: code=timed_out", Duration::from_secs(20));

@@ -10,19 +10,19 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use tenant::Mood;
+use tenant::Behavior;
 
 /// The worker's own limit for a fetch is ten seconds.
 const LONGEST: Duration = Duration::from_secs(13);
 /// By how many kilobytes the worker may grow through all of it.
 const GROWTH: u64 = 16 * 1024;
 
-fn raw(head: &str, body: &[u8]) -> Mood {
-    Mood::Raw { first: [head.as_bytes(), b"\r\n", body].concat(), then: Vec::new() }
+fn raw(head: &str, body: &[u8]) -> Behavior {
+    Behavior::Raw { first: [head.as_bytes(), b"\r\n", body].concat(), then: Vec::new() }
 }
 
-fn without_end(first: &str, then: &[u8]) -> Mood {
-    Mood::Raw { first: first.as_bytes().to_vec(), then: then.to_vec() }
+fn without_end(first: &str, then: &[u8]) -> Behavior {
+    Behavior::Raw { first: first.as_bytes().to_vec(), then: then.to_vec() }
 }
 
 /// Resident memory of the worker, kB.
@@ -34,8 +34,8 @@ fn worker_memory(scene: &Scene) -> u64 {
 }
 
 /// The provider answers like this: a refresh fails in time, with this code, and logins go on.
-fn expect_failure(scene: &Scene, role: &str, case: &str, mood: Mood, code: &str) {
-    scene.tenant.set_mood(mood);
+fn expect_failure(scene: &Scene, role: &str, case: &str, behavior: Behavior, code: &str) {
+    scene.tenant.set_mood(behavior);
     let began = Instant::now();
     assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f", "{case}: taken for a good answer");
     assert!(began.elapsed() < LONGEST, "{case}: took {:?}", began.elapsed());
@@ -53,9 +53,9 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
     let metadata = |member: &str, value: &str| {
         let mut metadata = keys.metadata();
         metadata[member] = json!(value);
-        Mood::Body { metadata: Some(metadata.to_string()), jwks: None }
+        Behavior::Body { metadata: Some(metadata.to_string()), jwks: None }
     };
-    let set = |jwks: Value| Mood::Body { metadata: None, jwks: Some(jwks.to_string()) };
+    let set = |jwks: Value| Behavior::Body { metadata: None, jwks: Some(jwks.to_string()) };
     let key = keys.jwks()["keys"][0].clone();
     let with = |member: &str, value: Value| {
         let mut key = key.clone();
@@ -67,24 +67,24 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
         (0..10_000).map(|number| json!({ "kty": "RSA", "kid": number.to_string() })).collect();
     let truncated = keys.jwks().to_string();
     let cases = [
-        ("plain http", Mood::Redirect(authority.replace("https", "http")), "redirected"),
-        ("another host", Mood::Redirect("https://127.0.0.1:1/keys".into()), "redirected"),
-        ("a file", Mood::Redirect("file:///etc/passwd".into()), "redirected"),
-        ("html", Mood::Html, "metadata_malformed"),
+        ("plain http", Behavior::Redirect(authority.replace("https", "http")), "redirected"),
+        ("another host", Behavior::Redirect("https://127.0.0.1:1/keys".into()), "redirected"),
+        ("a file", Behavior::Redirect("file:///etc/passwd".into()), "redirected"),
+        ("html", Behavior::Html, "metadata_malformed"),
         ("204", raw("HTTP/1.1 204 No Content\r\n", b""), "http_status_204"),
         (
             "429",
             raw("HTTP/1.1 429 Slow Down\r\nRetry-After: 86400\r\nContent-Length: 0\r\n", b""),
             "http_status_429",
         ),
-        ("500", Mood::Status(500), "http_status_500"),
+        ("500", Behavior::Status(500), "http_status_500"),
         ("not http", raw("SSH-2.0-OpenSSH_9.2\r\n", b""), "not_http"),
         (
             "1 GB promised",
             without_end("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]),
             "too_large",
         ),
-        ("chunked for ever", Mood::Endless, "too_large"),
+        ("chunked for ever", Behavior::Endless, "too_large"),
         (
             "headers for ever",
             without_end("HTTP/1.1 200 OK\r\n", &b"X-Filler: 0123456789abcdef\r\n".repeat(64)),
@@ -105,7 +105,7 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
         ),
         (
             "truncated json",
-            Mood::Body { metadata: None, jwks: Some(truncated[..truncated.len() / 2].into()) },
+            Behavior::Body { metadata: None, jwks: Some(truncated[..truncated.len() / 2].into()) },
             "keys_malformed",
         ),
         ("10,000 keys", set(json!({ "keys": many })), "keys_too_many"),
@@ -118,7 +118,7 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
         ),
         (
             "a member twice",
-            Mood::Body { metadata: None, jwks: Some("{\"keys\":[],\"keys\":[]}".into()) },
+            Behavior::Body { metadata: None, jwks: Some("{\"keys\":[],\"keys\":[]}".into()) },
             "keys_malformed",
         ),
         ("keys elsewhere", metadata("jwks_uri", "https://127.0.0.2:1/keys"), "metadata_foreign_keys_url"),
@@ -129,8 +129,8 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
         ),
     ];
     let before = worker_memory(&scene);
-    for (case, mood, code) in cases {
-        expect_failure(&scene, &role, case, mood, code);
+    for (case, behavior, code) in cases {
+        expect_failure(&scene, &role, case, behavior, code);
     }
     let after = worker_memory(&scene);
     assert!(after < before + GROWTH, "the worker grew from {before} to {after} kB");
@@ -143,7 +143,7 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
     );
     scene.tenant.set_mood(raw(&head, body.as_bytes()));
     scene.cluster.sql("SELECT pgaad.refresh()");
-    scene.tenant.set_mood(Mood::Well);
+    scene.tenant.set_mood(Behavior::Well);
     assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "t");
     scene.attempt(scene.route(), &role).expect_admitted();
 }
@@ -152,9 +152,10 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
 fn provider_that_drips_or_stalls_is_left_after_ten_seconds() {
     let scene = Scene::start();
     let role = scene.member();
-    for (case, mood) in [("a byte a second", Mood::Slow(Duration::from_secs(1))), ("silence", Mood::Stalled)]
+    for (case, behavior) in
+        [("a byte a second", Behavior::Slow(Duration::from_secs(1))), ("silence", Behavior::Stalled)]
     {
-        expect_failure(&scene, &role, case, mood, "timed_out");
+        expect_failure(&scene, &role, case, behavior, "timed_out");
     }
 }
 

@@ -3,7 +3,7 @@
 use pgaad_tests::Scene;
 use pgaad_tests::wire::{Answer, Session};
 use std::time::{Duration, Instant};
-use tenant::Mood;
+use tenant::Behavior;
 
 /// Long enough for a login on a loaded machine, and not longer.
 const LIFE: i64 = 6;
@@ -83,7 +83,7 @@ fn session_ends_with_its_token_while_the_worker_waits_for_the_provider() {
     let role = scene.member();
     let mut session = session(&scene, &role, LIFE);
     let mark = scene.cluster.log_mark();
-    scene.tenant.set_mood(Mood::Stalled);
+    scene.tenant.set_mood(Behavior::Stalled);
     // The worker gives up after ten seconds.
     assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f");
     let failed = "key refresh failed: code=timed_out";

@@ -5,7 +5,7 @@ use pgaad_tests::{Scene, Transport, process, run_directory, skipped};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use tenant::{Mood, Signer};
+use tenant::{Behavior, Signer};
 
 /// `pgaad.key_wait`, by default.
 const KEY_WAIT: Duration = Duration::from_secs(3);
@@ -32,7 +32,7 @@ fn only_the_worker_ever_talks_to_the_provider() {
     let worker = worker(&scene);
     let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
     // The provider is slow enough for the connection to be seen while the login waits for it.
-    scene.tenant.set_mood(Mood::Stalled);
+    scene.tenant.set_mood(Behavior::Stalled);
     let mut seen = Vec::new();
     thread::scope(|threads| {
         let login =

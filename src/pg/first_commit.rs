@@ -88,5 +88,5 @@ unsafe extern "C-unwind" fn at_transaction_event(event: XactEvent::Type, _argume
 fn judge(port: Port, judged: Judged, role: u32) -> Verdict {
     let failed = |reason: Reason| Verdict::Refuse(reason.public_answer());
     let Some(arrival) = ARRIVAL.get() else { return failed(Reason::InternalError) };
-    report::contain(|| Ok(arrival(port, judged, role))).unwrap_or_else(failed)
+    report::catch_errors(|| Ok(arrival(port, judged, role))).unwrap_or_else(failed)
 }

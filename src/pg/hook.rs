@@ -84,7 +84,7 @@ fn judge(port: Port, status: i32) -> Verdict {
         _ => Answer::No,
     };
     let Some(gate) = GATE.get() else { return Verdict::Refuse(PublicAnswer::Failed) };
-    let verdict = report::contain(|| Ok(gate(port, core)))
+    let verdict = report::catch_errors(|| Ok(gate(port, core)))
         .unwrap_or_else(|reason: Reason| Verdict::Refuse(reason.public_answer()));
     if core == Answer::No && verdict == Verdict::LeaveToCore {
         auth_failed::see_line();

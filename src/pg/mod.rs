@@ -11,6 +11,7 @@ pub(crate) mod catalog;
 pub(crate) mod clock;
 pub(crate) mod encoding;
 pub(crate) mod entry;
+pub(crate) mod event_buffer;
 #[cfg(feature = "fault_injection")]
 pub(crate) mod fault;
 pub(crate) mod first_commit;
@@ -22,7 +23,6 @@ pub(crate) mod pam;
 pub(crate) mod port;
 mod raw;
 pub(crate) mod report;
-pub(crate) mod ring;
 mod role_column;
 pub(crate) mod role_graph;
 mod role_nodes;

@@ -55,7 +55,7 @@ unsafe extern "C-unwind" fn validate(
     let (Some(validate), Some(port)) = (VALIDATE.get(), Port::current()) else { return true };
     // SAFETY: the NUL-terminated token, in a buffer of core's.
     let token = packet::copy(unsafe { CStr::from_ptr(token) }.to_bytes());
-    let identity = report::contain(|| Ok::<_, Reason>(validate(port, token))).ok().flatten();
+    let identity = report::catch_errors(|| Ok::<_, Reason>(validate(port, token))).ok().flatten();
     if let Some(identity) = identity.and_then(|identity| std::ffi::CString::new(identity).ok()) {
         // SAFETY: a copy in the current context, as core wants it ("a palloc'd string").
         result.authn_id = unsafe { pg_sys::pstrdup(identity.as_ptr()) };

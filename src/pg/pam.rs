@@ -57,7 +57,7 @@ pub(crate) extern "C" fn pam_sm_authenticate(
         return PAM_AUTHINFO_UNAVAIL;
     };
     // Nothing may unwind through libpam.
-    match report::contain(|| Ok::<_, Reason>(decide(port))) {
+    match report::catch_errors(|| Ok::<_, Reason>(decide(port))) {
         Ok(Some(Answer::Yes)) => PAM_SUCCESS,
         Ok(Some(Answer::ClientGone)) => hook::hang_up(port),
         Ok(None) => PAM_AUTHINFO_UNAVAIL,
@@ -75,7 +75,7 @@ pub(crate) extern "C" fn pam_sm_acct_mgmt(
 ) -> c_int {
     let is_admitted = MODULE.get().is_some_and(|(_, is_admitted)| {
         // Nothing may unwind through libpam.
-        report::contain(|| Ok::<_, Reason>(is_admitted())).unwrap_or(false)
+        report::catch_errors(|| Ok::<_, Reason>(is_admitted())).unwrap_or(false)
     });
     if is_admitted { PAM_SUCCESS } else { PAM_PERM_DENIED }
 }

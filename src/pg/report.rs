@@ -30,7 +30,7 @@ pub(crate) fn warn(line: &str) {
 
 /// Runs `work` and turns whatever it raises, a panic or an ERROR of PostgreSQL's, into a refusal:
 /// its text would otherwise go to a client that has not logged in.
-pub(crate) fn contain<T, E: From<Reason>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+pub(crate) fn catch_errors<T, E: From<Reason>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         log(&LogLine::new("pgaad: internal error:").quoted("cause", &cause(&*payload)).into_text());
         Err(Reason::InternalError.into())

@@ -51,7 +51,7 @@ impl Default for Sessions {
 // SAFETY: atomics only, no pointers.
 unsafe impl PGRXSharedMemory for Sessions {}
 
-// Only ever taken in shared mode; see `ring`.
+// Only ever taken in shared mode; see `event_buffer`.
 // SAFETY: a name of ours, used once.
 static SESSIONS: PgLwLock<Sessions> = unsafe { PgLwLock::new(c"pgaad_sessions") };
 

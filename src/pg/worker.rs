@@ -140,7 +140,7 @@ pub(crate) fn is_parallel() -> bool {
 }
 
 /// Sleeps for a moment in a backend that logs in or runs a query; errors and time-outs of core's end the wait.
-pub(crate) fn nap(duration: Duration) {
+pub(crate) fn wait(duration: Duration) {
     let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     // SAFETY: the process' own latch; core's flags for "latch, time-out, or postmaster death".
     unsafe {

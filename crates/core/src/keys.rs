@@ -115,7 +115,7 @@ impl SigningKey {
     }
 
     /// Whether a token means this key. Ids are compared byte for byte.
-    pub fn answers_to(&self, name: KeyName<'_>) -> bool {
+    pub fn matches(&self, name: KeyName<'_>) -> bool {
         match name {
             KeyName::Kid(kid) => self.kid.as_bytes() == kid.as_bytes(),
             KeyName::Thumbprint(x5t) => !self.x5t.is_empty() && self.x5t.as_bytes() == x5t.as_bytes(),
@@ -131,7 +131,7 @@ impl fmt::Debug for SigningKey {
 
 /// Why one key of a set does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyFault {
+pub enum KeyError {
     /// The entry is no JSON object, or a member has the wrong type or too many bytes.
     Malformed,
     /// No `kid`, an empty one, or one of more than 128 bytes.
@@ -155,7 +155,7 @@ pub enum KeyFault {
 
 /// Why a whole document is no usable key set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySetFault {
+pub enum KeySetError {
     /// Not a JSON object with an array `keys`, or a member named twice anywhere.
     Malformed,
     /// More than [`MAX_KEYS`] entries.
@@ -164,7 +164,7 @@ pub enum KeySetFault {
     NoUsableKey,
 }
 
-impl KeySetFault {
+impl KeySetError {
     /// A stable name for logs and `pgaad.status`.
     pub const fn code(self) -> &'static str {
         match self {
@@ -179,7 +179,7 @@ impl KeySetFault {
 #[derive(Clone, Debug)]
 pub struct KeySet {
     keys: Vec<SigningKey>,
-    faults: Vec<KeyFault>,
+    errors: Vec<KeyError>,
 }
 
 impl KeySet {
@@ -192,11 +192,11 @@ impl KeySet {
     /// They come last, and no key of the tenant's is lost because one of them has the same name.
     ///
     /// # Errors
-    /// [`KeySetFault`] when the document is none or leaves no key; a single bad key does not spoil the others.
-    pub fn import(document: &[u8], tenant: &Tenant, cloud: Option<&str>) -> Result<Self, KeySetFault> {
+    /// [`KeySetError`] when the document is none or leaves no key; a single bad key does not spoil the others.
+    pub fn import(document: &[u8], tenant: &Tenant, cloud: Option<&str>) -> Result<Self, KeySetError> {
         let set_cloud = cloud.or(tenant.cloud_instance()).unwrap_or_default();
-        let set_cloud = Inline::new(set_cloud.as_bytes()).ok_or(KeySetFault::Malformed)?;
-        let (mut keys, mut faults) = read_entries(document, set_cloud)?;
+        let set_cloud = Inline::new(set_cloud.as_bytes()).ok_or(KeySetError::Malformed)?;
+        let (mut keys, mut errors) = read_entries(document, set_cloud)?;
         merge_twins(&mut keys);
         let (mut own, mut foreign): (Vec<_>, Vec<_>) =
             keys.into_iter().partition(|key| key.signs_for(tenant).is_ok());
@@ -204,7 +204,7 @@ impl KeySet {
         own.retain(|key| {
             let clear = all.iter().all(|other| !share_a_name(other, key) || same_numbers(other, key));
             if !clear {
-                faults.push(KeyFault::Ambiguous);
+                errors.push(KeyError::Ambiguous);
             }
             clear
         });
@@ -212,9 +212,9 @@ impl KeySet {
         keep_first_of_each_id(&mut foreign);
         own.append(&mut foreign);
         if own.is_empty() {
-            return Err(KeySetFault::NoUsableKey);
+            return Err(KeySetError::NoUsableKey);
         }
-        Ok(Self { keys: own, faults })
+        Ok(Self { keys: own, errors })
     }
 
     /// The usable keys, at least one and at most [`MAX_KEYS`].
@@ -223,8 +223,8 @@ impl KeySet {
     }
 
     /// Why entries were left out, one each.
-    pub fn faults(&self) -> &[KeyFault] {
-        &self.faults
+    pub fn errors(&self) -> &[KeyError] {
+        &self.errors
     }
 
     /// The key that a token of `tenant` means.
@@ -241,7 +241,7 @@ pub fn find<'a>(
     tenant: &Tenant,
 ) -> Option<&'a SigningKey> {
     let mut foreign = None;
-    for key in keys.filter(|key| key.answers_to(name)) {
+    for key in keys.filter(|key| key.matches(name)) {
         if key.signs_for(tenant).is_ok() {
             return Some(key);
         }
@@ -254,20 +254,20 @@ pub fn find<'a>(
 pub(crate) fn read_entries(
     document: &[u8],
     set_cloud: Inline<64>,
-) -> Result<(Vec<SigningKey>, Vec<KeyFault>), KeySetFault> {
-    let object = Object::read(document).ok_or(KeySetFault::Malformed)?;
-    let entries = object.member("keys").and_then(Json::as_array).ok_or(KeySetFault::Malformed)?;
+) -> Result<(Vec<SigningKey>, Vec<KeyError>), KeySetError> {
+    let object = Object::read(document).ok_or(KeySetError::Malformed)?;
+    let entries = object.member("keys").and_then(Json::as_array).ok_or(KeySetError::Malformed)?;
     if entries.len() > MAX_KEYS {
-        return Err(KeySetFault::TooManyKeys);
+        return Err(KeySetError::TooManyKeys);
     }
-    let (mut keys, mut faults) = (Vec::with_capacity(entries.len()), Vec::new());
+    let (mut keys, mut errors) = (Vec::with_capacity(entries.len()), Vec::new());
     for entry in entries {
         match import_key(entry, set_cloud) {
             Ok(key) => keys.push(key),
-            Err(fault) => faults.push(fault),
+            Err(error) => errors.push(error),
         }
     }
-    Ok((keys, faults))
+    Ok((keys, errors))
 }
 
 /// Tells every entry what other entries of the same key say: one without `issuer`, as v1 key sets have it, is as much
@@ -307,61 +307,61 @@ fn same_numbers(one: &SigningKey, other: &SigningKey) -> bool {
 }
 
 /// The checks of one key, in the order of RFC 7517 §4, then RFC 7518 §6.3.1, then the numbers.
-fn import_key(entry: &Json<'_>, set_cloud: Inline<64>) -> Result<SigningKey, KeyFault> {
+fn import_key(entry: &Json<'_>, set_cloud: Inline<64>) -> Result<SigningKey, KeyError> {
     const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-    let jwk = entry.as_object().ok_or(KeyFault::Malformed)?;
+    let jwk = entry.as_object().ok_or(KeyError::Malformed)?;
     let text = |member: &str| match jwk.member(member) {
         None => Ok(None),
-        Some(value) => value.as_text().map(Some).ok_or(KeyFault::Malformed),
+        Some(value) => value.as_text().map(Some).ok_or(KeyError::Malformed),
     };
     if PRIVATE.iter().any(|part| jwk.member(part).is_some()) {
-        return Err(KeyFault::PrivateParts);
+        return Err(KeyError::PrivateParts);
     }
     if text("kty")? != Some("RSA") {
-        return Err(KeyFault::NotRsa);
+        return Err(KeyError::NotRsa);
     }
     if text("use")?.is_some_and(|purpose| purpose != "sig") {
-        return Err(KeyFault::WrongPurpose);
+        return Err(KeyError::WrongPurpose);
     }
     if let Some(operations) = jwk.member("key_ops") {
-        let operations = operations.as_array().ok_or(KeyFault::Malformed)?;
+        let operations = operations.as_array().ok_or(KeyError::Malformed)?;
         if operations.iter().any(|operation| operation.as_text().is_none()) {
-            return Err(KeyFault::Malformed);
+            return Err(KeyError::Malformed);
         }
         if !operations.iter().any(|operation| operation.as_text() == Some("verify")) {
-            return Err(KeyFault::WrongPurpose);
+            return Err(KeyError::WrongPurpose);
         }
     }
     if text("alg")?.is_some_and(|alg| alg != "RS256") {
-        return Err(KeyFault::WrongPurpose);
+        return Err(KeyError::WrongPurpose);
     }
-    let kid = text("kid")?.filter(|kid| !kid.is_empty()).ok_or(KeyFault::NoKeyId)?;
-    let kid = Inline::new(kid.as_bytes()).ok_or(KeyFault::NoKeyId)?;
-    let modulus = base64url_uint(text("n")?).ok_or(KeyFault::WeakModulus)?;
-    let exponent = base64url_uint(text("e")?).ok_or(KeyFault::WrongExponent)?;
+    let kid = text("kid")?.filter(|kid| !kid.is_empty()).ok_or(KeyError::NoKeyId)?;
+    let kid = Inline::new(kid.as_bytes()).ok_or(KeyError::NoKeyId)?;
+    let modulus = base64url_uint(text("n")?).ok_or(KeyError::WeakModulus)?;
+    let exponent = base64url_uint(text("e")?).ok_or(KeyError::WrongExponent)?;
 
     if !(2048..=8192).contains(&bit_length(&modulus)) || modulus.last().is_none_or(|low| low & 1 == 0) {
-        return Err(KeyFault::WeakModulus);
+        return Err(KeyError::WeakModulus);
     }
     if exponent != [3] && exponent != [1, 0, 1] {
-        return Err(KeyFault::WrongExponent);
+        return Err(KeyError::WrongExponent);
     }
     if has_roca_fingerprint(&modulus) {
-        return Err(KeyFault::Roca);
+        return Err(KeyError::Roca);
     }
     let bounded = |member| text(member).map(|value| value.unwrap_or_default());
     if text("issuer")? == Some("") || text("cloud_instance_name")? == Some("") {
         // An empty one must not pass for none, which is not compared with anything.
-        return Err(KeyFault::Malformed);
+        return Err(KeyError::Malformed);
     }
     Ok(SigningKey {
         kid,
-        x5t: Inline::new(bounded("x5t")?.as_bytes()).ok_or(KeyFault::Malformed)?,
-        modulus: Inline::new(&modulus).ok_or(KeyFault::WeakModulus)?,
-        exponent: Inline::new(&exponent).ok_or(KeyFault::WrongExponent)?,
-        issuer: Inline::new(bounded("issuer")?.as_bytes()).ok_or(KeyFault::Malformed)?,
-        cloud: Inline::new(bounded("cloud_instance_name")?.as_bytes()).ok_or(KeyFault::Malformed)?,
+        x5t: Inline::new(bounded("x5t")?.as_bytes()).ok_or(KeyError::Malformed)?,
+        modulus: Inline::new(&modulus).ok_or(KeyError::WeakModulus)?,
+        exponent: Inline::new(&exponent).ok_or(KeyError::WrongExponent)?,
+        issuer: Inline::new(bounded("issuer")?.as_bytes()).ok_or(KeyError::Malformed)?,
+        cloud: Inline::new(bounded("cloud_instance_name")?.as_bytes()).ok_or(KeyError::Malformed)?,
         set_cloud,
     })
 }

@@ -60,7 +60,7 @@ pub struct InternalLabel {
 
 /// Which part of a label is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LabelFault {
+pub enum LabelError {
     /// The label does not begin with `aadauth`.
     NotAadauth,
     /// A part that is none of the grammar's, white space included.
@@ -80,7 +80,7 @@ pub enum LabelFault {
     UnknownType(String),
 }
 
-impl fmt::Display for LabelFault {
+impl fmt::Display for LabelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAadauth => f.write_str("the label must begin with \"aadauth\""),
@@ -98,7 +98,7 @@ impl fmt::Display for LabelFault {
     }
 }
 
-impl std::error::Error for LabelFault {}
+impl std::error::Error for LabelError {}
 
 #[derive(Clone, Copy)]
 enum Type {
@@ -118,7 +118,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn read(parts: impl Iterator<Item = &'a str>) -> Result<Self, LabelFault> {
+    fn read(parts: impl Iterator<Item = &'a str>) -> Result<Self, LabelError> {
         let mut read = Self::default();
         for part in parts {
             match part.split_once('=') {
@@ -127,17 +127,17 @@ impl<'a> Parts<'a> {
                 Some(("tenant_id", value)) => put(&mut read.tenant, "tenant_id", value)?,
                 None if part == "admin" => put(&mut read.admin, "admin", ())?,
                 None if part == "mfa" => put(&mut read.mfa, "mfa", ())?,
-                _ => return Err(LabelFault::UnknownPart(part.to_owned())),
+                _ => return Err(LabelError::UnknownPart(part.to_owned())),
             }
         }
         Ok(read)
     }
 
-    fn binding(&self) -> Result<Binding, LabelFault> {
+    fn binding(&self) -> Result<Binding, LabelError> {
         match (self.oid, self.kind) {
             (None, None) => Ok(Binding::Name),
-            (None, Some(_)) => Err(LabelFault::Missing("oid")),
-            (Some(_), None) => Err(LabelFault::Missing("type")),
+            (None, Some(_)) => Err(LabelError::Missing("oid")),
+            (Some(_), None) => Err(LabelError::Missing("type")),
             (Some(oid), Some(Type::User)) => Ok(Binding::User(id("oid", oid)?)),
             (Some(oid), Some(Type::Group)) => Ok(Binding::Group(id("oid", oid)?)),
             (Some(oid), Some(Type::Service)) => {
@@ -147,37 +147,37 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn put<T>(place: &mut Option<T>, part: &'static str, value: T) -> Result<(), LabelFault> {
+fn put<T>(place: &mut Option<T>, part: &'static str, value: T) -> Result<(), LabelError> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(LabelFault::Repeated(part)),
+        Some(_) => Err(LabelError::Repeated(part)),
     }
 }
 
-fn kind(value: &str) -> Result<Type, LabelFault> {
+fn kind(value: &str) -> Result<Type, LabelError> {
     match value {
         "user" => Ok(Type::User),
         "group" => Ok(Type::Group),
         "service" => Ok(Type::Service),
-        _ => Err(LabelFault::UnknownType(value.to_owned())),
+        _ => Err(LabelError::UnknownType(value.to_owned())),
     }
 }
 
-fn id<T: FromStr>(part: &'static str, value: &str) -> Result<T, LabelFault> {
-    value.parse().map_err(|_| LabelFault::NotAGuid { part, value: value.to_owned() })
+fn id<T: FromStr>(part: &'static str, value: &str) -> Result<T, LabelError> {
+    value.parse().map_err(|_| LabelError::NotAGuid { part, value: value.to_owned() })
 }
 
 impl FromStr for Label {
-    type Err = LabelFault;
+    type Err = LabelError;
 
-    fn from_str(text: &str) -> Result<Self, LabelFault> {
+    fn from_str(text: &str) -> Result<Self, LabelError> {
         let mut parts = text.split(',');
         if parts.next() != Some("aadauth") {
-            return Err(LabelFault::NotAadauth);
+            return Err(LabelError::NotAadauth);
         }
         let parts = Parts::read(parts)?;
         if parts.tenant.is_some() {
-            return Err(LabelFault::UnknownPart("tenant_id".to_owned()));
+            return Err(LabelError::UnknownPart("tenant_id".to_owned()));
         }
         Ok(Self { binding: parts.binding()?, admin: parts.admin.is_some(), mfa: parts.mfa.is_some() })
     }
@@ -203,18 +203,18 @@ impl fmt::Display for Label {
 }
 
 impl FromStr for InternalLabel {
-    type Err = LabelFault;
+    type Err = LabelError;
 
-    fn from_str(text: &str) -> Result<Self, LabelFault> {
+    fn from_str(text: &str) -> Result<Self, LabelError> {
         let parts = Parts::read(text.split(','))?;
         if parts.mfa.is_some() {
-            return Err(LabelFault::UnknownPart("mfa".to_owned()));
+            return Err(LabelError::UnknownPart("mfa".to_owned()));
         }
         let binding = match parts.binding()? {
-            Binding::Name => return Err(LabelFault::Missing("oid")),
+            Binding::Name => return Err(LabelError::Missing("oid")),
             binding => binding,
         };
-        let tenant = parts.tenant.ok_or(LabelFault::Missing("tenant_id"))?;
+        let tenant = parts.tenant.ok_or(LabelError::Missing("tenant_id"))?;
         Ok(Self {
             label: Label { binding, admin: parts.admin.is_some(), mfa: false },
             tenant: id("tenant_id", tenant)?,
@@ -247,10 +247,10 @@ mod tests {
         let label: InternalLabel = format!("type=user,oid={OID},tenant_id={OID},admin").parse().unwrap();
         assert_eq!(label.label.to_string(), format!("aadauth,oid={OID},type=user,admin"));
         assert_eq!(label.tenant.to_string(), OID);
-        let fault = format!("type=user,oid={OID}").parse::<InternalLabel>().unwrap_err();
-        assert_eq!(fault, LabelFault::Missing("tenant_id"));
-        let fault = format!("tenant_id={OID}").parse::<InternalLabel>().unwrap_err();
-        assert_eq!(fault, LabelFault::Missing("oid"));
+        let error = format!("type=user,oid={OID}").parse::<InternalLabel>().unwrap_err();
+        assert_eq!(error, LabelError::Missing("tenant_id"));
+        let error = format!("tenant_id={OID}").parse::<InternalLabel>().unwrap_err();
+        assert_eq!(error, LabelError::Missing("oid"));
     }
 
     #[test]
@@ -268,8 +268,8 @@ mod tests {
             ("aadauth,oid=123cd850-d9df-40bd-94d5-c9f07b7fa203,type=robot", "\"robot\" is none of user"),
             ("aadauth,tenant_id=123cd850-d9df-40bd-94d5-c9f07b7fa203", "tenant_id"),
         ] {
-            let fault = text.parse::<Label>().unwrap_err().to_string();
-            assert!(fault.contains(says), "{text}: {fault}");
+            let error = text.parse::<Label>().unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{KeySet, KeySetFault};
+use crate::keys::{KeySet, KeySetError};
 use crate::tenant::Tenant;
 use crate::time::UnixTime;
 
@@ -23,7 +23,7 @@ pub struct Snapshot {
 
 /// Why a snapshot is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SnapshotFault {
+pub enum SnapshotError {
     /// Not the JSON this module writes.
     Malformed,
     /// Taken for another authority or tenant.
@@ -31,7 +31,7 @@ pub enum SnapshotFault {
     /// Dated in the future: its age cannot be told.
     FromTheFuture,
     /// The document inside is no usable key set.
-    Keys(KeySetFault),
+    Keys(KeySetError),
 }
 
 impl Snapshot {
@@ -54,18 +54,18 @@ impl Snapshot {
     /// Reads the file's content back for `tenant`.
     ///
     /// # Errors
-    /// [`SnapshotFault`] when the file is damaged or was not made for this tenant.
-    pub fn read(content: &[u8], tenant: &Tenant, now: UnixTime) -> Result<(KeySet, UnixTime), SnapshotFault> {
-        let snapshot: Self = serde_json::from_slice(content).map_err(|_| SnapshotFault::Malformed)?;
+    /// [`SnapshotError`] when the file is damaged or was not made for this tenant.
+    pub fn read(content: &[u8], tenant: &Tenant, now: UnixTime) -> Result<(KeySet, UnixTime), SnapshotError> {
+        let snapshot: Self = serde_json::from_slice(content).map_err(|_| SnapshotError::Malformed)?;
         if snapshot.authority != tenant.authority().as_str() || snapshot.tenant != tenant.id().to_string() {
-            return Err(SnapshotFault::OtherTenant);
+            return Err(SnapshotError::OtherTenant);
         }
         let fetched_at = UnixTime::new(snapshot.fetched_at);
         if fetched_at > now {
-            return Err(SnapshotFault::FromTheFuture);
+            return Err(SnapshotError::FromTheFuture);
         }
         let keys = KeySet::import(snapshot.jwks.as_bytes(), tenant, snapshot.cloud.as_deref())
-            .map_err(SnapshotFault::Keys)?;
+            .map_err(SnapshotError::Keys)?;
         Ok((keys, fetched_at))
     }
 }

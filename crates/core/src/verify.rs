@@ -64,7 +64,7 @@ pub(crate) fn verify(
     now: UnixTime,
 ) -> Result<VerifiedClaims, Refusal> {
     // 0. The signature, by the very key the header names (RFC 7515 §5.2).
-    if !key.answers_to(token.key_name()) {
+    if !key.matches(token.key_name()) {
         return Err(Reason::BadSignature.into());
     }
     let payload = token.verify_signature(key)?;

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use pgaad_core::Reason;
-use pgaad_core::keys::{KeyFault, KeySet};
+use pgaad_core::keys::{KeyError, KeySet};
 use pgaad_core::token::{RawToken, SignedPayload, UnverifiedToken};
 use serde_json::{Value, json};
 
@@ -74,12 +74,12 @@ fn verify_jws(jws: &str, keys: Option<&KeySet>) -> Result<SignedPayload, Reason>
 }
 
 /// The keys of a set that pass the import, if any, and the faults of the others.
-fn import(set: &Value) -> (Option<KeySet>, Vec<KeyFault>) {
+fn import(set: &Value) -> (Option<KeySet>, Vec<KeyError>) {
     // A sound key beside them: a set without any is refused whole, and does not say why.
     let mut beside = set.clone();
     beside["keys"].as_array_mut().unwrap().push(FORGE.jwk());
-    let faults = import_bytes(beside.to_string().as_bytes()).unwrap().faults().to_vec();
-    (import_bytes(set.to_string().as_bytes()).ok(), faults)
+    let errors = import_bytes(beside.to_string().as_bytes()).unwrap().errors().to_vec();
+    (import_bytes(set.to_string().as_bytes()).ok(), errors)
 }
 
 fn totals(outcomes: &[Outcome]) -> BTreeMap<(&str, Verdict), usize> {
@@ -108,8 +108,8 @@ fn wycheproof_jws(folder: &Path) -> Vec<Outcome> {
     for group in suite["testGroups"].as_array().unwrap() {
         // Groups of HMAC tokens have no public key; their secret must not pass the import.
         let key = group.get("public").or(group.get("private")).unwrap();
-        let (keys, faults) = import(&json!({ "keys": [key] }));
-        assert_eq!(keys.is_none(), !faults.is_empty(), "{key}");
+        let (keys, errors) = import(&json!({ "keys": [key] }));
+        assert_eq!(keys.is_none(), !errors.is_empty(), "{key}");
         for test in group["tests"].as_array().unwrap() {
             let case = test["tcId"].to_string();
             let verified = verify_jws(test["jws"].as_str().unwrap(), keys.as_ref());
@@ -156,7 +156,7 @@ fn wycheproof_jwk(folder: &Path) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for group in suite["testGroups"].as_array().unwrap() {
         let set = group.get("public").or(group.get("private")).unwrap();
-        let (keys, faults) = import(set);
+        let (keys, errors) = import(set);
         for test in group["tests"].as_array().unwrap() {
             let case = test["tcId"].to_string();
             let verified = verify_jws(test["jws"].as_str().unwrap(), keys.as_ref());
@@ -168,7 +168,7 @@ fn wycheproof_jwk(folder: &Path) -> Vec<Outcome> {
                 (result, None) => panic!("case {case} is {result}"),
             };
             assert_eq!(verified.is_ok(), verdict == Verdict::Accepted, "case {case}");
-            let mut codes: Vec<String> = faults.iter().map(|fault| format!("{fault:?}")).collect();
+            let mut codes: Vec<String> = errors.iter().map(|error| format!("{error:?}")).collect();
             if codes.is_empty() {
                 codes.push("-".to_owned());
             }
@@ -258,9 +258,9 @@ fn cookbook(folder: &Path) -> Vec<Outcome> {
         }
     }
     for (name, key) in cookbook_files(folder, "jwk") {
-        let (keys, faults) = import(&json!({ "keys": [key] }));
+        let (keys, errors) = import(&json!({ "keys": [key] }));
         let verdict = if keys.is_some() { Verdict::Accepted } else { Verdict::RefusedByPolicy };
-        let code = faults.first().map_or_else(|| "-".to_owned(), |fault| format!("{fault:?}"));
+        let code = errors.first().map_or_else(|| "-".to_owned(), |error| format!("{error:?}"));
         outcomes.push(Outcome { suite: "jose-cookbook", case: name, verdict, code });
     }
     outcomes
@@ -304,7 +304,7 @@ fn json_test_suite(folder: &Path) -> Vec<Outcome> {
         let claim = [&claims.as_bytes()[..claims.len() - 1], b",\"x\":", &text, b"}"].concat();
         let as_claim = payload_of(&claim);
         let code = |decided: Result<_, Reason>| decided.map_or_else(|reason| reason.code(), |_| "-");
-        let as_keys = import_bytes(&text).map_or_else(|fault| fault.code(), |_| "-");
+        let as_keys = import_bytes(&text).map_or_else(|error| error.code(), |_| "-");
         for (place, code, not_json) in [
             ("header", code(as_header), "malformed_token"),
             ("payload", code(as_payload), "payload_invalid"),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tenant::Mood;
+use tenant::Behavior;
 
 use crate::Effort;
 use crate::bed::{ALICE, Bed, Ticket, Transport, Way};
@@ -84,7 +84,7 @@ pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
 fn in_trouble(bed: &Bed, trouble: Trouble, effort: Effort) -> crate::sample::Round {
     match trouble {
         Trouble::Dead | Trouble::RandomKeysWhileDead => bed.tenant.stop(),
-        Trouble::Stalled => bed.tenant.set_mood(Mood::Stalled),
+        Trouble::Stalled => bed.tenant.set_mood(Behavior::Stalled),
         Trouble::None | Trouble::Garbage | Trouble::RandomKeys => {}
     }
     let ticket = bed.ticket(Way::TokenPam, Transport::Plain);
@@ -94,7 +94,7 @@ fn in_trouble(bed: &Bed, trouble: Trouble, effort: Effort) -> crate::sample::Rou
         Trouble::RandomKeys | Trouble::RandomKeysWhileDead => beside_attackers(&unknown_keys(bed), measure),
         Trouble::None | Trouble::Dead | Trouble::Stalled => measure(),
     };
-    bed.tenant.set_mood(Mood::Well);
+    bed.tenant.set_mood(Behavior::Well);
     bed.tenant.start_again();
     round
 }

@@ -7,10 +7,10 @@
 //!
 //! [`Keys`] mints without a server; [`Tenant`] is the running server.
 
+mod behavior;
 mod certificate;
 mod claims;
 mod keys;
-mod mood;
 mod page;
 mod server;
 mod signing_key;
@@ -23,11 +23,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustls::ServerConfig;
 
-use crate::server::{Desk, Server};
+use crate::server::{Server, Service};
 
+pub use crate::behavior::Behavior;
 pub use crate::claims::object_id;
 pub use crate::keys::Keys;
-pub use crate::mood::Mood;
 pub use crate::state::State;
 pub use crate::token::{Signer, Token};
 
@@ -53,7 +53,7 @@ pub struct Options {
 ///
 /// Its methods panic on what a test cannot go on from: a directory that cannot be written, a port in use.
 pub struct Tenant {
-    desk: Arc<Desk>,
+    service: Arc<Service>,
     tls: Arc<ServerConfig>,
     port: u16,
     running: Mutex<Option<Server>>,
@@ -74,13 +74,13 @@ impl Tenant {
         let state = State::open_or_create(dir, options.port);
         let tls = state.certificate_authority().server_tls();
         let port = state.port();
-        let desk = Arc::new(Desk {
+        let service = Arc::new(Service {
             state,
-            mood: Mutex::default(),
+            behavior: Mutex::default(),
             fetches: AtomicUsize::new(0),
             key_sets: AtomicUsize::new(0),
         });
-        let tenant = Self { desk, tls, port, running: Mutex::default() };
+        let tenant = Self { service, tls, port, running: Mutex::default() };
         tenant.start_again();
         tenant
     }
@@ -93,7 +93,7 @@ impl Tenant {
 
     /// The CA certificate, PEM, for `pgaad.ca_file`.
     pub fn ca_file(&self) -> PathBuf {
-        self.desk.state.ca_file()
+        self.service.state.ca_file()
     }
 
     /// The tenant's id, for `pgaad.tenant_id`: [`TENANT_ID`].
@@ -103,7 +103,7 @@ impl Tenant {
 
     /// The keys as they are now; what is returned does not follow a later rotation.
     pub fn keys(&self) -> Keys {
-        self.desk.state.keys()
+        self.service.state.keys()
     }
 
     /// A valid v1 access token of alice@example.com, to be changed and minted with the keys as they are now.
@@ -112,30 +112,30 @@ impl Tenant {
     }
 
     /// How requests are answered from now on. A connection that stalls already goes on stalling.
-    pub fn set_mood(&self, mood: Mood) {
-        *self.desk.mood.lock().expect("no holder of the mood panics") = mood;
+    pub fn set_mood(&self, behavior: Behavior) {
+        *self.service.behavior.lock().expect("no holder of the lock panics") = behavior;
     }
 
     /// Publishes a new enterprise key, which signs from now on, and gives its id.
     pub fn rotate(&self) -> String {
-        self.desk.state.rotate()
+        self.service.state.rotate()
     }
 
     /// Withdraws a key from the published set. [`Signer::Current`] goes on using it, if it is the current one.
     /// Panics unless `kid` is published.
     pub fn retire(&self, kid: &str) {
-        self.desk.state.retire(kid);
+        self.service.state.retire(kid);
     }
 
     /// How many times metadata was asked for so far, answered or not, and over all starts and stops;
     /// a connection stalled before TLS counts as one. Key sets do not count.
     pub fn fetches(&self) -> usize {
-        self.desk.fetches.load(Ordering::SeqCst)
+        self.service.fetches.load(Ordering::SeqCst)
     }
 
     /// How many key sets were asked for so far. A rotation changes none of their answers any more.
     pub fn key_sets(&self) -> usize {
-        self.desk.key_sets.load(Ordering::SeqCst)
+        self.service.key_sets.load(Ordering::SeqCst)
     }
 
     /// Closes the port and every connection; connecting is refused from now on.
@@ -147,7 +147,7 @@ impl Tenant {
     pub fn start_again(&self) {
         let mut running = self.running();
         if running.is_none() {
-            *running = Some(Server::start(self.port, Arc::clone(&self.tls), Arc::clone(&self.desk)));
+            *running = Some(Server::start(self.port, Arc::clone(&self.tls), Arc::clone(&self.service)));
         }
     }
 

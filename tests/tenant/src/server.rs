@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::mood::{Answer, Mood};
+use crate::behavior::{Answer, Behavior};
 use crate::page::{Page, Response};
 use crate::state::State;
 
@@ -23,18 +23,18 @@ const LINGER: Duration = Duration::from_secs(1);
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
 /// What the server answers from; it outlives a stop.
-pub(crate) struct Desk {
+pub(crate) struct Service {
     pub(crate) state: State,
-    pub(crate) mood: Mutex<Mood>,
+    pub(crate) behavior: Mutex<Behavior>,
     /// Metadata requests read so far, and connections stalled before TLS.
     pub(crate) fetches: AtomicUsize,
     /// Key sets whose answer was settled so far.
     pub(crate) key_sets: AtomicUsize,
 }
 
-impl Desk {
-    fn mood(&self) -> Mood {
-        self.mood.lock().expect("no holder of the mood panics").clone()
+impl Service {
+    fn behavior(&self) -> Behavior {
+        self.behavior.lock().expect("no holder of the lock panics").clone()
     }
 
     fn count_fetch(&self) {
@@ -81,13 +81,13 @@ impl Run {
 
 impl Server {
     /// Listens on `port`. Panics when somebody else keeps it for more than five seconds.
-    pub(crate) fn start(port: u16, tls: Arc<ServerConfig>, desk: Arc<Desk>) -> Self {
+    pub(crate) fn start(port: u16, tls: Arc<ServerConfig>, service: Arc<Service>) -> Self {
         let listener = bind(port);
         let address = listener.local_addr().expect("a listener has an address");
         let run = Arc::new(Run::default());
         let listening = thread::spawn({
             let run = Arc::clone(&run);
-            move || listen(&listener, &tls, &desk, &run)
+            move || listen(&listener, &tls, &service, &run)
         });
         Self { address, run, listening: Some(listening) }
     }
@@ -126,7 +126,7 @@ fn bind(port: u16) -> TcpListener {
 fn listen(
     listener: &TcpListener,
     tls: &Arc<ServerConfig>,
-    desk: &Arc<Desk>,
+    service: &Arc<Service>,
     run: &Arc<Run>,
 ) -> Vec<JoinHandle<()>> {
     let mut conversations: Vec<JoinHandle<()>> = Vec::new();
@@ -143,10 +143,10 @@ fn listen(
         run.open().streams.push((number, handle));
         conversations.retain(|conversation| !conversation.is_finished());
         conversations.push(thread::spawn({
-            let (tls, desk, run) = (Arc::clone(tls), Arc::clone(desk), Arc::clone(run));
+            let (tls, service, run) = (Arc::clone(tls), Arc::clone(service), Arc::clone(run));
             move || {
                 // An error says that the client left, or that the server stops.
-                let _ = converse(stream, tls, &desk, &run);
+                let _ = converse(stream, tls, &service, &run);
                 run.open().streams.retain(|(open, _)| *open != number);
             }
         }));
@@ -154,11 +154,11 @@ fn listen(
     conversations
 }
 
-/// One connection: TLS, one request, one answer in the mood of the moment.
-fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, desk: &Desk, run: &Run) -> io::Result<()> {
+/// One connection: TLS, one request, one answer with the behavior of the moment.
+fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, service: &Service, run: &Run) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    if desk.mood() == Mood::StalledBeforeTls {
-        desk.count_fetch();
+    if service.behavior() == Behavior::StalledBeforeTls {
+        service.count_fetch();
         return wait_for_end(&mut stream);
     }
     let connection = ServerConnection::new(tls).map_err(io::Error::other)?;
@@ -168,13 +168,13 @@ fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, desk: &Desk, run: &Ru
         Err(refusal) => Answer::Whole(refusal),
         Ok(page) => {
             if !page.is_key_set() {
-                desk.count_fetch();
+                service.count_fetch();
             }
-            let response = page.response(&desk.state.keys());
+            let response = page.response(&service.state.keys());
             if page.is_key_set() {
-                desk.key_sets.fetch_add(1, Ordering::SeqCst);
+                service.key_sets.fetch_add(1, Ordering::SeqCst);
             }
-            desk.mood().answer(page, response)
+            service.behavior().answer(page, response)
         }
     };
     match answer {

@@ -9,7 +9,7 @@ use pgaad_core::label::{InternalLabel, Label};
 fuzz_target!(|text: &str| {
     match text.parse::<Label>() {
         Ok(label) => assert_eq!(label.to_string().parse(), Ok(label)),
-        Err(fault) => assert!(!fault.to_string().is_empty()),
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
     if let Ok(internal) = text.parse::<InternalLabel>() {
         assert_eq!(internal.label.to_string().parse(), Ok(internal.label));

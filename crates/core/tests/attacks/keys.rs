@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pgaad_core::keys::{KeyFault, KeySetFault, MAX_KEYS};
+use pgaad_core::keys::{KeyError, KeySetError, MAX_KEYS};
 use serde_json::{Value, json};
 use tenant::{CONSUMER_TENANT_ID, Signer, TENANT_ID};
 
@@ -66,58 +66,58 @@ fn a_key_that_must_not_sign_is_left_out_and_its_tokens_are_refused() {
     let mut even = modulus.clone();
     even[255] &= 0xfe;
 
-    let mut rows: Vec<(String, KeyFault, Value)> = Vec::new();
-    let mut row = |member: &str, value: Value, fault| {
+    let mut rows: Vec<(String, KeyError, Value)> = Vec::new();
+    let mut row = |member: &str, value: Value, error| {
         let mut key = own.clone();
         key[member] = value.clone();
         let mut shown = value.to_string();
         shown.truncate(60);
-        rows.push((format!("{member} is {shown}"), fault, key));
+        rows.push((format!("{member} is {shown}"), error, key));
     };
     for kty in [json!("oct"), json!("EC"), json!("OKP"), json!("rsa"), json!("RSA "), json!("")] {
-        row("kty", kty, KeyFault::NotRsa);
+        row("kty", kty, KeyError::NotRsa);
     }
     for purpose in ["enc", "", "SIG", "sig ", "sig enc"] {
-        row("use", json!(purpose), KeyFault::WrongPurpose);
+        row("use", json!(purpose), KeyError::WrongPurpose);
     }
     for operations in
         [json!(["encrypt"]), json!(["sign"]), json!([]), json!(["Verify"]), json!(["wrapKey", "verify "])]
     {
-        row("key_ops", operations, KeyFault::WrongPurpose);
+        row("key_ops", operations, KeyError::WrongPurpose);
     }
     for alg in ["RS384", "RS512", "PS256", "HS256", "none", "", "rs256", "RSA-OAEP", "RSA1_5"] {
-        row("alg", json!(alg), KeyFault::WrongPurpose);
+        row("alg", json!(alg), KeyError::WrongPurpose);
     }
     for part in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
-        row(part, json!("AQAB"), KeyFault::PrivateParts);
-        row(part, json!(null), KeyFault::PrivateParts);
+        row(part, json!("AQAB"), KeyError::PrivateParts);
+        row(part, json!(null), KeyError::PrivateParts);
     }
     for member in ["kty", "use", "alg", "kid", "n", "e", "x5t", "issuer", "cloud_instance_name"] {
         for value in [json!(null), json!(1), json!(true), json!([]), json!({})] {
-            row(member, value, KeyFault::Malformed);
+            row(member, value, KeyError::Malformed);
         }
     }
     for operations in [json!("verify"), json!(null), json!({ "verify": true }), json!(1)] {
-        row("key_ops", operations, KeyFault::Malformed);
+        row("key_ops", operations, KeyError::Malformed);
     }
-    row("key_ops", json!(["verify", null]), KeyFault::Malformed);
-    row("kid", json!(""), KeyFault::NoKeyId);
-    row("kid", json!("k".repeat(129)), KeyFault::NoKeyId);
-    row("x5t", json!("x".repeat(65)), KeyFault::Malformed);
-    row("issuer", json!("i".repeat(257)), KeyFault::Malformed);
-    row("issuer", json!(""), KeyFault::Malformed);
-    row("cloud_instance_name", json!("c".repeat(65)), KeyFault::Malformed);
-    row("cloud_instance_name", json!(""), KeyFault::Malformed);
+    row("key_ops", json!(["verify", null]), KeyError::Malformed);
+    row("kid", json!(""), KeyError::NoKeyId);
+    row("kid", json!("k".repeat(129)), KeyError::NoKeyId);
+    row("x5t", json!("x".repeat(65)), KeyError::Malformed);
+    row("issuer", json!("i".repeat(257)), KeyError::Malformed);
+    row("issuer", json!(""), KeyError::Malformed);
+    row("cloud_instance_name", json!("c".repeat(65)), KeyError::Malformed);
+    row("cloud_instance_name", json!(""), KeyError::Malformed);
     for bits in [512, 768, 1024, 1536, 2040, 2047, 8193, 8200, 16_384] {
-        row("n", big(&odd(bits)), KeyFault::WeakModulus);
+        row("n", big(&odd(bits)), KeyError::WeakModulus);
     }
-    row("n", big(&even), KeyFault::WeakModulus);
-    row("n", big(&[&[0], &modulus[..]].concat()), KeyFault::WeakModulus);
-    row("n", big(&[0; 256]), KeyFault::WeakModulus);
-    row("n", big(&[]), KeyFault::WeakModulus);
-    row("n", json!(own["n"].as_str().unwrap().to_owned() + "=="), KeyFault::WeakModulus);
-    row("n", json!(format!(" {}", own["n"].as_str().unwrap())), KeyFault::WeakModulus);
-    row("n", big(&roca()), KeyFault::Roca);
+    row("n", big(&even), KeyError::WeakModulus);
+    row("n", big(&[&[0], &modulus[..]].concat()), KeyError::WeakModulus);
+    row("n", big(&[0; 256]), KeyError::WeakModulus);
+    row("n", big(&[]), KeyError::WeakModulus);
+    row("n", json!(own["n"].as_str().unwrap().to_owned() + "=="), KeyError::WeakModulus);
+    row("n", json!(format!(" {}", own["n"].as_str().unwrap())), KeyError::WeakModulus);
+    row("n", big(&roca()), KeyError::Roca);
     for exponent in [
         &[][..],
         &[0],
@@ -134,34 +134,34 @@ fn a_key_that_must_not_sign_is_left_out_and_its_tokens_are_refused() {
         &[1, 0, 0, 0, 1],
         &modulus,
     ] {
-        row("e", big(exponent), KeyFault::WrongExponent);
+        row("e", big(exponent), KeyError::WrongExponent);
     }
-    row("e", json!("AQAB="), KeyFault::WrongExponent);
-    row("e", json!("65537"), KeyFault::WrongExponent);
-    for (member, fault) in [
-        ("kty", KeyFault::NotRsa),
-        ("kid", KeyFault::NoKeyId),
-        ("n", KeyFault::WeakModulus),
-        ("e", KeyFault::WrongExponent),
+    row("e", json!("AQAB="), KeyError::WrongExponent);
+    row("e", json!("65537"), KeyError::WrongExponent);
+    for (member, error) in [
+        ("kty", KeyError::NotRsa),
+        ("kid", KeyError::NoKeyId),
+        ("n", KeyError::WeakModulus),
+        ("e", KeyError::WrongExponent),
     ] {
         let mut key = own.clone();
         key.as_object_mut().unwrap().remove(member);
-        rows.push((format!("no {member}"), fault, key));
+        rows.push((format!("no {member}"), error, key));
     }
     for entry in [json!(null), json!(1), json!("RSA"), json!([]), json!([own])] {
         let mut shown = entry.to_string();
         shown.truncate(60);
-        rows.push((format!("the entry is {shown}"), KeyFault::Malformed, entry));
+        rows.push((format!("the entry is {shown}"), KeyError::Malformed, entry));
     }
 
     let sound = json!({ "keys": [own, second] });
     let mut attacks = Vec::new();
-    for (name, fault, key) in rows {
+    for (name, error, key) in rows {
         let document = json!({ "keys": [key, second] });
-        assert_eq!(import(&document).faults(), [fault], "{name}");
+        assert_eq!(import(&document).errors(), [error], "{name}");
         let alone = json!({ "keys": [document["keys"][0]] });
-        let fault = import_bytes(alone.to_string().as_bytes()).map(|_| ());
-        assert_eq!(fault, Err(KeySetFault::NoUsableKey), "{name}");
+        let error = import_bytes(alone.to_string().as_bytes()).map(|_| ());
+        assert_eq!(error, Err(KeySetError::NoUsableKey), "{name}");
         let sent = Login::with(token().mint());
         attacks.push(Attack::new(name, sent.clone().keys(&document), sent.keys(&sound), "key_unknown"));
     }
@@ -172,7 +172,7 @@ fn a_key_that_must_not_sign_is_left_out_and_its_tokens_are_refused() {
 fn a_key_within_the_bounds_is_kept() {
     let kept = |member: &str, value: Value| {
         let document = jwks_with(|key| key[member] = value.clone());
-        assert_eq!(import(&document).faults(), [], "{member} is {value}");
+        assert_eq!(import(&document).errors(), [], "{member} is {value}");
     };
     kept("kid", json!("k".repeat(128)));
     kept("x5t", json!("x".repeat(64)));
@@ -243,19 +243,19 @@ fn a_document_that_is_no_key_set_is_refused_whole() {
         format!("{{\"keys\":[{}]}}", (0..count).map(numbered).collect::<Vec<_>>().join(","))
     };
     import_bytes(many(MAX_KEYS).as_bytes()).expect("as many keys as there may be");
-    let mut rows: Vec<(&str, KeySetFault, Vec<u8>)> = vec![
-        ("65 keys", KeySetFault::TooManyKeys, many(MAX_KEYS + 1).into()),
-        ("10,000 keys", KeySetFault::TooManyKeys, many(10_000).into()),
+    let mut rows: Vec<(&str, KeySetError, Vec<u8>)> = vec![
+        ("65 keys", KeySetError::TooManyKeys, many(MAX_KEYS + 1).into()),
+        ("10,000 keys", KeySetError::TooManyKeys, many(10_000).into()),
         (
             "10,000 entries that are none",
-            KeySetFault::TooManyKeys,
+            KeySetError::TooManyKeys,
             format!("{{\"keys\":[{}0]}}", "0,".repeat(9_999)).into(),
         ),
-        ("an empty set", KeySetFault::NoUsableKey, b"{\"keys\":[]}".to_vec()),
-        ("a set of null", KeySetFault::NoUsableKey, b"{\"keys\":[null]}".to_vec()),
+        ("an empty set", KeySetError::NoUsableKey, b"{\"keys\":[]}".to_vec()),
+        ("a set of null", KeySetError::NoUsableKey, b"{\"keys\":[null]}".to_vec()),
     ];
     let mut malformed =
-        |name: &'static str, document: Vec<u8>| rows.push((name, KeySetFault::Malformed, document));
+        |name: &'static str, document: Vec<u8>| rows.push((name, KeySetError::Malformed, document));
     malformed("nothing", vec![]);
     malformed("HTML", b"<!DOCTYPE html><html><body>Sign in</body></html>".to_vec());
     malformed("a BOM", format!("\u{feff}{sound}").into());
@@ -284,7 +284,7 @@ fn a_document_that_is_no_key_set_is_refused_whole() {
         "depth 100,000",
         format!("{{\"x\":{}{},{}", "[".repeat(100_000), "]".repeat(100_000), &sound[1..]).into(),
     );
-    for (name, fault, document) in rows {
-        assert_eq!(import_bytes(&document).map(|_| ()), Err(fault), "{name}");
+    for (name, error, document) in rows {
+        assert_eq!(import_bytes(&document).map(|_| ()), Err(error), "{name}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Known, Policy, Surroundings, decide};
-use pgaad_core::keys::{KeyFault, KeyName, KeySet, SigningKey, find};
+use pgaad_core::keys::{KeyError, KeyName, KeySet, SigningKey, find};
 use pgaad_core::log_line::LogLine;
 use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::snapshot::Snapshot;
@@ -43,7 +43,7 @@ fn two_keys_of_one_name_that_both_could_sign_here_and_differ_count_both_for_noth
     let mut row = |name: &str, change: &dyn Fn(&mut Value)| {
         for first in [true, false] {
             let document = with_twin(first, change);
-            assert_eq!(import(&document).faults(), [KeyFault::Ambiguous; 2], "{name}");
+            assert_eq!(import(&document).errors(), [KeyError::Ambiguous; 2], "{name}");
             attacks.push(Attack::new(name, sent.clone().keys(&document), twice.clone(), "key_unknown"));
         }
     };

@@ -16,7 +16,7 @@ use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Known, Policy, decide};
 use pgaad_core::event::ADMITTED;
 use pgaad_core::explain::{Context, Finding, explain};
-use pgaad_core::keys::{KeySet, KeySetFault};
+use pgaad_core::keys::{KeySet, KeySetError};
 use pgaad_core::label::Binding;
 use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::tenant::{Cloud, Tenant};
@@ -71,7 +71,7 @@ pub(crate) fn import(jwks: &Value) -> KeySet {
 }
 
 /// As [`import`]: a document of [`this_tenant`]'s, whose metadata names no cloud.
-pub(crate) fn import_bytes(document: &[u8]) -> Result<KeySet, KeySetFault> {
+pub(crate) fn import_bytes(document: &[u8]) -> Result<KeySet, KeySetError> {
     KeySet::import(document, &this_tenant(), None)
 }
 
@@ -280,9 +280,9 @@ pub(crate) fn assert_refused(class: &str, attacks: &[Attack]) {
         if let Err(reason) = twin.decide() {
             failures.push(format!("{class}: {name}: the twin is refused: {reason:?}"));
         }
-        failures.extend(explanation_fault(hostile, code).map(|fault| format!("{class}: {name}: {fault}")));
+        failures.extend(explanation_fault(hostile, code).map(|error| format!("{class}: {name}: {error}")));
         failures
-            .extend(explanation_fault(twin, ADMITTED).map(|fault| format!("{class}: {name}: twin: {fault}")));
+            .extend(explanation_fault(twin, ADMITTED).map(|error| format!("{class}: {name}: twin: {error}")));
         match hostile.decide() {
             Ok(_) => failures.push(format!("{class}: {name}: ADMITTED, expected {code}")),
             Err(reason) if reason.code() != *code => {
@@ -301,11 +301,11 @@ fn explanation_fault(login: &Login, code: &str) -> Option<String> {
     if ["malformed_token", "bad_signature", "no_token", "token_too_large"].contains(&code) {
         return None;
     }
-    let faults: Vec<_> = login.explain()?.into_iter().filter(|finding| finding.ok != Some(true)).collect();
+    let errors: Vec<_> = login.explain()?.into_iter().filter(|finding| finding.ok != Some(true)).collect();
     let is_right = if code == ADMITTED {
-        faults.is_empty()
+        errors.is_empty()
     } else {
-        faults.iter().any(|fault| fault.detail.starts_with(&format!("{code}:")))
+        errors.iter().any(|error| error.detail.starts_with(&format!("{code}:")))
     };
-    (!is_right).then(|| format!("expected {code}, explained as {faults:?}"))
+    (!is_right).then(|| format!("expected {code}, explained as {errors:?}"))
 }

@@ -26,7 +26,7 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// Longest record, in bytes.
 pub(crate) const MAX_RECORD: usize = WORDS * WORD_BYTES;
 
-struct Ring {
+struct EventBuffer {
     began: AtomicI64,
     /// Id of the next record; the first is 1.
     next: AtomicU64,
@@ -47,7 +47,7 @@ struct Counter {
     last: AtomicI64,
 }
 
-impl Default for Ring {
+impl Default for EventBuffer {
     fn default() -> Self {
         Self {
             began: AtomicI64::new(clock::now().seconds()),
@@ -66,52 +66,52 @@ impl Default for Slot {
 }
 
 // SAFETY: atomics only, no pointers.
-unsafe impl PGRXSharedMemory for Ring {}
+unsafe impl PGRXSharedMemory for EventBuffer {}
 
 // Only ever taken in shared mode, which nobody waits for: the lock is how pgrx places a value in shared memory.
 // SAFETY: a name of ours, used once.
-static RING: PgLwLock<Ring> = unsafe { PgLwLock::new(c"pgaad_events") };
+static EVENT_BUFFER: PgLwLock<EventBuffer> = unsafe { PgLwLock::new(c"pgaad_events") };
 
 /// Asks core for the memory. Call once, from `_PG_init`.
 pub(crate) fn request() {
-    pg_shmem_init!(RING);
+    pg_shmem_init!(EVENT_BUFFER);
 }
 
 /// Adds a record of at most [`MAX_RECORD`] bytes in the place of the oldest, and counts it.
 pub(crate) fn push(record: &[u8], counter: usize, now: UnixTime) {
-    let ring = RING.share();
-    if let Some(counter) = ring.counters.get(counter) {
+    let buffer = EVENT_BUFFER.share();
+    if let Some(counter) = buffer.counters.get(counter) {
         counter.count.fetch_add(1, Ordering::Relaxed);
         counter.last.store(now.seconds(), Ordering::Relaxed);
     }
-    let id = ring.next.fetch_add(1, Ordering::Relaxed);
-    if let Some(slot) = ring.slot(id) {
+    let id = buffer.next.fetch_add(1, Ordering::Relaxed);
+    if let Some(slot) = buffer.slot(id) {
         slot.write(id, record);
     }
 }
 
 /// The records that are kept, the oldest first, each with its id.
 pub(crate) fn records() -> Vec<(u64, Vec<u8>)> {
-    let ring = RING.share();
-    let mut records: Vec<_> = ring.slots.iter().filter_map(Slot::read).collect();
+    let buffer = EVENT_BUFFER.share();
+    let mut records: Vec<_> = buffer.slots.iter().filter_map(Slot::read).collect();
     records.sort_unstable_by_key(|(id, _)| *id);
     records
 }
 
 /// Count and last time of a counter.
 pub(crate) fn count(counter: usize) -> (u64, UnixTime) {
-    let ring = RING.share();
-    ring.counters.get(counter).map_or((0, UnixTime::new(0)), |counter| {
+    let buffer = EVENT_BUFFER.share();
+    buffer.counters.get(counter).map_or((0, UnixTime::new(0)), |counter| {
         (counter.count.load(Ordering::Relaxed), UnixTime::new(counter.last.load(Ordering::Relaxed)))
     })
 }
 
 /// Since when records are kept and counted: the server's start, or its last crash.
 pub(crate) fn began() -> UnixTime {
-    UnixTime::new(RING.share().began.load(Ordering::Relaxed))
+    UnixTime::new(EVENT_BUFFER.share().began.load(Ordering::Relaxed))
 }
 
-impl Ring {
+impl EventBuffer {
     fn slot(&self, id: u64) -> Option<&Slot> {
         let slots = u64::try_from(SLOTS).ok()?;
         self.slots.get(usize::try_from(id % slots).ok()?)

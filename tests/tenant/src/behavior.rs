@@ -8,7 +8,7 @@ use crate::page::{Page, Response};
 
 /// How the server answers requests. It applies to metadata and keys alike unless it says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Mood {
+pub enum Behavior {
     /// As Entra does.
     #[default]
     Well,
@@ -69,7 +69,7 @@ pub(crate) enum Answer {
     Silence,
 }
 
-impl Mood {
+impl Behavior {
     /// The answer to a request for `page`, for which `right` is the right response.
     pub(crate) fn answer(&self, page: Page, right: Response) -> Answer {
         match self {
