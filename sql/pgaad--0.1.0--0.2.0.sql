@@ -625,3 +625,96 @@ BEGIN
     ORDER BY checks.place, found.detail;
 END
 $function$;
+
+-- Internal functions begin with an underscore. The views would follow them, yet keep their old names as aliases.
+ALTER FUNCTION pgaad.status_row() RENAME TO _status_row;
+CREATE OR REPLACE VIEW pgaad.status AS
+    SELECT configured, ready, problem, worker_pid, last_success, last_error, next_refresh, keys, age, version
+    FROM pgaad._status_row();
+ALTER FUNCTION pgaad.key_rows() RENAME TO _key_rows;
+CREATE OR REPLACE VIEW pgaad.keys AS
+    SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source
+    FROM pgaad._key_rows();
+ALTER FUNCTION pgaad.login_counts() RENAME TO _login_counts;
+CREATE OR REPLACE VIEW pgaad.stat_logins AS
+    SELECT code, count, last_at, since FROM pgaad._login_counts();
+
+-- The facts of an event are jsonb, and its time is called "at", as in the other views: a column does not change its type
+-- in a view that stays. Rights that were granted on it are granted again; as they are granted by an extension's script
+-- now, a dump leaves them out.
+DO $events$
+DECLARE
+    path CONSTANT pg_catalog.text := pg_catalog.current_setting('search_path');
+    repeated pg_catalog.text[];
+    statement pg_catalog.text;
+BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    SELECT array_agg(format('GRANT %s ON pgaad.events TO %s%s', entry.privilege_type,
+                            CASE entry.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(grantee.rolname) END,
+                            CASE WHEN entry.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END))
+    INTO repeated
+    FROM pg_class view, aclexplode(view.relacl) entry LEFT JOIN pg_roles grantee ON grantee.oid = entry.grantee
+    WHERE view.oid = 'pgaad.events'::regclass AND entry.grantee <> view.relowner;
+    DROP VIEW pgaad.events;
+    DROP FUNCTION pgaad.event_rows();
+    CREATE FUNCTION pgaad._event_rows() RETURNS TABLE (
+        "id" bigint, "at" timestamp with time zone, "code" TEXT, "route" TEXT, "role" TEXT, "client" TEXT, "rule" TEXT,
+        "kind" TEXT, "tid" TEXT, "oid" TEXT, "upn" TEXT, "appid" TEXT, "kid" TEXT, "uti" TEXT, "facts" jsonb)
+    STRICT VOLATILE PARALLEL RESTRICTED
+    LANGUAGE c
+    AS 'MODULE_PATHNAME', 'event_rows_wrapper';
+    REVOKE ALL ON FUNCTION pgaad._event_rows() FROM PUBLIC;
+    GRANT EXECUTE ON FUNCTION pgaad._event_rows() TO pg_monitor, azure_ad_admin;
+    CREATE VIEW pgaad.events AS
+        SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, kid, uti,
+               CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, rule, facts
+        FROM pgaad._event_rows();
+    FOREACH statement IN ARRAY coalesce(repeated, '{}'::text[]) LOOP
+        EXECUTE statement;
+    END LOOP;
+    PERFORM pg_catalog.set_config('search_path', path, true);
+END
+$events$;
+COMMENT ON VIEW pgaad.events IS 'the last 256 decisions, since the server started; client is null for a Unix socket';
+COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the token''s signature was good';
+COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal: an object of its facts, and the hint';
+
+-- What each function does, for psql's \df+. The names that begin with _ are internal.
+COMMENT ON FUNCTION pgaad.claims() IS
+    'the verified claims of the token that this session logged in with; null for a login without a token';
+COMMENT ON FUNCTION pgaad.refresh() IS
+    'has the signing keys fetched now, and waits for it; true if that brought keys';
+COMMENT ON FUNCTION pgaad.explain(text, text) IS
+    'why a token, given without its signature, would open a role or not, step by step';
+COMMENT ON FUNCTION pgaad.explain_event(bigint) IS
+    'why the login of a row of pgaad.events was admitted or refused, step by step';
+COMMENT ON FUNCTION pgaad.check() IS
+    'what is wrong with the configuration of this server, and what to do about it';
+COMMENT ON FUNCTION pgaad.guard_roles(boolean) IS
+    'has the members of azure_ad_user load pgaad at the start of their sessions, or no longer';
+COMMENT ON FUNCTION pgaad.set_admin(text, text, text) IS
+    'makes one user, program or group the Entra administrator, in the place of those before';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal(text, boolean, boolean) IS
+    'creates a role for the user or program of that name, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(text, text, text, boolean, boolean) IS
+    'creates a role for the user, program or group of that object id, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(text, text, text, boolean, boolean) IS
+    'binds a role to the user, program or group of that object id, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
+    'the roles of Entra principals: with true the administrators, with false all, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
+COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
+COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
+COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
+COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';
+COMMENT ON FUNCTION pgaad._check_server(text[], text[], text[]) IS
+    'the rows of pgaad.check() about the settings, the files and the keys of the server';
+COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS
+    'refuses arguments of the functions that make principals which cannot be used';
+COMMENT ON FUNCTION pgaad._check_name(text) IS 'refuses names that no principal can have';
+COMMENT ON FUNCTION pgaad._label_principal(text, text, text, boolean, boolean) IS 'binds a role, and makes it a member';
+COMMENT ON FUNCTION pgaad._take_roles(oid) IS 'takes back the ADMIN OPTIONs that the office gave';
+COMMENT ON FUNCTION pgaad._take_own_grants(oid) IS 'takes back what a former administrator has given to themselves';
+COMMENT ON FUNCTION pgaad._give_roles(oid, oid[]) IS 'gives a new administrator the ADMIN OPTION on Entra roles';
+COMMENT ON FUNCTION pgaad._take_office(oid) IS 'takes all from a former administrator that the office gave';
+COMMENT ON FUNCTION pgaad._check_candidate(oid) IS 'refuses roles that cannot become the administrator';

@@ -5,7 +5,7 @@ GRANT USAGE ON SCHEMA pgaad TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad.claims() TO PUBLIC;
 
 -- A view checks the caller's right to execute the functions inside it, so these go together.
-GRANT EXECUTE ON FUNCTION pgaad.status_row(), pgaad.key_rows(), pgaad.event_rows(), pgaad.login_counts()
+GRANT EXECUTE ON FUNCTION pgaad._status_row(), pgaad._key_rows(), pgaad._event_rows(), pgaad._login_counts()
     TO pg_monitor, azure_ad_admin;
 GRANT SELECT ON pgaad.status, pgaad.keys, pgaad.events, pgaad.stat_logins TO pg_monitor, azure_ad_admin;
 GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.explain_event(bigint) TO azure_ad_admin;

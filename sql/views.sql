@@ -1,21 +1,21 @@
 CREATE VIEW pgaad.status AS
     SELECT configured, ready, problem, worker_pid, last_success, last_error, next_refresh, keys, age, version
-    FROM pgaad.status_row();
+    FROM pgaad._status_row();
 COMMENT ON VIEW pgaad.status IS 'whether token logins can work on this server, and what the key worker is about';
 
 CREATE VIEW pgaad.keys AS
     SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source
-    FROM pgaad.key_rows();
+    FROM pgaad._key_rows();
 COMMENT ON VIEW pgaad.keys IS 'the signing keys that tokens are verified with';
 
 CREATE VIEW pgaad.events AS
-    SELECT id, at AS "time", role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, kid, uti,
+    SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, kid, uti,
            CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, rule, facts
-    FROM pgaad.event_rows();
+    FROM pgaad._event_rows();
 COMMENT ON VIEW pgaad.events IS 'the last 256 decisions, since the server started; client is null for a Unix socket';
 COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the token''s signature was good';
-COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal';
+COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal: an object of its facts, and the hint';
 
 CREATE VIEW pgaad.stat_logins AS
-    SELECT code, count, last_at, since FROM pgaad.login_counts();
+    SELECT code, count, last_at, since FROM pgaad._login_counts();
 COMMENT ON VIEW pgaad.stat_logins IS 'how often each decision was taken since the server started, or crashed last';

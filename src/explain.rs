@@ -4,7 +4,6 @@
 
 use std::ffi::CString;
 
-use pgaad_core::event::Event;
 use pgaad_core::explain::{
     Context, Finding, NotExplained, explain as explain_token, explain_event as explain_decision,
 };
@@ -48,7 +47,7 @@ fn explain_event(
         Some((_, event)) => {
             // The name as it reads in this database, as everywhere in it.
             let role = encoding::decode(&role_name::to_bytes(&event.role));
-            rows(explain_decision(&Event { role, ..event }))
+            rows(explain_decision(&event.spelt(role)))
         }
         None => SqlError {
             code: PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,

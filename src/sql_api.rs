@@ -29,6 +29,24 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/principals.sql", name = "principals");
 extension_sql_file!("../sql/guard.sql", name = "guard");
+extension_sql_file!(
+    "../sql/comments.sql",
+    name = "comments",
+    requires = [
+        claims,
+        refresh,
+        readable,
+        status_row,
+        key_rows,
+        event_rows,
+        login_counts,
+        explain,
+        explain_event,
+        "principals",
+        "guard",
+        "check"
+    ]
+);
 extension_sql_file!("../sql/privileges.sql", finalize);
 
 /// Longest time that `pgaad.refresh()` waits: twice the worker's own limit for a fetch, since one that is under way may
@@ -54,7 +72,7 @@ fn claims() -> Option<JsonToSql> {
     static CLAIMS: OnceLock<Option<CString>> = OnceLock::new();
     let claims = CLAIMS
         .get_or_init(|| session::claims().and_then(|json| json_object(serde_json::from_str(&json).ok()?)));
-    claims.as_deref().map(JsonToSql::new)
+    claims.as_deref().map(JsonToSql::from)
 }
 
 /// Has the keys fetched now, waits for it, and tells how it goes. `true` if that brought keys.
@@ -87,7 +105,7 @@ fn refresh() -> bool {
 }
 
 /// The row of `pgaad.status`.
-#[pg_extern(volatile, parallel_restricted)]
+#[pg_extern(name = "_status_row", volatile, parallel_restricted)]
 #[allow(clippy::type_complexity, reason = "the columns of the view")]
 fn status_row() -> TableIterator<
     'static,
@@ -132,7 +150,7 @@ fn status_row() -> TableIterator<
 }
 
 /// The rows of `pgaad.keys`.
-#[pg_extern(volatile, parallel_restricted)]
+#[pg_extern(name = "_key_rows", volatile, parallel_restricted)]
 #[allow(clippy::type_complexity, reason = "the columns of the view")]
 fn key_rows() -> TableIterator<
     'static,
@@ -163,7 +181,7 @@ fn key_rows() -> TableIterator<
 }
 
 /// The rows of `pgaad.events`.
-#[pg_extern(volatile, parallel_restricted)]
+#[pg_extern(name = "_event_rows", volatile, parallel_restricted)]
 #[allow(clippy::type_complexity, reason = "the columns of the view")]
 fn event_rows() -> TableIterator<
     'static,
@@ -182,13 +200,12 @@ fn event_rows() -> TableIterator<
         name!(appid, Option<TextToSql>),
         name!(kid, Option<TextToSql>),
         name!(uti, Option<TextToSql>),
-        name!(facts, Option<TextToSql>),
+        name!(facts, Option<JsonToSql>),
     ),
 > {
     TableIterator::new(events::last().into_iter().map(|(id, event)| {
         let role = NameToSql::new(&event.role);
-        let facts =
-            Some(event.facts_and_hint().trim()).filter(|facts| !facts.is_empty()).map(TextToSql::from);
+        let facts = Some(event.facts_and_hint()).filter(|facts| !facts.is_empty()).and_then(json_object);
         let subject = event.subject;
         let of_subject =
             |field: fn(&TokenSubject) -> Option<&str>| subject.as_ref().and_then(field).map(TextToSql::from);
@@ -207,13 +224,13 @@ fn event_rows() -> TableIterator<
             of_subject(|subject| subject.appid.as_deref()),
             of_subject(|subject| Some(&subject.kid)),
             of_subject(|subject| subject.uti.as_deref()),
-            facts,
+            facts.map(JsonToSql::from),
         )
     }))
 }
 
 /// The rows of `pgaad.stat_logins`.
-#[pg_extern(volatile, parallel_restricted)]
+#[pg_extern(name = "_login_counts", volatile, parallel_restricted)]
 fn login_counts() -> TableIterator<
     'static,
     (

@@ -35,6 +35,14 @@ fn every_decision_is_an_event_that_names_the_human_where_the_signature_was_good(
         .with(scene.token(&role).expires_in(-3600).not_before_in(-8000).mint())
         .expect_refused("expired");
     assert_eq!(row(&scene, columns, &of_role), [&["expired", &route], &known[..]].concat());
+    // Numbers are numbers, and foreign text is text.
+    let facts = "(facts ->> 'ago_s')::int BETWEEN 3600 AND 3700, jsonb_typeof(facts -> 'exp')";
+    assert_eq!(row(&scene, facts, &of_role), ["t", "number"]);
+    attempt
+        .clone()
+        .with(scene.token(&role).claim("aud", "https://a\"b.example/7").mint())
+        .expect_refused("wrong_audience");
+    assert_eq!(row(&scene, "facts", &of_role), [r#"{"aud": "https://a\"b.example/7"}"#]);
     let other = scene.token("mallory@example.com");
     let line = attempt.clone().with(other.mint()).expect_refused("role_not_bound");
     assert!(

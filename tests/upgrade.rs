@@ -117,10 +117,43 @@ fn every_released_version_upgrades_to_what_a_fresh_install_is() {
             |sql: &str| cluster.try_sql_in(&database, sql).unwrap_or_else(|answer| panic!("{sql}: {answer}"));
         run(&format!("CREATE EXTENSION pgaad VERSION '{version}'"));
         assert_ne!(description(&cluster, &database), fresh, "an earlier version is another one");
+        run("CREATE ROLE watcher");
+        run("GRANT SELECT ON pgaad.events TO watcher WITH GRANT OPTION");
         run("ALTER EXTENSION pgaad UPDATE");
-        assert_eq!(description(&cluster, &database), fresh, "from {version}");
+        let kept = "SELECT has_table_privilege('watcher', 'pgaad.events', 'SELECT WITH GRANT OPTION')";
+        assert_eq!(
+            run(kept),
+            [[Some("t".to_owned())]],
+            "what was granted on a view that had to be made anew"
+        );
+        run("REVOKE ALL ON pgaad.events FROM watcher");
+        let upgraded = description(&cluster, &database);
+        let lacking: Vec<_> = fresh.iter().filter(|object| !upgraded.contains(object)).collect();
+        let others: Vec<_> = upgraded.iter().filter(|object| !fresh.contains(object)).collect();
+        assert_eq!(lacking, others, "from {version}: what is not there, and what is instead");
         // The comparison sees what it must.
         run("REVOKE EXECUTE ON FUNCTION pgaad.claims() FROM PUBLIC");
         assert_ne!(description(&cluster, &database), fresh, "a right that is missing");
     }
+}
+
+#[test]
+fn every_function_has_a_comment_and_internal_ones_are_not_for_everybody() {
+    let cluster = Cluster::new(&Installation::pgaad()).conf("shared_preload_libraries", "pgaad").start();
+    cluster.sql("CREATE EXTENSION pgaad");
+    let functions =
+        "FROM pg_proc object JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = object.oid
+        AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgaad')";
+    let silent = format!(
+        "SELECT object.oid::regprocedure {functions} WHERE coalesce(obj_description(object.oid, 'pg_proc'), '') = ''"
+    );
+    assert_eq!(cluster.sql(&silent).len(), 0, "{silent}");
+    let internal = format!(
+        "SELECT count(*), count(*) FILTER (WHERE has_function_privilege('public', object.oid, 'EXECUTE'))
+         {functions} WHERE proname LIKE '\\_%'"
+    );
+    let row = cluster.sql(&internal).remove(0);
+    let count = |column: usize| row[column].as_deref().and_then(|count| count.parse::<u32>().ok());
+    assert!(count(0) >= Some(12), "{row:?}");
+    assert_eq!(count(1), Some(0), "internal functions that anybody may call");
 }

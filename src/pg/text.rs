@@ -5,6 +5,7 @@
 //! corruption. So functions for SQL return [`TextToSql`], [`NameToSql`] and [`JsonToSql`] and take [`TextFromSql`],
 //! never `String` or `&str`, and what `report` raises is converted, too.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 
 use pgaad_core::role_name::{self, raw_char};
@@ -89,14 +90,19 @@ fn text_datum(bytes: &[u8]) -> Option<pg_sys::Datum> {
     rust_byte_slice_to_bytea(bytes).into_datum()
 }
 
-/// A JSON object for SQL, in the database's encoding.
+/// A JSON object for SQL, in the database's encoding: JSON text that [`json_object`] made.
 #[derive(Debug)]
-pub(crate) struct JsonToSql(&'static CStr);
+pub(crate) struct JsonToSql(Cow<'static, CStr>);
 
-impl JsonToSql {
-    /// JSON text that [`json_object`] made.
-    pub(crate) fn new(json: &'static CStr) -> Self {
-        Self(json)
+impl From<&'static CStr> for JsonToSql {
+    fn from(json: &'static CStr) -> Self {
+        Self(json.into())
+    }
+}
+
+impl From<CString> for JsonToSql {
+    fn from(json: CString) -> Self {
+        Self(json.into())
     }
 }
 

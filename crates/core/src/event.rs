@@ -3,9 +3,10 @@
 use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::decide::Admission;
-use crate::log_line::LogLine;
+use crate::log_line::{Fact, LogLine};
 use crate::reason::Reason;
 use crate::subject::TokenSubject;
 use crate::time::UnixTime;
@@ -62,8 +63,8 @@ pub struct Event {
     pub rule: Option<String>,
     /// Whose token it was, as far as its signature was good.
     pub subject: Option<TokenSubject>,
-    /// The refusal's facts, as ` key=value` each.
-    pub facts: String,
+    /// The reason's facts.
+    pub(crate) facts: Vec<Fact>,
     /// A statement to paste, where the refusal has one that is safe to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -89,7 +90,7 @@ impl Event {
         subject: Option<TokenSubject>,
         at: UnixTime,
     ) -> Self {
-        let facts = reason.facts(LogLine::new("")).into_text();
+        let facts = reason.facts(LogLine::new("")).into_facts();
         let hint = reason.hint();
         Self { subject, facts, hint, ..Self::new(attempt, reason.code(), at) }
     }
@@ -103,15 +104,30 @@ impl Event {
             client: attempt.client.clone(),
             rule: None,
             subject: None,
-            facts: String::new(),
+            facts: Vec::new(),
             hint: None,
         }
     }
 
-    /// The refusal's facts and, last, its hint, as the log line ends.
-    pub fn facts_and_hint(&self) -> String {
-        let facts = LogLine::new(&self.facts);
-        self.hint.iter().fold(facts, |line, hint| line.hint(hint)).into_text()
+    /// The reason's facts, as ` key=value` each.
+    pub(crate) fn facts(&self) -> String {
+        LogLine::new("").with_all(&self.facts).into_text()
+    }
+
+    /// The reason's facts and, last, its hint, as the members of a JSON object.
+    pub fn facts_and_hint(&self) -> Map<String, Value> {
+        self.with_facts_and_hint(LogLine::new("")).into_json()
+    }
+
+    fn with_facts_and_hint(&self, line: LogLine) -> LogLine {
+        let line = line.with_all(&self.facts);
+        self.hint.iter().fold(line, |line, hint| line.hint(hint))
+    }
+
+    /// The event with another spelling of the role's name.
+    #[must_use]
+    pub fn spelt(self, role: String) -> Self {
+        Self { role, ..self }
     }
 
     /// Whether the client was let in.
@@ -143,7 +159,7 @@ impl Event {
             line = some(line, "appid", &subject.appid).quoted("kid", &subject.kid);
             line = line.quoted("uti", subject.uti.as_deref().unwrap_or_default());
         }
-        line.into_text() + &self.facts_and_hint()
+        self.with_facts_and_hint(line).into_text()
     }
 
     /// The event as bytes, at most `max` of them: what is foreign and long is cut until it fits.
@@ -163,7 +179,7 @@ impl Event {
         let cut = |text: &String| text.chars().take(longest).collect::<String>();
         Self {
             role: cut(&self.role),
-            facts: cut(&self.facts),
+            facts: self.facts.iter().map(|fact| fact.cut(longest)).collect(),
             // A piece of a statement is none.
             hint: self.hint.clone().filter(|hint| hint.len() <= longest),
             subject: self.subject.as_ref().map(|subject| TokenSubject {

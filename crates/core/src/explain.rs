@@ -112,7 +112,7 @@ fn refusal_of(event: &Event) -> String {
     };
     // Last, so that what is to be pasted is easily told from what is not.
     let hint = event.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
-    format!("{name}:{meaning}{}; {advice}{hint}", event.facts)
+    format!("{name}:{meaning}{}; {advice}{hint}", event.facts())
 }
 
 /// What an event says of a step that was passed.

@@ -2,6 +2,9 @@
 
 use std::fmt::{Display, Write};
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
 use crate::role_name::raw_byte;
 
 /// One line of the log: a head, then facts as `key=value`, everything that came from outside quoted.
@@ -9,8 +12,20 @@ use crate::role_name::raw_byte;
 /// Values are escaped so that no role name or claim can forge a line or a fact: control
 /// characters, quotes, backslashes and everything outside ASCII that does not print visibly
 /// (direction marks, zero-width characters) are written as `\u{…}`, bytes that are not UTF-8 as `\xfc`.
-#[derive(Debug)]
-pub struct LogLine(String);
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    head: String,
+    facts: Vec<Fact>,
+}
+
+/// One fact, which the log writes as `key=value` and the views as a member of a JSON object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fact {
+    key: String,
+    value: String,
+    /// Whether the value came from outside.
+    is_foreign: bool,
+}
 
 /// Longer values are cut, and the cut is marked with `…`: a log line has a bounded size.
 const MAX_VALUE_CHARS: usize = 256;
@@ -18,15 +33,20 @@ const MAX_VALUE_CHARS: usize = 256;
 impl LogLine {
     /// A line that begins with `head`.
     pub fn new(head: &str) -> Self {
-        Self(head.to_owned())
+        Self { head: head.to_owned(), facts: Vec::new() }
+    }
+
+    /// Adds facts.
+    #[must_use]
+    pub(crate) fn with_all(mut self, facts: &[Fact]) -> Self {
+        self.facts.extend_from_slice(facts);
+        self
     }
 
     /// Adds ` key=value` for a value that cannot hold anything foreign: numbers, ids, our own words.
     #[must_use]
-    pub fn fact(mut self, key: &str, value: impl Display) -> Self {
-        // Writing to a String cannot fail.
-        let _ = write!(self.0, " {key}={value}");
-        self
+    pub fn fact(self, key: &str, value: impl Display) -> Self {
+        self.with(key, value.to_string(), false)
     }
 
     /// Adds ` key=value` if `condition` holds.
@@ -37,8 +57,12 @@ impl LogLine {
 
     /// Adds ` key="value"`, the value escaped and bounded.
     #[must_use]
-    pub fn quoted(mut self, key: &str, value: &str) -> Self {
-        let _ = write!(self.0, " {key}=\"{}\"", escaped(value));
+    pub fn quoted(self, key: &str, value: &str) -> Self {
+        self.with(key, bounded(value), true)
+    }
+
+    fn with(mut self, key: &str, value: String, is_foreign: bool) -> Self {
+        self.facts.push(Fact { key: key.to_owned(), value, is_foreign });
         self
     }
 
@@ -52,9 +76,47 @@ impl LogLine {
         self.fact("hint", if shows { hint } else { "SELECT item, hint FROM pgaad.check() WHERE NOT ok;" })
     }
 
+    /// The facts alone.
+    pub(crate) fn into_facts(self) -> Vec<Fact> {
+        self.facts
+    }
+
     /// The line.
     pub fn into_text(self) -> String {
-        self.0
+        self.facts.iter().fold(self.head, |mut line, Fact { key, value, is_foreign }| {
+            // Writing to a String cannot fail.
+            let _ = if *is_foreign {
+                write!(line, " {key}=\"{}\"", escaped(value))
+            } else {
+                write!(line, " {key}={value}")
+            };
+            line
+        })
+    }
+
+    /// The facts as the members of a JSON object. Whole numbers of ours are numbers.
+    pub fn into_json(self) -> Map<String, Value> {
+        let value = |fact: Fact| match fact.value.parse::<i64>() {
+            Ok(number) if !fact.is_foreign => (fact.key, number.into()),
+            _ => (fact.key, fact.value.into()),
+        };
+        self.facts.into_iter().map(value).collect()
+    }
+}
+
+impl Fact {
+    /// The fact with a foreign value cut to at most `longest` characters.
+    pub(crate) fn cut(&self, longest: usize) -> Self {
+        let longest = if self.is_foreign { longest } else { usize::MAX };
+        Self { value: self.value.chars().take(longest).collect(), ..self.clone() }
+    }
+}
+
+/// A foreign value without what is beyond the bound; a cut is marked.
+fn bounded(value: &str) -> String {
+    match value.char_indices().nth(MAX_VALUE_CHARS) {
+        Some((end, _)) => format!("{}…", value.get(..end).unwrap_or_default()),
+        None => value.to_owned(),
     }
 }
 
@@ -62,11 +124,11 @@ impl LogLine {
 pub(crate) fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len().min(MAX_VALUE_CHARS));
     for (index, c) in value.chars().enumerate() {
-        if index == MAX_VALUE_CHARS {
-            text.push('…');
-            break;
-        }
         match c {
+            _ if index == MAX_VALUE_CHARS => {
+                text.push('…');
+                break;
+            }
             '"' | '\\' => text.extend(['\\', c]),
             ' '..='~' => text.push(c),
             c if raw_byte(c).is_some() => {
@@ -107,6 +169,13 @@ mod tests {
                 "pgaad: detail=\"x\" hint=SELECT item, hint FROM pgaad.check() WHERE NOT ok;"
             );
         }
+    }
+
+    #[test]
+    fn facts_are_members_of_an_object_and_whole_numbers_of_ours_are_numbers() {
+        let line = LogLine::new("head").fact("age_s", 7).fact("word", "7 s").quoted("aud", "7\"\u{202e}");
+        let json = Value::Object(line.hint("SELECT 1;").into_json()).to_string();
+        assert_eq!(json, "{\"age_s\":7,\"aud\":\"7\\\"\u{202e}\",\"hint\":\"SELECT 1;\",\"word\":\"7 s\"}");
     }
 
     #[test]

@@ -1,0 +1,39 @@
+-- What each function does, for psql's \df+. The names that begin with _ are internal.
+COMMENT ON FUNCTION pgaad.claims() IS
+    'the verified claims of the token that this session logged in with; null for a login without a token';
+COMMENT ON FUNCTION pgaad.refresh() IS
+    'has the signing keys fetched now, and waits for it; true if that brought keys';
+COMMENT ON FUNCTION pgaad.explain(text, text) IS
+    'why a token, given without its signature, would open a role or not, step by step';
+COMMENT ON FUNCTION pgaad.explain_event(bigint) IS
+    'why the login of a row of pgaad.events was admitted or refused, step by step';
+COMMENT ON FUNCTION pgaad.check() IS
+    'what is wrong with the configuration of this server, and what to do about it';
+COMMENT ON FUNCTION pgaad.guard_roles(boolean) IS
+    'has the members of azure_ad_user load pgaad at the start of their sessions, or no longer';
+COMMENT ON FUNCTION pgaad.set_admin(text, text, text) IS
+    'makes one user, program or group the Entra administrator, in the place of those before';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal(text, boolean, boolean) IS
+    'creates a role for the user or program of that name, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(text, text, text, boolean, boolean) IS
+    'creates a role for the user, program or group of that object id, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(text, text, text, boolean, boolean) IS
+    'binds a role to the user, program or group of that object id, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
+    'the roles of Entra principals: with true the administrators, with false all, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
+COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
+COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
+COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
+COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';
+COMMENT ON FUNCTION pgaad._check_server(text[], text[], text[]) IS
+    'the rows of pgaad.check() about the settings, the files and the keys of the server';
+COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS
+    'refuses arguments of the functions that make principals which cannot be used';
+COMMENT ON FUNCTION pgaad._check_name(text) IS 'refuses names that no principal can have';
+COMMENT ON FUNCTION pgaad._label_principal(text, text, text, boolean, boolean) IS 'binds a role, and makes it a member';
+COMMENT ON FUNCTION pgaad._take_roles(oid) IS 'takes back the ADMIN OPTIONs that the office gave';
+COMMENT ON FUNCTION pgaad._take_own_grants(oid) IS 'takes back what a former administrator has given to themselves';
+COMMENT ON FUNCTION pgaad._give_roles(oid, oid[]) IS 'gives a new administrator the ADMIN OPTION on Entra roles';
+COMMENT ON FUNCTION pgaad._take_office(oid) IS 'takes all from a former administrator that the office gave';
+COMMENT ON FUNCTION pgaad._check_candidate(oid) IS 'refuses roles that cannot become the administrator';
