@@ -48,8 +48,8 @@ DECLARE
     names pg_catalog.text;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    -- Waits for transactions that have changed roles while no marker role was there, prepared ones too: their statements
-    -- were judged by nobody. Those that come later see the marker roles.
+    -- Waits for transactions that have changed roles while no marker role was there, prepared ones too: their
+    -- statements were judged by nobody. Those that come later see the marker roles.
     LOCK TABLE pg_catalog.pg_authid, pg_catalog.pg_auth_members IN SHARE ROW EXCLUSIVE MODE;
     FOREACH marker IN ARRAY ARRAY['azure_ad_admin', 'azure_ad_user', 'azure_ad_mfa'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = marker) THEN
@@ -58,7 +58,8 @@ BEGIN
         END IF;
         SELECT found.problem, found.cure INTO problem, cure FROM (
             SELECT 1 AS place, 'may log in, or has attributes or a password' AS problem,
-                   format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD NULL;',
+                   format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB '
+                          'NOREPLICATION NOBYPASSRLS PASSWORD NULL;',
                           marker) AS cure
             FROM pg_authid
             WHERE rolname = marker AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication

@@ -32,7 +32,8 @@ BEGIN
         ARRAY(SELECT datname::text FROM pg_database)) server;
 
     RETURN QUERY WITH RECURSIVE
-    -- Who is a member of an Entra role, directly or through others: a +azure_ad_user in pg_hba.conf matches all of them.
+    -- Who is a member of an Entra role, directly or through others: a +azure_ad_user in pg_hba.conf matches all of
+    -- them.
     below(entra, role) AS (
         SELECT roleid, member FROM pg_auth_members WHERE roleid = ANY (members)
       UNION
@@ -59,7 +60,8 @@ BEGIN
         WHERE to_regrole(marker) IS NULL
       UNION ALL
         SELECT 'roles', format('%I may log in, or has attributes or a password', rolname),
-               format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD NULL;',
+               format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB '
+                      'NOREPLICATION NOBYPASSRLS PASSWORD NULL;',
                       rolname)
         FROM pg_authid
         WHERE rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa')

@@ -20,7 +20,7 @@ COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(text, text, t
 COMMENT ON FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(text, text, text, boolean, boolean) IS
     'binds a role to the user, program or group of that object id, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
-    'the roles of Entra principals: with true the administrators, with false all, as Azure Database for PostgreSQL does';
+    'the roles of Entra principals, with true the administrators alone, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
 COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';

@@ -111,7 +111,8 @@ BEGIN
     IF isadmin THEN
         RAISE EXCEPTION 'an administrator must be bound to an object id'
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Names can be given again, ids cannot. Use pgaadauth_create_principal_with_oid or pgaad.set_admin.';
+                  HINT = 'Names can be given again, ids cannot. '
+                         'Use pgaadauth_create_principal_with_oid or pgaad.set_admin.';
     END IF;
     EXECUTE format('CREATE ROLE %I LOGIN', rolename);
     EXECUTE format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS %L',
@@ -189,8 +190,8 @@ BEGIN
 END
 $function$;
 
--- Takes from an administrator the memberships that no superuser has given: with CREATEROLE, and roles that they made by it,
--- an administrator grants roles to themselves. On 15 also the ADMIN OPTION on marker and Entra roles.
+-- Takes from an administrator the memberships that no superuser has given: with CREATEROLE, and roles that they made by
+-- it, an administrator grants roles to themselves. On 15 also the ADMIN OPTION on marker and Entra roles.
 CREATE FUNCTION pgaad._take_own_grants(former oid)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -363,7 +364,8 @@ AS $function$
     ORDER BY 1
 $function$;
 
--- The one Entra administrator. Former ones lose the office and all that it gave, and none of the users whom they enabled.
+-- The one Entra administrator. Former ones lose the office and all that it gave, and none of the users whom they
+-- enabled.
 CREATE OR REPLACE FUNCTION pgaad.set_admin(name text, object_id text, type text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
@@ -424,7 +426,8 @@ BEGIN
                     OR rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa'))) THEN
         RAISE EXCEPTION 'role % cannot be the Entra administrator', role::regrole
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Choose a role that is neither a superuser nor predefined, and has neither REPLICATION nor BYPASSRLS.';
+                  HINT = 'Choose a role that is neither a superuser nor predefined, '
+                         'and has neither REPLICATION nor BYPASSRLS.';
     END IF;
     -- A setting such as search_path would be at work in every session of the administrator.
     IF NOT is_in_office AND EXISTS (SELECT FROM pg_db_role_setting WHERE setrole = role) THEN
@@ -510,7 +513,8 @@ BEGIN
         ARRAY(SELECT datname::text FROM pg_database)) server;
 
     RETURN QUERY WITH RECURSIVE
-    -- Who is a member of an Entra role, directly or through others: a +azure_ad_user in pg_hba.conf matches all of them.
+    -- Who is a member of an Entra role, directly or through others: a +azure_ad_user in pg_hba.conf matches all of
+    -- them.
     below(entra, role) AS (
         SELECT roleid, member FROM pg_auth_members WHERE roleid = ANY (members)
       UNION
@@ -537,7 +541,8 @@ BEGIN
         WHERE to_regrole(marker) IS NULL
       UNION ALL
         SELECT 'roles', format('%I may log in, or has attributes or a password', rolname),
-               format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD NULL;',
+               format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB '
+                      'NOREPLICATION NOBYPASSRLS PASSWORD NULL;',
                       rolname)
         FROM pg_authid
         WHERE rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa')
@@ -639,9 +644,9 @@ ALTER FUNCTION pgaad.login_counts() RENAME TO _login_counts;
 CREATE OR REPLACE VIEW pgaad.stat_logins AS
     SELECT code, count, last_at, since FROM pgaad._login_counts();
 
--- The facts of an event are jsonb, and its time is called "at", as in the other views: a column does not change its type
--- in a view that stays. Rights that were granted on it are granted again; as they are granted by an extension's script
--- now, a dump leaves them out.
+-- The facts of an event are jsonb, and its time is called "at", as in the other views: a column does not change its
+-- type in a view that stays. Rights that were granted on it are granted again; as they are granted by an extension's
+-- script now, a dump leaves them out.
 DO $events$
 DECLARE
     path CONSTANT pg_catalog.text := pg_catalog.current_setting('search_path');
@@ -701,7 +706,7 @@ COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(text, text, t
 COMMENT ON FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(text, text, text, boolean, boolean) IS
     'binds a role to the user, program or group of that object id, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
-    'the roles of Entra principals: with true the administrators, with false all, as Azure Database for PostgreSQL does';
+    'the roles of Entra principals, with true the administrators alone, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
 COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';

@@ -73,7 +73,8 @@ BEGIN
     IF isadmin THEN
         RAISE EXCEPTION 'an administrator must be bound to an object id'
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Names can be given again, ids cannot. Use pgaadauth_create_principal_with_oid or pgaad.set_admin.';
+                  HINT = 'Names can be given again, ids cannot. '
+                         'Use pgaadauth_create_principal_with_oid or pgaad.set_admin.';
     END IF;
     EXECUTE format('CREATE ROLE %I LOGIN', rolename);
     EXECUTE format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS %L',
@@ -151,8 +152,8 @@ BEGIN
 END
 $function$;
 
--- Takes from an administrator the memberships that no superuser has given: with CREATEROLE, and roles that they made by it,
--- an administrator grants roles to themselves. On 15 also the ADMIN OPTION on marker and Entra roles.
+-- Takes from an administrator the memberships that no superuser has given: with CREATEROLE, and roles that they made by
+-- it, an administrator grants roles to themselves. On 15 also the ADMIN OPTION on marker and Entra roles.
 CREATE FUNCTION pgaad._take_own_grants(former oid)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -325,7 +326,8 @@ AS $function$
     ORDER BY 1
 $function$;
 
--- The one Entra administrator. Former ones lose the office and all that it gave, and none of the users whom they enabled.
+-- The one Entra administrator. Former ones lose the office and all that it gave, and none of the users whom they
+-- enabled.
 CREATE FUNCTION pgaad.set_admin(name text, object_id text, type text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
@@ -386,7 +388,8 @@ BEGIN
                     OR rolname IN ('azure_ad_user', 'azure_ad_admin', 'azure_ad_mfa'))) THEN
         RAISE EXCEPTION 'role % cannot be the Entra administrator', role::regrole
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Choose a role that is neither a superuser nor predefined, and has neither REPLICATION nor BYPASSRLS.';
+                  HINT = 'Choose a role that is neither a superuser nor predefined, '
+                         'and has neither REPLICATION nor BYPASSRLS.';
     END IF;
     -- A setting such as search_path would be at work in every session of the administrator.
     IF NOT is_in_office AND EXISTS (SELECT FROM pg_db_role_setting WHERE setrole = role) THEN

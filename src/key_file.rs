@@ -18,8 +18,9 @@ use crate::settings::Settings;
 /// Of the whole file: a document of 1 MB, of which every byte may be written as six (`\u0000`), and its origin.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Publishes the keys that were written down last, unless keys come from a file of the operator's, or there are published
-/// ones of this tenant already: after a start, or after a crash that emptied shared memory, nobody waits for the provider.
+/// Publishes the keys that were written down last, unless keys come from a file of the operator's, or there are
+/// published ones of this tenant already: after a start, or after a crash that emptied shared memory, nobody waits for
+/// the provider.
 pub(crate) fn restore(settings: &Settings) {
     let Some(policy) = &settings.token else { return };
     let tenant = &policy.tenant;

@@ -50,7 +50,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::seclabel::install(labels::judge);
     pg::utility::install(membership_guard::GUARD);
     pg::pam::arm(login::decide_for_pam, session::is_admitted);
-    pg::version::oauth::arm(login::decide_for_oauth);
+    pg::oauth::arm(login::decide_for_oauth);
     pg::hook::install(gate::gate);
     pg::first_commit::install(gate::arrive);
 }

@@ -1,7 +1,7 @@
 //! Who may change roles, as far as tokens open them: the rules of `pgaad_core::membership_rules` in the words of SQL.
 //!
-//! Membership in `azure_ad_user` takes a role's password away and gives the role to the holder of a token. So superusers
-//! and Entra administrators decide about it, and nobody rises by it: see `pgaad_core::membership_rules`.
+//! Membership in `azure_ad_user` takes a role's password away and gives the role to the holder of a token. So
+//! superusers and Entra administrators decide about it, and nobody rises by it: see `pgaad_core::membership_rules`.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
@@ -23,8 +23,8 @@ pub(crate) const GUARD: Guard = Guard { before, after, advise };
 
 const ADMINISTRATORS: &str = "Only superusers and members of azure_ad_admin may.";
 const SUPERUSERS: &str = "Only superusers may.";
-const HOLDERS: &str = "It has power over the server. Where pgaad is used, only superusers may, and roles to which one has given it \
-                       WITH ADMIN OPTION and its rights.";
+const HOLDERS: &str = "It has power over the server. Where pgaad is used, only superusers may, and roles to which \
+                       one has given it WITH ADMIN OPTION and its rights.";
 
 /// Judges a statement of a caller who is no superuser before it is carried out: what the graph will not show, and
 /// what can be said in better words now.

@@ -30,7 +30,7 @@ macro_rules! settings {
             setting::define_user_bool(
                 &VALIDATE_OIDS,
                 c"aad_validate_oids_in_tenant",
-                c"Accepted for scripts written for Azure Single Server; has no effect, since there is no directory to ask.",
+                c"Accepted for scripts written for Azure Single Server; has no effect: there is no directory to ask.",
             );
             #[cfg(feature = "fault_injection")]
             crate::pg::fault::define();
@@ -88,7 +88,7 @@ settings! {
     ALLOW_SUPERUSER c"pgaad.allow_superuser" c"off"
         c"Admit superusers with a token.";
     ALLOW_OTHER_METHODS c"pgaad.allow_other_methods" c"off"
-        c"Methods that ask for no token by which members of azure_ad_user may log in: off, on (all but trust), or a list.";
+        c"Methods without a token by which members of azure_ad_user may log in: off, on (all but trust), or a list.";
     GUARD_TRUST c"pgaad.guard_trust" c"remote"
         c"Which logins of other roles over trust lines for anybody to refuse: remote, all or off.";
     SERVER_NAME c"pgaad.server_name" c""
@@ -193,8 +193,8 @@ impl Settings {
         }
     }
 
-    /// The values in force for the login of this connection: no backend reads `postgresql.conf` anew before its login is
-    /// over (postgres.c, `PostgresMain`).
+    /// The values in force for the login of this connection: no backend reads `postgresql.conf` anew before its login
+    /// is over (postgres.c, `PostgresMain`).
     ///
     /// They are those that were read when the server started, as long as all texts are still the same: in a process
     /// just forked reading costs as much as half a verification.

@@ -62,7 +62,8 @@ impl Encoding {
         if !unsafe { pg_sys::IsTransactionState() } {
             return Self::AsciiOnly;
         }
-        // SAFETY: in a transaction; looks the catalog up (pg_conversion.c). The closure holds nothing with a destructor.
+        // SAFETY: in a transaction; looks the catalog up (pg_conversion.c). The closure holds nothing with a
+        // destructor.
         let function = unsafe {
             pg_guard_ffi_boundary(|| {
                 let catalog = pg_sys::Oid::from(pg_sys::PG_CATALOG_NAMESPACE);

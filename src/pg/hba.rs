@@ -1,7 +1,7 @@
 //! The lines of `pg_hba.conf`, read anew from the file by core's own parser: a process other than a
 //! backend that logs in has no parsed copy, and the worker has no SQL.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_void};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::ptr;
@@ -12,7 +12,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use pgrx::{PgList, PgMemoryContexts};
 
-use super::c_string::c_str;
+use super::c_string::text;
 use super::hba_line::{self, Word, words};
 use super::libpq::{self, ConnType, IPCompareMethod, UserAuth};
 use super::socket_address::ip;
@@ -246,13 +246,4 @@ fn network(address: &pg_sys::sockaddr_storage, mask: &pg_sys::sockaddr_storage) 
     // SAFETY: both were filled by core's parser.
     let (address, mask) = unsafe { (ip(&raw const *address), ip(&raw const *mask)) };
     Network::new(address?, mask?)
-}
-
-/// Text of the file, which may hold role names: see [`role_name`].
-///
-/// # Safety
-/// A NUL-terminated string, or null.
-pub(super) unsafe fn text(pointer: *const c_char) -> Option<String> {
-    // SAFETY: as above.
-    unsafe { c_str(pointer) }.map(|text| role_name::from_bytes(text.to_bytes()))
 }

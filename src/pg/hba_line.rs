@@ -11,7 +11,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use super::c_string::c_str;
 use super::libpq::{self, AuthToken, HbaLine, UserAuth};
-use super::{pam, version};
+use super::version;
 
 /// How the line authenticates. The only place that says which lines leave the decision to pgaad.
 pub(super) fn method(line: &HbaLine) -> Method {
@@ -46,7 +46,13 @@ pub(super) fn own_service(line: &HbaLine) -> Option<&str> {
     }
     // SAFETY: a string of the line, or null.
     let service = unsafe { c_str(line.pamservice) }?.to_str().ok()?;
-    pam::is_our_service(service).then_some(service)
+    is_our_service(service).then_some(service)
+}
+
+/// Whether a PAM service is one whose file names this module: `pgaad`, or `pgaad-…` so that two
+/// majors can live on one host.
+fn is_our_service(service: &str) -> bool {
+    service == "pgaad" || service.strip_prefix("pgaad-").is_some_and(|rest| !rest.is_empty())
 }
 
 /// A word of the column of databases or roles.

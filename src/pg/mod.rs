@@ -18,6 +18,9 @@ pub(crate) mod first_commit;
 pub(crate) mod hba;
 mod hba_line;
 pub(crate) mod hook;
+mod libpq;
+#[cfg_attr(not(since_18), path = "no_oauth.rs")]
+pub(crate) mod oauth;
 pub(crate) mod packet;
 pub(crate) mod pam;
 pub(crate) mod port;
@@ -37,10 +40,3 @@ pub(crate) mod text;
 pub(crate) mod utility;
 pub(crate) mod version;
 pub(crate) mod worker;
-
-/// `Port`, `HbaLine` and the functions of libpq's backend side, as bindgen read them from the server's headers.
-#[allow(missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals, unreachable_pub)]
-#[allow(clippy::all, clippy::restriction, clippy::pedantic, unsafe_op_in_unsafe_fn, dead_code)]
-mod libpq {
-    include!(concat!(env!("OUT_DIR"), "/libpq.rs"));
-}

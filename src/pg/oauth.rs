@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 use pgaad_core::Reason;
 use pgrx::prelude::*;
 
-use crate::pg::libpq::{
+use super::libpq::{
     OAuthValidatorCallbacks, PG_OAUTH_VALIDATOR_MAGIC, ValidatorModuleResult, ValidatorModuleState,
 };
-use crate::pg::packet::{self, Secret};
-use crate::pg::port::Port;
-use crate::pg::report;
+use super::packet::{self, Secret};
+use super::port::Port;
+use super::report;
 
 /// Decides a login by its token; the identity that the token proves, if it opens the role.
 pub(crate) type Validate = fn(Port, Result<Secret, Reason>) -> Option<String>;

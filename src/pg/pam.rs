@@ -33,12 +33,6 @@ pub(crate) fn arm(decide: Decide, is_admitted: IsAdmitted) {
     let _ = MODULE.set((decide, is_admitted));
 }
 
-/// Whether a PAM service is one whose file names this module: `pgaad`, or `pgaad-…` so that two
-/// majors can live on one host.
-pub(crate) fn is_our_service(service: &str) -> bool {
-    service == "pgaad" || service.strip_prefix("pgaad-").is_some_and(|rest| !rest.is_empty())
-}
-
 /// libpam's handle.
 type Handle = *mut c_void;
 

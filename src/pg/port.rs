@@ -8,7 +8,7 @@ use pgaad_core::gate::{Entry, Line, Method};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use super::c_string::c_str;
+use super::c_string::{c_str, text};
 use super::entry::ServerFunction;
 use super::libpq;
 use super::socket_address::ip;
@@ -156,7 +156,7 @@ impl Port {
     /// The `scope` of an `oauth` line.
     pub(crate) fn oauth_scope(&self) -> Option<String> {
         // SAFETY: the parser of pg_hba.conf made the line; its text is NUL-terminated, or null where it was not given.
-        unsafe { super::hba::text(self.oauth_line()?.scope) }
+        unsafe { text(self.oauth_line()?.scope) }
     }
 
     fn oauth_line(&self) -> Option<version::OAuthLine> {

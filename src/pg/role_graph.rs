@@ -16,8 +16,8 @@ use super::version::conveys;
 /// `pg_auth_members` (pg_auth_members.h, `AuthMemRelationId`).
 const MEMBERSHIPS: u32 = 1261;
 
-/// Takes in what others have committed. A lock that this transaction holds already does not (lmgr.c, `LockRelationOid`),
-/// and a catalog snapshot that was taken before is as old as that.
+/// Takes in what others have committed. A lock that this transaction holds already does not (lmgr.c,
+/// `LockRelationOid`), and a catalog snapshot that was taken before is as old as that.
 pub(super) fn accept_changes() {
     // SAFETY: in a transaction of a session that has logged in.
     unsafe {

@@ -261,8 +261,8 @@ pub(super) unsafe fn name_bootstrap_superuser(statement: *mut pg_sys::GrantRoleS
     }
 }
 
-/// Gives a GRANT of one marker role the option SET FALSE, where there is such an option, in the place of what it says of SET; where the membership
-/// `exists`, its option stays as it is.
+/// Gives a GRANT of one marker role the option SET FALSE, where there is such an option, in the place of what it says
+/// of SET; where the membership `exists`, its option stays as it is.
 ///
 /// # Safety
 /// `statement` is a copy that nobody else reads.

@@ -253,7 +253,8 @@ impl Plan {
             ));
             self.waiting.push_front(Part::Revoke(role_nodes::revoke(&entra, role)));
         }
-        // An administrator who takes a role out keeps it, to drop the role: it is what core gives to who made the role, too.
+        // An administrator who takes a role out keeps it, to drop the role: it is what core gives to who made the role,
+        // too.
         if self.is_superuser {
             self.end_office_over(role);
         }

@@ -62,8 +62,8 @@ pub(super) struct RoleStatement {
     pub(super) changes_graph: bool,
 }
 
-/// Whether a statement may be about roles, told by its tag alone. With a call in it the hook's own would be no tail call
-/// any more: it would keep a frame on the stack, and recursion of others' procedures would end earlier.
+/// Whether a statement may be about roles, told by its tag alone. With a call in it the hook's own would be no tail
+/// call any more: it would keep a frame on the stack, and recursion of others' procedures would end earlier.
 ///
 /// # Safety
 /// A statement.

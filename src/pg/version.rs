@@ -1,4 +1,5 @@
 //! What differs between the majors of PostgreSQL, and the only place that tells them apart.
+//! (Of the OAuth validator, which 18 brought, mod.rs takes the module or its place holder.)
 //!
 //! Each function does on every major what its comment says; where a major has no such thing, it says so and does
 //! nothing. build.rs sets `since_16` and `since_18` for those majors and all later ones.
@@ -199,26 +200,6 @@ pub(super) fn oauth_line(line: &libpq::HbaLine) -> Option<OAuthLine> {
 #[cfg(not(since_18))]
 pub(super) fn oauth_line(_line: &libpq::HbaLine) -> Option<OAuthLine> {
     None
-}
-
-/// Since 18 a library can validate OAuth tokens.
-#[cfg(since_18)]
-#[path = "oauth.rs"]
-pub(crate) mod oauth;
-
-/// Before 18 no library can.
-#[cfg(not(since_18))]
-pub(crate) mod oauth {
-    use pgaad_core::Reason;
-
-    use crate::pg::packet::Secret;
-    use crate::pg::port::Port;
-
-    /// As since 18; never called.
-    pub(crate) type Validate = fn(Port, Result<Secret, Reason>) -> Option<String>;
-
-    /// Does nothing.
-    pub(crate) fn arm(_validate: Validate) {}
 }
 
 /// The process' end, of which no Rust frame has to hear.

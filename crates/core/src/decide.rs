@@ -1,7 +1,7 @@
 //! The decision: from the bytes that a client sent as its password to an admission for a role.
 //!
-//! This is the only composition of the straight line. The login, the attack tables, the properties, the fuzz targets and
-//! the benchmarks all call [`decide`].
+//! This is the only composition of the straight line. The login, the attack tables, the properties, the fuzz targets
+//! and the benchmarks all call [`decide`].
 
 use crate::admit::{AdmitPolicy, Rule, admit};
 use crate::keys::{KeyName, KeySet, SigningKey};
@@ -28,8 +28,8 @@ pub struct Policy<'a> {
 
 /// What a decision asks for while it is made, in the order of the methods.
 ///
-/// A server answers each question when it is asked: a key may have to be waited for, and the role must be read after the
-/// token has arrived.
+/// A server answers each question when it is asked: a key may have to be waited for, and the role must be read after
+/// the token has arrived.
 pub trait Surroundings {
     /// The key that `name` means, usable for `tenant`.
     ///

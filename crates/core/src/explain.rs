@@ -3,19 +3,20 @@
 //! Works on a token without its signature, so nothing here proves anything and nothing here can
 //! admit anybody: the result is text. The checks are those of the login, by the same functions.
 
-use crate::admit::{self, AdmitPolicy, RoleCase};
+use crate::admit::{self, RoleCase};
 use crate::claims::Claims;
 use crate::event::{ADMITTED, Event};
 use crate::keys::{self, SigningKey};
 use crate::log_line::{LogLine, escaped};
 use crate::principal::Principal;
 use crate::reason::{Code, Reason};
-use crate::role_facts::RoleFacts;
 use crate::steps::Step;
-use crate::time::UnixTime;
 use crate::token::{RawToken, UnverifiedToken};
-use crate::verify::{self, TokenCase, TokenPolicy};
+use crate::verify::{self, TokenCase};
 
+pub use self::context::Context;
+
+mod context;
 mod words;
 
 /// One step of the straight line and how it came out.
@@ -27,25 +28,6 @@ pub struct Finding {
     pub ok: Option<bool>,
     /// What was found and what was wanted; the code of the refusal first.
     pub detail: String,
-}
-
-/// What a token and a role are measured against.
-#[derive(Clone, Debug)]
-pub struct Context<'a> {
-    /// `pgaad.max_token_bytes`.
-    pub max_bytes: usize,
-    /// The published keys, or why none can be used.
-    pub keys: Result<Vec<SigningKey>, Reason>,
-    /// The settings for tokens.
-    pub policy: &'a TokenPolicy,
-    /// The settings for roles.
-    pub admit: AdmitPolicy,
-    /// The server's clock.
-    pub now: UnixTime,
-    /// The role's name.
-    pub role_name: &'a str,
-    /// The role, if there is one.
-    pub role: Option<&'a RoleFacts>,
 }
 
 /// Why something cannot be explained.

@@ -98,8 +98,8 @@ impl SigningKey {
     /// issuer; both verify signatures as well as any other (Storm-0558 was the first kind).
     ///
     /// # Errors
-    /// [`ForeignKey`]: the key's own `issuer` is not the tenant's v2 issuer, or its `cloud_instance_name` is not that of
-    /// the key set. What either does not say is not compared.
+    /// [`ForeignKey`]: the key's own `issuer` is not the tenant's v2 issuer, or its `cloud_instance_name` is not that
+    /// of the key set. What either does not say is not compared.
     pub fn signs_for(&self, tenant: &Tenant) -> Result<(), ForeignKey> {
         if let Some(issuer) = self.issuer().filter(|issuer| !tenant.is_key_issuer(issuer)) {
             let (found, wanted) = (issuer.to_owned(), tenant.v2_issuer().to_owned());

@@ -86,7 +86,8 @@ impl fmt::Display for LabelError {
             Self::NotAadauth => f.write_str("the label must begin with \"aadauth\""),
             Self::UnknownPart(part) => write!(
                 f,
-                "\"{part}\" is none of oid=…, type=…, tenant_id=…, admin, mfa (parts are separated by commas without spaces)"
+                "\"{part}\" is none of oid=…, type=…, tenant_id=…, admin, mfa \
+                 (parts are separated by commas without spaces)"
             ),
             Self::Repeated(part) => write!(f, "\"{part}\" is there twice"),
             Self::Missing(part) => write!(f, "\"{part}\" is missing"),

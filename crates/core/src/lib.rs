@@ -5,10 +5,10 @@
 //!       ─admit(role facts, policy, now)─▶ Admission
 //! ```
 //!
-//! [`decide::decide`] is this line, and the only copy. Every arrow is the only maker of the type it points to, so no step
-//! can be skipped and still compile. What a token must be and what a role must be are two tables of checks, in [`verify`]
-//! and [`admit`]. Time, keys and policy are arguments: this crate has no clock, no network, no environment and no
-//! PostgreSQL. Every "no" is a [`Reason`] with a stable code.
+//! [`decide::decide`] is this line, and the only copy. Every arrow is the only maker of the type it points to, so no
+//! step can be skipped and still compile. What a token must be and what a role must be are two tables of checks, in
+//! [`verify`] and [`admit`]. Time, keys and policy are arguments: this crate has no clock, no network, no environment
+//! and no PostgreSQL. Every "no" is a [`Reason`] with a stable code.
 
 #![forbid(unsafe_code)]
 

@@ -10,13 +10,13 @@
 //! 3. A member of `azure_ad_user` is no predefined role, no superuser, has neither REPLICATION nor BYPASSRLS, and
 //!    every role that is a member of it, in whatever way, is a member of `azure_ad_user` itself: a `+azure_ad_user`
 //!    of `pg_hba.conf` is transitive (hba.c, `is_member`) and counts memberships with nothing but the ADMIN OPTION.
-//! 4. No role outside `azure_ad_user` reaches one inside it. A membership that a superuser has made with nothing but the
-//!    ADMIN OPTION is not widened, either.
+//! 4. No role outside `azure_ad_user` reaches one inside it. A membership that a superuser has made with nothing but
+//!    the ADMIN OPTION is not widened, either.
 //! 5. A role that is bound by its name is renamed by Entra administrators only.
 //! 6. Before PostgreSQL 16, where CREATEROLE may grant and alter any role that is no superuser: one that has
 //!    REPLICATION, BYPASSRLS or a predefined role's power over the server, or reaches such a role or a superuser, is
-//!    granted and altered by holders of its ADMIN OPTION only. From 16 on core asks for it; but an Entra administrator has it, alone, by their office on every role that
-//!    was harmless once. It is not enough for them.
+//!    granted and altered by holders of its ADMIN OPTION only. From 16 on core asks for it; but an Entra administrator
+//!    has it, alone, by their office on every role that was harmless once. It is not enough for them.
 //!
 //! Memberships in `azure_ad_user` and `azure_ad_mfa` are changed by superusers and Entra administrators only.
 
@@ -57,7 +57,8 @@ pub enum Violation {
     },
     /// Rule 2: this role would reach `azure_ad_admin`, or no longer.
     Administrators(RoleOid),
-    /// The caller is no Entra administrator, and changes the membership of this role in `azure_ad_user` or `azure_ad_mfa`.
+    /// The caller is no Entra administrator, and changes the membership of this role in `azure_ad_user` or
+    /// `azure_ad_mfa`.
     NotAdministrator {
         /// The marker role.
         marker: RoleOid,

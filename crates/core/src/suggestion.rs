@@ -33,15 +33,15 @@ impl fmt::Display for Suggestion {
     }
 }
 
-/// Whether two names are spellings of one user's: of another case, or of a guest, once by their mail address and once as
-/// the tenant that invited them calls them.
+/// Whether two names are spellings of one user's: of another case, or of a guest, once by their mail address and once
+/// as the tenant that invited them calls them.
 pub(crate) fn is_same_user(one: &str, other: &str) -> bool {
     let mail = |name: &str| mail_of_guest(name).unwrap_or_else(|| name.to_owned());
     mail(one).eq_ignore_ascii_case(&mail(other))
 }
 
-/// `bob@partner.com` for `bob_partner.com#EXT#@example.onmicrosoft.com`. Where there is another `_`, several addresses have
-/// that name, and it is nobody's.
+/// `bob@partner.com` for `bob_partner.com#EXT#@example.onmicrosoft.com`. Where there is another `_`, several addresses
+/// have that name, and it is nobody's.
 fn mail_of_guest(name: &str) -> Option<String> {
     let at = name.to_ascii_uppercase().find("#EXT#@")?;
     let (local, _) = name.split_at_checked(at)?;

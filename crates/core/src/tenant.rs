@@ -71,7 +71,8 @@ impl Cloud {
         }
     }
 
-    /// The audiences of a token for Azure's open-source databases (`az account get-access-token --resource-type oss-rdbms`).
+    /// The audiences of a token for Azure's open-source databases (`az account get-access-token --resource-type
+    /// oss-rdbms`).
     pub const fn default_audiences(self) -> &'static [&'static str] {
         match self {
             Self::Public => {

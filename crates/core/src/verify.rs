@@ -198,8 +198,8 @@ fn check_scope(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), R
 }
 
 /// The scopes of this server's own application among those that an `oauth` line of `pg_hba.conf` asks for:
-/// `api://<client id>/db.access` names one for the audiences `api://<client id>` and `<client id>`. `/.default` stands for
-/// whatever the client was granted and names none; `openid` and its like are of no application.
+/// `api://<client id>/db.access` names one for the audiences `api://<client id>` and `<client id>`. `/.default` stands
+/// for whatever the client was granted and names none; `openid` and its like are of no application.
 pub fn scopes_of_line(scope: &str, audiences: &[String]) -> Vec<String> {
     let named = |entry| audiences.iter().find_map(|audience| scope_of(bare(audience), entry));
     scope.split_whitespace().filter_map(named).map(str::to_owned).collect()

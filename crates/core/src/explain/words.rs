@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Context;
+use super::context::Context;
 use crate::admit::{RoleCase, bind};
 use crate::claims::Claims;
 use crate::guid::ObjectId;
