@@ -36,6 +36,15 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'readable_wrapper';
 REVOKE ALL ON FUNCTION pgaad._readable(text) FROM PUBLIC;
 
+-- What the labels of a role add up to, as a login sees them.
+CREATE FUNCTION pgaad."_labels"("role" oid) RETURNS TABLE (
+    "bound_to" TEXT, "object_id" TEXT, "tenant_id" TEXT, "is_admin" bool, "is_mfa" bool, "is_labelled" bool)
+STABLE STRICT PARALLEL SAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'labels_wrapper';
+REVOKE ALL ON FUNCTION pgaad._labels(oid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._labels(oid) TO PUBLIC;
+
 -- Internal functions begin with an underscore, and do not trust what they are called with.
 DROP FUNCTION pgaad.label_principal(text, text, text, boolean, boolean);
 DROP FUNCTION pgaad.take_roles(oid);
@@ -341,26 +350,20 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT role.rolname::text,
-           coalesce(substring(labels.public FROM ',type=([a-z]+)'), substring(labels.internal FROM 'type=([a-z]+)'),
-                    'unknown'),
-           coalesce(substring(labels.public FROM ',oid=([0-9a-fA-F-]+)'),
-                    substring(labels.internal FROM 'oid=([0-9a-fA-F-]+)')),
-           coalesce(substring(labels.internal FROM 'tenant_id=([0-9a-fA-F-]+)'),
-                    nullif(current_setting('pgaad.tenant_id', true), '')),
-           (coalesce(labels.public, '') ~ ',mfa(,|$)' OR mark.is_mfa)::integer,
-           (concat_ws(',', labels.public, labels.internal) ~ ',admin(,|$)' OR mark.is_admin)::integer
+           CASE WHEN label.bound_to IN ('user', 'group', 'service') THEN label.bound_to ELSE 'unknown' END,
+           label.object_id,
+           coalesce(label.tenant_id, nullif(current_setting('pgaad.tenant_id', true), '')),
+           (label.is_mfa OR mark.is_mfa)::integer,
+           (label.is_admin OR mark.is_admin)::integer
     FROM pg_roles role
-    CROSS JOIN LATERAL (
-        SELECT max(label) FILTER (WHERE provider = 'pgaadauth') AS public,
-               max(label) FILTER (WHERE provider = 'pgaadauth-int') AS internal
-        FROM pg_shseclabel WHERE classoid = 'pg_authid'::regclass AND objoid = role.oid) labels
+    CROSS JOIN LATERAL pgaad._labels(role.oid) label
     CROSS JOIN LATERAL (
         SELECT coalesce(bool_or(roleid = to_regrole('azure_ad_user')), false) AS is_user,
                coalesce(bool_or(roleid = to_regrole('azure_ad_admin')), false) AS is_admin,
                coalesce(bool_or(roleid = to_regrole('azure_ad_mfa')), false) AS is_mfa
         FROM pg_auth_members WHERE member = role.oid) mark
-    WHERE (labels.public IS NOT NULL OR labels.internal IS NOT NULL OR mark.is_user OR mark.is_admin)
-      AND (NOT isadminvalue OR mark.is_admin OR concat_ws(',', labels.public, labels.internal) ~ ',admin(,|$)')
+    WHERE (label.is_labelled OR mark.is_user OR mark.is_admin)
+      AND (NOT isadminvalue OR label.is_admin OR mark.is_admin)
     ORDER BY 1
 $function$;
 
@@ -711,6 +714,7 @@ COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
 COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
+COMMENT ON FUNCTION pgaad._labels(oid) IS 'what the labels of a role add up to, as a login sees them';
 COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';
 COMMENT ON FUNCTION pgaad._check_server(text[], text[], text[]) IS
     'the rows of pgaad.check() about the settings, the files and the keys of the server';

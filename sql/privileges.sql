@@ -11,6 +11,7 @@ GRANT SELECT ON pgaad.status, pgaad.keys, pgaad.events, pgaad.stat_logins TO pg_
 GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.explain_event(bigint) TO azure_ad_admin;
 
 -- Azure's functions are in pg_catalog and anybody's to call, as there; what they do is for those
--- whom the label provider lets.
+-- whom the label provider lets. The labels themselves anybody can read in pg_seclabels.
+GRANT EXECUTE ON FUNCTION pgaad._labels(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
     pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;

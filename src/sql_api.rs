@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use pgaad_core::labelling::Labelling;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::subject::TokenSubject;
 use pgaad_core::time::UnixTime;
@@ -16,7 +17,7 @@ use crate::key_cache;
 use crate::pg::report::{self, SqlError};
 use crate::pg::shmem::{self, KeyEntry, Refresh};
 use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object};
-use crate::pg::{clock, event_buffer, worker};
+use crate::pg::{catalog, clock, event_buffer, worker};
 use crate::session;
 use crate::settings::Settings;
 use crate::worker::source_name;
@@ -27,7 +28,7 @@ extension_sql_file!(
     name = "views",
     requires = [status_row, key_rows, event_rows, login_counts]
 );
-extension_sql_file!("../sql/principals.sql", name = "principals");
+extension_sql_file!("../sql/principals.sql", name = "principals", requires = [labels]);
 extension_sql_file!("../sql/guard.sql", name = "guard");
 extension_sql_file!(
     "../sql/comments.sql",
@@ -244,6 +245,28 @@ fn login_counts() -> TableIterator<
     TableIterator::new(events::counts().into_iter().map(move |(code, count, last)| {
         (code.into(), i64::try_from(count).unwrap_or(i64::MAX), timestamp(last), timestamp(since))
     }))
+}
+
+/// What the labels of a role add up to, as a login sees them.
+#[pg_extern(name = "_labels", stable, strict, parallel_safe)]
+#[allow(clippy::type_complexity, reason = "the columns of its row")]
+fn labels(
+    role: pg_sys::Oid,
+) -> TableIterator<
+    'static,
+    (
+        name!(bound_to, TextToSql),
+        name!(object_id, Option<TextToSql>),
+        name!(tenant_id, Option<TextToSql>),
+        name!(is_admin, bool),
+        name!(is_mfa, bool),
+        name!(is_labelled, bool),
+    ),
+> {
+    let Labelling { binding, tenant, admin, mfa, is_labelled } = catalog::labelling_of_oid(role.to_u32());
+    let tenant = tenant.map(|tenant| tenant.to_string().into());
+    let object_id = binding.object_id().map(|id| id.to_string().into());
+    TableIterator::once((binding.word().into(), object_id, tenant, admin, mfa, is_labelled))
 }
 
 /// Text as it is, or, where a role's name in it is in no encoding of this database's, with those bytes as `\xfc`: a

@@ -157,6 +157,20 @@ fn azures_internal_label_binds_where_it_is_the_only_one() {
     let torn = labelled(scene, &format!("aadauth,oid={OTHER},type=user"));
     internal(&torn, &tenant);
     expect_refused(scene, &torn, &scene.token("ann@example.com"), "label_unusable");
+
+    // What is listed is what the login goes by: Azure stores a role that was made by its name with both labels.
+    let by_name = labelled(scene, "aadauth,mfa");
+    internal(&by_name, OTHER);
+    let listed = |role: &str| {
+        scene.cluster.value(&format!(
+            "SELECT concat_ws(' ', principaltype, objectid, tenantid, ismfa, isadmin)
+             FROM pgaadauth_list_principals(false) WHERE rolename = '{role}'"
+        ))
+    };
+    let ann = object_id("ann@example.com");
+    assert_eq!(listed(&by_name), format!("user {ann} {OTHER} 1 0"));
+    assert_eq!(listed(&role), format!("user {ann} {tenant} 0 0"));
+    assert!(listed(&torn).starts_with("unknown "), "{}", listed(&torn));
 }
 
 fn error(scene: &Scene, sql: &str) -> Answer {

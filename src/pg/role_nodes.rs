@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char};
 
-use pgaad_core::guid::ObjectId;
+use pgaad_core::label::Binding;
 use pgrx::PgList;
 use pgrx::pg_sys::{NodeTag, RoleSpecType};
 use pgrx::prelude::*;
@@ -285,15 +285,15 @@ pub(super) unsafe fn without_set(statement: *mut pg_sys::GrantRoleStmt, exists: 
 ///
 /// # Safety
 /// `statement` is a copy that nobody else reads.
-pub(super) unsafe fn take_client_id(statement: *mut pg_sys::CreateRoleStmt) -> Option<ObjectId> {
+pub(super) unsafe fn take_program(statement: *mut pg_sys::CreateRoleStmt) -> Option<Binding> {
     // SAFETY: as above; the parser gives a password as a string node, or none for PASSWORD NULL.
     unsafe {
         let (passwords, others): (Vec<_>, Vec<_>) = items::<pg_sys::DefElem>((*statement).options)
             .partition(|&option| option_name(option) == c"password" && !(*option).arg.is_null());
         let password: *mut pg_sys::String = (**passwords.first()?).arg.cast();
-        let client_id = CStr::from_ptr((*password).sval).to_str().ok()?.parse().ok()?;
+        let program = Binding::program(CStr::from_ptr((*password).sval).to_str().ok()?).ok()?;
         (*statement).options = list(others);
-        Some(client_id)
+        Some(program)
     }
 }
 

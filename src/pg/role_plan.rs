@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 
+use pgaad_core::label::Label;
 use pgaad_core::labelling::Labelling;
 use pgaad_core::membership::RoleGraph;
 use pgaad_core::membership_rules::Caller;
@@ -163,14 +164,15 @@ impl Plan {
             let Some(grant) = role_nodes::take_markers(create) else { return };
             let is_for_tokens =
                 self.statement.changes.iter().any(|change| change.markers().contains(&Marker::User));
-            let client_id = is_for_tokens.then(|| role_nodes::take_client_id(create)).flatten();
-            if let Some(client_id) = client_id {
+            let program = is_for_tokens.then(|| role_nodes::take_program(create)).flatten();
+            if let Some(program) = program {
                 seclabel::register();
                 let role = CStr::from_ptr((*create).role);
-                let text = CString::new(format!("aadauth,oid={client_id},type=service")).unwrap_or_default();
+                let text = CString::new(Label::binding(program).to_string()).unwrap_or_default();
                 let label = role_nodes::label(seclabel::Provider::Public.name(), role, &text);
                 self.waiting.push_back(Part::AsCaller(role_nodes::with_statement(self.original, label)));
-                self.waiting.push_back(Part::BoundToProgram(role.to_owned(), client_id.to_string()));
+                let client_id = program.object_id().map(|id| id.to_string()).unwrap_or_default();
+                self.waiting.push_back(Part::BoundToProgram(role.to_owned(), client_id));
             }
             self.plan_change(grant);
         }

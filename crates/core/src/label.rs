@@ -14,7 +14,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::guid::{ClientId, ObjectId, TenantId};
+use crate::guid::{ClientId, NotAGuid, ObjectId, TenantId};
 
 /// The Entra identity that a role belongs to.
 ///
@@ -36,6 +36,35 @@ pub enum Binding {
     Group(ObjectId),
     /// Nobody: the catalog holds a label that cannot be read.
     Nobody,
+}
+
+impl Binding {
+    /// A program, by its object id or its application's client id: a label does not say which.
+    ///
+    /// # Errors
+    /// [`NotAGuid`].
+    pub fn program(id: &str) -> Result<Self, NotAGuid> {
+        Ok(Self::Service { object_id: id.parse()?, client_id: id.parse()? })
+    }
+
+    /// The word for what it is: the `type` of a label that has one.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::User(_) => "user",
+            Self::Service { .. } => "service",
+            Self::Group(_) => "group",
+            Self::Nobody => "nobody",
+        }
+    }
+
+    /// The id that it is by.
+    pub fn object_id(self) -> Option<ObjectId> {
+        match self {
+            Self::User(id) | Self::Group(id) | Self::Service { object_id: id, .. } => Some(id),
+            Self::Name | Self::Nobody => None,
+        }
+    }
 }
 
 /// A label of provider `pgaadauth`.
@@ -142,7 +171,7 @@ impl<'a> Parts<'a> {
             (Some(oid), Some(Type::User)) => Ok(Binding::User(id("oid", oid)?)),
             (Some(oid), Some(Type::Group)) => Ok(Binding::Group(id("oid", oid)?)),
             (Some(oid), Some(Type::Service)) => {
-                Ok(Binding::Service { object_id: id("oid", oid)?, client_id: id("oid", oid)? })
+                Binding::program(oid).map_err(|NotAGuid| not_a_guid("oid", oid))
             }
         }
     }
@@ -165,7 +194,18 @@ fn kind(value: &str) -> Result<Type, LabelError> {
 }
 
 fn id<T: FromStr>(part: &'static str, value: &str) -> Result<T, LabelError> {
-    value.parse().map_err(|_| LabelError::NotAGuid { part, value: value.to_owned() })
+    value.parse().map_err(|_| not_a_guid(part, value))
+}
+
+fn not_a_guid(part: &'static str, value: &str) -> LabelError {
+    LabelError::NotAGuid { part, value: value.to_owned() }
+}
+
+impl Label {
+    /// The label that binds a role and asks for nothing else.
+    pub fn binding(binding: Binding) -> Self {
+        Self { binding, admin: false, mfa: false }
+    }
 }
 
 impl FromStr for Label {
@@ -187,11 +227,8 @@ impl FromStr for Label {
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("aadauth")?;
-        match self.binding {
-            Binding::Name | Binding::Nobody => {}
-            Binding::User(oid) => write!(f, ",oid={oid},type=user")?,
-            Binding::Group(oid) => write!(f, ",oid={oid},type=group")?,
-            Binding::Service { object_id, .. } => write!(f, ",oid={object_id},type=service")?,
+        if let Some(oid) = self.binding.object_id() {
+            write!(f, ",oid={oid},type={}", self.binding.word())?;
         }
         if self.admin {
             f.write_str(",admin")?;

@@ -28,7 +28,7 @@ impl Suggestion {
 
 impl fmt::Display for Suggestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let label = Label { binding: self.binding, admin: false, mfa: false };
+        let label = Label::binding(self.binding);
         write!(f, "SECURITY LABEL FOR pgaadauth ON ROLE \"{}\" IS '{label}';", self.role)
     }
 }
