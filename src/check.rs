@@ -287,7 +287,7 @@ fn defect_of_scope(policy: &TokenPolicy) -> Option<Defect> {
 
 /// What only a moment tells: not for the log.
 fn defects_of_keys() -> Vec<Defect> {
-    let worker = shmem::worker_state();
+    let worker = shmem::refresh_state();
     let mut defects = Vec::new();
     if !worker.snapshot_problem.is_empty() {
         defects.push(Defect::new(

@@ -9,11 +9,13 @@ use pgaad_core::inline::Inline;
 use pgaad_core::keys::KeyName;
 use pgaad_core::keys::{self, KeySet, SigningKey};
 use pgaad_core::refresh::RefreshPolicy;
+use pgaad_core::refresh_queue::Ticket;
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 
-use crate::pg::shmem::{self, KeyBoard, KeyEntry, Refresh, Source};
-use crate::pg::{clock, worker};
+use crate::pg::clock;
+use crate::pg::shmem::{self, KeyBoard, KeyEntry, Source};
+use crate::pg::worker::{self, WorkerId};
 use crate::settings::Settings;
 
 /// How often a login that waits for a fetch looks whether it is over.
@@ -71,7 +73,7 @@ fn path_bytes(path: Option<&Path>) -> &[u8] {
 pub(crate) fn last_error(settings: &Result<Settings, Reason>) -> Option<(String, String)> {
     // `Reason::NotConfigured` and `Reason::SettingInvalid`.
     const OF_SETTINGS: [&str; 2] = ["not_configured", "setting_invalid"];
-    let state = shmem::worker_state();
+    let state = shmem::refresh_state();
     let code = state.last_error.as_str();
     let is_settled = settings.as_ref().is_ok_and(|settings| settings.token.is_some());
     let is_over = is_settled && OF_SETTINGS.contains(&code);
@@ -96,8 +98,8 @@ pub(crate) fn find_or_refresh(
         if let Ok(key) = find() {
             return Ok(key);
         }
-        let Some(refresh) = join_or_ask(policy) else { break };
-        if !is_done_in_time(refresh, wait) {
+        let Some(ticket) = join_or_ask(policy) else { break };
+        if !is_done_in_time(ticket, wait) {
             break;
         }
     }
@@ -105,24 +107,19 @@ pub(crate) fn find_or_refresh(
 }
 
 /// The refresh that is under way, or one that this login causes, unless another has within the cool-down.
-///
-/// All of it happens under one lock: whoever is denied the cool-down sees the refresh of him who got it.
-fn join_or_ask(policy: &RefreshPolicy) -> Option<Refresh> {
-    let now = clock::monotonic();
-    let refresh = shmem::update_worker(|state| {
-        Refresh::under_way().or_else(|| state.cooldown.claim(now, policy).then(|| Refresh::owe(now)))
-    });
-    if refresh.is_some() {
-        shmem::wake_worker();
+fn join_or_ask(policy: &RefreshPolicy) -> Option<Ticket> {
+    let ticket = shmem::with_refresh_queue(|queue| queue.join_or_ask(clock::monotonic(), policy));
+    if ticket.is_some() {
+        worker::wake(WorkerId::Keys);
     }
-    refresh
+    ticket
 }
 
-/// Waits for a refresh, as long as it may take counted from when it was asked for.
-fn is_done_in_time(refresh: Refresh, wait: Duration) -> bool {
+/// Waits for a refresh, as long as it may take counted from when it could begin.
+fn is_done_in_time(ticket: Ticket, wait: Duration) -> bool {
     let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    while !refresh.is_done() {
-        if clock::monotonic().saturating_sub(refresh.asked_at) >= wait {
+    while !shmem::refresh_queue().is_done(ticket) {
+        if clock::monotonic().saturating_sub(ticket.since) >= wait {
             return false;
         }
         worker::wait(POLL);

@@ -73,7 +73,7 @@ pub(crate) fn write(snapshot: &Snapshot) {
 /// For `pgaad.check()`.
 fn note_problem(words: &str) {
     let words = Inline::new(words.as_bytes()).unwrap_or_default();
-    shmem::update_worker(|state| state.snapshot_problem = words);
+    shmem::update_refresh_state(|state| state.snapshot_problem = words);
 }
 
 fn path() -> PathBuf {

@@ -14,6 +14,7 @@ mod explain;
 mod fetch;
 mod file;
 mod gate;
+mod jobs;
 mod key_cache;
 mod key_file;
 mod labels;
@@ -23,7 +24,6 @@ mod pg;
 mod session;
 mod settings;
 mod sql_api;
-mod worker;
 
 #[cfg(any(test, feature = "pg_test"))]
 #[allow(missing_docs)]
@@ -46,7 +46,8 @@ pub extern "C-unwind" fn _PG_init() {
     pg::event_buffer::request();
     pg::sessions::request();
     pg::auth_failed::request();
-    worker::register();
+    jobs::register();
+    pg::worker::request();
     pg::seclabel::install(labels::judge);
     pg::utility::install(membership_guard::GUARD);
     pg::pam::arm(login::decide_for_pam, session::is_admitted);

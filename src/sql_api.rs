@@ -15,12 +15,12 @@ use pgrx::prelude::*;
 use crate::events;
 use crate::key_cache;
 use crate::pg::report::{self, SqlError};
-use crate::pg::shmem::{self, KeyEntry, Refresh};
+use crate::pg::shmem::{self, KeyEntry};
 use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object};
-use crate::pg::{catalog, clock, event_buffer, worker};
+use crate::pg::worker::{self, WorkerId};
+use crate::pg::{catalog, clock, event_buffer};
 use crate::session;
 use crate::settings::Settings;
-use crate::worker::source_name;
 
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!(
@@ -80,25 +80,24 @@ fn claims() -> Option<JsonToSql> {
 #[pg_extern(volatile, parallel_restricted)]
 fn refresh() -> bool {
     let began = Instant::now();
-    let state = shmem::worker_state();
-    if state.pid == 0 {
-        report::notice("there is no key worker at the moment; it is started again every second".to_owned());
-    } else {
-        report::notice(format!("asking the key worker, process {}", state.pid));
-    }
-    let refresh = Refresh::ask(clock::monotonic());
-    while !refresh.is_done() {
+    report::notice(match worker::pid(WorkerId::Keys) {
+        Some(pid) => format!("asking the key worker, process {pid}"),
+        None => "there is no key worker at the moment; it is started again every second".to_owned(),
+    });
+    let ticket = shmem::with_refresh_queue(|queue| queue.ask(clock::monotonic()));
+    worker::wake(WorkerId::Keys);
+    while !shmem::refresh_queue().is_done(ticket) {
         if began.elapsed() >= REFRESH_WAIT {
             report::notice(format!("no answer within {} s; it goes on by itself", REFRESH_WAIT.as_secs()));
             return false;
         }
         worker::wait(Duration::from_millis(10));
     }
-    let error = shmem::worker_state().last_error;
+    let error = shmem::refresh_state().last_error;
     let (keys, source) = shmem::with_keys(|board| (board.entries.iter().flatten().count(), board.source));
     let took = began.elapsed().as_millis();
     report::notice(if error.is_empty() {
-        format!("{keys} keys from {} after {took} ms", source_name(source))
+        format!("{keys} keys from {} after {took} ms", source.name())
     } else {
         format!("it failed after {took} ms: {}; {keys} keys from before stay", error.as_str())
     });
@@ -123,7 +122,7 @@ fn status_row() -> TableIterator<
         name!(version, TextToSql),
     ),
 > {
-    let worker = shmem::worker_state();
+    let refreshes = shmem::refresh_state();
     let settings = Settings::read();
     let problem = match &settings {
         Ok(settings) => settings.token.is_none().then(|| "pgaad.tenant_id is not set".to_owned()),
@@ -139,10 +138,10 @@ fn status_row() -> TableIterator<
         policy.is_some(),
         is_ready,
         problem.map(TextToSql::from),
-        (worker.pid != 0).then_some(worker.pid),
-        worker.last_success.map(timestamp),
+        worker::pid(WorkerId::Keys),
+        refreshes.last_success.map(timestamp),
         key_cache::last_error(&settings).map(|(code, _)| code.into()),
-        worker.next_refresh.map(timestamp),
+        refreshes.next_refresh.map(timestamp),
         i32::try_from(keys).unwrap_or(i32::MAX),
         (keys > 0).then(|| interval(clock::now().since(fetched_at))).flatten(),
         env!("CARGO_PKG_VERSION").into(),
@@ -176,7 +175,7 @@ fn key_rows() -> TableIterator<
             entry.key.issuer().map(TextToSql::from),
             timestamp(entry.first_seen),
             timestamp(entry.last_seen),
-            source_name(source).into(),
+            source.name().into(),
         )
     }))
 }

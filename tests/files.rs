@@ -374,7 +374,7 @@ fn times_after_2038_are_what_they_are() {
     scene.attempt(scene.route(), &role).expect_refused("expired");
     let span = "BETWEEN '2040-01-01 00:00:00+00' AND '2040-01-01 12:00:00+00'";
     for query in [
-        "SELECT bool_and(\"time\" BETWEEN) FROM pgaad.events",
+        "SELECT bool_and(at BETWEEN) FROM pgaad.events",
         "SELECT bool_and(last_at BETWEEN AND since BETWEEN) FROM pgaad.stat_logins",
         "SELECT bool_and(first_seen BETWEEN AND last_seen BETWEEN) FROM pgaad.keys",
         "SELECT last_success BETWEEN AND next_refresh BETWEEN FROM pgaad.status",

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pgaad_core::refresh::Monotonic;
+use pgaad_core::refresh_queue::Monotonic;
 use pgaad_core::time::UnixTime;
 
 /// Now, by the server's clock. A clock set before 1970 reads as 1970: every token is then not yet valid.

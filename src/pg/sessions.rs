@@ -7,7 +7,6 @@
 
 use std::array;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use pgaad_core::time::UnixTime;
 use pgrx::lwlock::PgLwLock;
@@ -15,7 +14,8 @@ use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
 use pgrx::shmem::PGRXSharedMemory;
 
-use super::{clock, shmem};
+use super::clock;
+use super::worker::{self, WorkerId};
 
 /// Most sessions at a time.
 const PLACES: usize = 8192;
@@ -72,7 +72,7 @@ pub(crate) fn end_at(end: UnixTime) -> bool {
     unsafe { pg_sys::on_shmem_exit(Some(forget), pg_sys::Datum::from(0_usize)) };
     place.end.store(end.seconds(), Ordering::Release);
     if sessions.next.fetch_min(end.seconds(), Ordering::AcqRel) > end.seconds() {
-        shmem::wake_worker();
+        worker::wake(WorkerId::Keys);
     }
     true
 }
@@ -87,8 +87,14 @@ unsafe extern "C-unwind" fn forget(_code: i32, _argument: pg_sys::Datum) {
     }
 }
 
-/// Ends the sessions that are due. The process ids of those, and how long until the next one is.
-pub(crate) fn end_due() -> (Vec<i32>, Option<Duration>) {
+/// When the next session ends; the time may be over, and the session gone.
+pub(crate) fn next_end() -> Option<UnixTime> {
+    let next = SESSIONS.share().next.load(Ordering::Acquire);
+    (next != NEVER).then(|| UnixTime::new(next))
+}
+
+/// Ends the sessions that are due, and gives their process ids.
+pub(crate) fn end_due() -> Vec<i32> {
     let sessions = SESSIONS.share();
     // What is added from here on wakes the worker, and what was added before is seen below: a swap, since a plain
     // store could be overtaken by the loads.
@@ -111,7 +117,5 @@ pub(crate) fn end_due() -> (Vec<i32>, Option<Duration>) {
             }
         }
     }
-    let next = sessions.next.load(Ordering::Acquire);
-    let wait = u64::try_from(next.saturating_sub(now)).unwrap_or_default();
-    (ended, (next != NEVER).then(|| Duration::from_secs(wait)))
+    ended
 }

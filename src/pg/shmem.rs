@@ -1,18 +1,16 @@
-//! What all processes of the server share: the published keys and the state of the worker.
+//! What all processes of the server share: the published keys, who waits for a refresh of them, and how the last went.
 //!
 //! Fixed size, plain data. A value is built outside the lock and published by one assignment under
 //! it, so that a panic can never leave half a write behind.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use pgaad_core::inline::Inline;
 use pgaad_core::keys::{MAX_KEYS, SigningKey};
-use pgaad_core::refresh::{Cooldown, Monotonic};
+use pgaad_core::refresh_queue::RefreshQueue;
 use pgaad_core::time::UnixTime;
 use pgrx::lwlock::PgLwLock;
+use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
 use pgrx::shmem::PGRXSharedMemory;
-use pgrx::{PgAtomic, pg_shmem_init};
 
 /// Longest path of a file; Linux opens none that is longer (`PATH_MAX`, with its final NUL).
 pub(crate) const MAX_PATH_BYTES: usize = 4095;
@@ -38,6 +36,17 @@ pub(crate) struct KeyEntry {
     pub(crate) first_seen: UnixTime,
     /// When it was last seen.
     pub(crate) last_seen: UnixTime,
+}
+
+impl Source {
+    /// The word for it in logs and views.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Disk => "disk",
+            Self::File => "file",
+        }
+    }
 }
 
 /// The published keys of one tenant.
@@ -67,12 +76,10 @@ impl Default for KeyBoard {
     }
 }
 
-/// What the worker is about.
+/// How the refreshes of the keys have gone.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct WorkerState {
-    /// Its process id; 0 while there is none.
-    pub(crate) pid: i32,
-    /// When it last got keys.
+pub(crate) struct RefreshState {
+    /// When one last brought keys.
     pub(crate) last_success: Option<UnixTime>,
     /// Code of what went wrong at the last try; empty when nothing did.
     pub(crate) last_error: Inline<64>,
@@ -82,41 +89,34 @@ pub(crate) struct WorkerState {
     pub(crate) snapshot_problem: Inline<256>,
     /// By how many seconds the server's clock was ahead of the provider's, when it last answered.
     pub(crate) clock_ahead: Option<i64>,
-    /// When it will fetch again.
+    /// When the next begins.
     pub(crate) next_refresh: Option<UnixTime>,
-    /// The cool-down of fetches that logins cause.
-    pub(crate) cooldown: Cooldown,
-    /// Address of its latch in shared memory, the same in every process; 0 while there is none.
-    latch: usize,
 }
 
-// SAFETY: plain data without pointers into any process' own memory; the latch's address is in
-// shared memory, which every process has at the same place (they are forked).
+// SAFETY: plain data without pointers.
 unsafe impl PGRXSharedMemory for KeyBoard {}
 // SAFETY: as above.
-unsafe impl PGRXSharedMemory for WorkerState {}
+unsafe impl PGRXSharedMemory for RefreshState {}
+
+/// The queue, as plain data of this crate.
+#[derive(Clone, Copy, Default)]
+struct Queue(RefreshQueue);
+
+// SAFETY: as above.
+unsafe impl PGRXSharedMemory for Queue {}
 
 // SAFETY: a name of ours, used once.
 static KEYS: PgLwLock<KeyBoard> = unsafe { PgLwLock::new(c"pgaad_keys") };
 // SAFETY: a name of ours, used once.
-static WORKER: PgLwLock<WorkerState> = unsafe { PgLwLock::new(c"pgaad_worker") };
-/// Refreshes asked for, counted; the worker owes one while `DONE` is smaller.
+static REFRESHES: PgLwLock<RefreshState> = unsafe { PgLwLock::new(c"pgaad_refreshes") };
 // SAFETY: a name of ours, used once.
-static ASKED: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked") };
-/// When the one that is under way was asked for, or began, where that was after another.
-// SAFETY: a name of ours, used once.
-static ASKED_AT: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_asked_at") };
-/// The count of `ASKED` that the last finished refresh had seen when it began.
-// SAFETY: a name of ours, used once.
-static DONE: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"pgaad_done") };
+static QUEUE: PgLwLock<Queue> = unsafe { PgLwLock::new(c"pgaad_refresh_queue") };
 
 /// Asks core for the memory. Call once, from `_PG_init`.
 pub(crate) fn request() {
     pg_shmem_init!(KEYS);
-    pg_shmem_init!(WORKER);
-    pg_shmem_init!(ASKED);
-    pg_shmem_init!(ASKED_AT);
-    pg_shmem_init!(DONE);
+    pg_shmem_init!(REFRESHES);
+    pg_shmem_init!(QUEUE);
 }
 
 /// Reads the published keys under the shared lock. `read` copies out what it needs and cannot block.
@@ -129,91 +129,29 @@ pub(crate) fn publish_keys(board: &KeyBoard) {
     *KEYS.exclusive() = *board;
 }
 
-/// The worker's state.
-pub(crate) fn worker_state() -> WorkerState {
-    *WORKER.share()
+/// How the refreshes have gone.
+pub(crate) fn refresh_state() -> RefreshState {
+    *REFRESHES.share()
 }
 
-/// Changes the worker's state. `change` works on a copy.
-pub(crate) fn update_worker<T>(change: impl FnOnce(&mut WorkerState) -> T) -> T {
-    let mut guard = WORKER.exclusive();
+/// Notes how a refresh has gone. `change` works on a copy.
+pub(crate) fn update_refresh_state(change: impl FnOnce(&mut RefreshState)) {
+    let mut guard = REFRESHES.exclusive();
     let mut state = *guard;
-    let result = change(&mut state);
+    change(&mut state);
     *guard = state;
+}
+
+/// The queue as it is now.
+pub(crate) fn refresh_queue() -> RefreshQueue {
+    QUEUE.share().0
+}
+
+/// Changes the queue. `change` works on a copy, and cannot block.
+pub(crate) fn with_refresh_queue<T>(change: impl FnOnce(&mut RefreshQueue) -> T) -> T {
+    let mut guard = QUEUE.exclusive();
+    let mut queue = guard.0;
+    let result = change(&mut queue);
+    guard.0 = queue;
     result
-}
-
-/// Notes that this process is the worker.
-pub(crate) fn enter_worker() {
-    // SAFETY: plain globals of this process; a background worker's latch is its PGPROC's, in shared memory.
-    let (pid, latch) = unsafe { (pg_sys::MyProcPid, pg_sys::MyLatch.addr()) };
-    update_worker(|state| {
-        state.pid = pid;
-        state.latch = latch;
-    });
-}
-
-/// Notes that there is no worker any more.
-pub(crate) fn leave_worker() {
-    update_worker(|state| {
-        state.pid = 0;
-        state.latch = 0;
-    });
-}
-
-/// Wakes the worker, if there is one.
-pub(crate) fn wake_worker() {
-    let latch: *mut pg_sys::Latch = std::ptr::with_exposed_provenance_mut(worker_state().latch);
-    if !latch.is_null() {
-        // SAFETY: the latch of a PGPROC, which stays in shared memory for the server's life; when
-        // the worker has gone meanwhile, somebody else wakes for nothing (latch.h allows for it).
-        unsafe { pg_sys::SetLatch(latch) };
-    }
-}
-
-/// A refresh that the worker owes, or is about.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Refresh {
-    number: u64,
-    /// When it was asked for; where it had to wait for another one, when that was over.
-    pub(crate) asked_at: Monotonic,
-}
-
-impl Refresh {
-    /// Asks the worker for a refresh that begins from now on.
-    pub(crate) fn ask(now: Monotonic) -> Self {
-        let refresh = Self::owe(now);
-        wake_worker();
-        refresh
-    }
-
-    /// Makes the worker owe a refresh that begins from now on, without waking it: that takes the lock on its
-    /// state, which the caller may hold.
-    pub(crate) fn owe(now: Monotonic) -> Self {
-        if Self::under_way().is_none() {
-            ASKED_AT.get().store(now, Ordering::SeqCst);
-        }
-        Self { number: ASKED.get().fetch_add(1, Ordering::SeqCst) + 1, asked_at: now }
-    }
-
-    /// The refresh that is owed or running, if there is one.
-    pub(crate) fn under_way() -> Option<Self> {
-        let (done, number) = (DONE.get().load(Ordering::SeqCst), ASKED.get().load(Ordering::SeqCst));
-        (done < number).then(|| Self { number, asked_at: ASKED_AT.get().load(Ordering::SeqCst) })
-    }
-
-    /// Whether it is over.
-    pub(crate) fn is_done(self) -> bool {
-        DONE.get().load(Ordering::SeqCst) >= self.number
-    }
-
-    /// Notes, in the worker, that what is owed still begins now: whoever joins it waits as long for it as for any other.
-    pub(crate) fn begin_again(now: Monotonic) {
-        ASKED_AT.get().store(now, Ordering::SeqCst);
-    }
-
-    /// Notes, in the worker, that this and all earlier ones are over.
-    pub(crate) fn finish(self) {
-        DONE.get().fetch_max(self.number, Ordering::SeqCst);
-    }
 }

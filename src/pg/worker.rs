@@ -9,40 +9,128 @@ use std::time::Duration;
 use std::{mem, ptr, thread};
 
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
+use pgrx::lwlock::PgLwLock;
+use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
+use pgrx::shmem::PGRXSharedMemory;
 
 use super::version;
 
-/// The worker's life; it ends with [`stop`].
-pub(crate) type Main = fn() -> !;
+/// Which worker it is. A new one is a variant here and a row of the table that is registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkerId {
+    /// The one that refreshes the keys and ends sessions.
+    Keys,
+}
 
-static MAIN: OnceLock<Main> = OnceLock::new();
+/// How many there are.
+const COUNT: usize = 1;
 
-/// Registers the worker. Call once, from `_PG_init`.
+impl WorkerId {
+    /// Its place in shared memory.
+    const fn place(self) -> usize {
+        match self {
+            Self::Keys => 0,
+        }
+    }
+}
+
+/// A worker of this library.
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    /// Its name, as `pg_stat_activity` shows it.
+    pub(crate) name: &'static str,
+    /// Its life; it ends with [`stop`].
+    pub(crate) main: fn() -> !,
+}
+
+static WORKERS: OnceLock<&'static [Worker]> = OnceLock::new();
+
+/// Registers the workers. Call once, from `_PG_init`.
 ///
-/// It has shared memory and no database, starts with the postmaster, on a standby too, and again
-/// one second after a crash.
-pub(crate) fn register(name: &str, main: Main) {
-    if MAIN.set(main).is_ok() {
-        BackgroundWorkerBuilder::new(name)
+/// Each has shared memory and no database, starts with the postmaster, on a standby too, and again one second after a
+/// crash.
+pub(crate) fn register(workers: &'static [Worker]) {
+    if WORKERS.set(workers).is_err() {
+        return;
+    }
+    for worker in workers {
+        BackgroundWorkerBuilder::new(worker.name)
             .set_library("pgaad")
             .set_function("pgaad_worker_main")
+            .set_argument(Some(pg_sys::Datum::from(worker.id.place())))
             .set_start_time(BgWorkerStartTime::PostmasterStart)
             .set_restart_time(Some(Duration::from_secs(1)))
             .load();
     }
 }
 
-/// Where the worker's process begins; the postmaster's child finds it by name (bgworker.c).
+/// Where a worker's process begins; the postmaster's child finds it by name (bgworker.c).
 #[pg_guard]
 #[unsafe(no_mangle)]
-pub extern "C-unwind" fn pgaad_worker_main(_argument: pg_sys::Datum) {
+pub extern "C-unwind" fn pgaad_worker_main(place: pg_sys::Datum) {
     // A reload between the fork and here is missed, until the next one: bgworker.c ignores SIGHUP at first. Reading the
     // files here would be worse: a worker started anew would be ahead of backends, which have the postmaster's settings.
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    match MAIN.get() {
-        Some(main) => main(),
-        None => stop(),
+    let worker = WORKERS.get().and_then(|all| all.iter().find(|worker| worker.id.place() == place.value()));
+    let Some(worker) = worker else { stop() };
+    let _ = OWN.set(worker.id);
+    // SAFETY: plain globals of this process; a background worker's latch is its PGPROC's, in shared memory.
+    let (pid, latch) = unsafe { (pg_sys::MyProcPid, pg_sys::MyLatch.addr()) };
+    set_process(worker.id, Process { pid, latch });
+    (worker.main)()
+}
+
+/// The worker that this process is.
+static OWN: OnceLock<WorkerId> = OnceLock::new();
+
+/// The process of a worker, for those who wake it.
+#[derive(Clone, Copy, Default)]
+struct Process {
+    /// Its id; 0 while there is none.
+    pid: i32,
+    /// Address of its latch in shared memory, the same in every process; 0 while there is none.
+    latch: usize,
+}
+
+/// Those of all workers, each in its place.
+#[derive(Clone, Copy, Default)]
+struct Processes([Process; COUNT]);
+
+// SAFETY: plain data; the latch's address is in shared memory, which every process has at the same place (they are
+// forked).
+unsafe impl PGRXSharedMemory for Processes {}
+
+// SAFETY: a name of ours, used once.
+static PROCESSES: PgLwLock<Processes> = unsafe { PgLwLock::new(c"pgaad_workers") };
+
+/// Asks core for the memory. Call once, from `_PG_init`.
+pub(crate) fn request() {
+    pg_shmem_init!(PROCESSES);
+}
+
+fn set_process(id: WorkerId, process: Process) {
+    if let Some(place) = PROCESSES.exclusive().0.get_mut(id.place()) {
+        *place = process;
+    }
+}
+
+fn process(id: WorkerId) -> Process {
+    PROCESSES.share().0.get(id.place()).copied().unwrap_or_default()
+}
+
+/// The worker's process id, if there is one.
+pub(crate) fn pid(id: WorkerId) -> Option<i32> {
+    Some(process(id).pid).filter(|pid| *pid != 0)
+}
+
+/// Wakes the worker, if there is one.
+pub(crate) fn wake(id: WorkerId) {
+    let latch: *mut pg_sys::Latch = ptr::with_exposed_provenance_mut(process(id).latch);
+    if !latch.is_null() {
+        // SAFETY: the latch of a PGPROC, which stays in shared memory for the server's life; when the worker has gone
+        // meanwhile, somebody else wakes for nothing (latch.h allows for it).
+        unsafe { pg_sys::SetLatch(latch) };
     }
 }
 
@@ -74,6 +162,9 @@ pub(crate) fn sleep(timeout: Duration) -> Wake {
 /// Ends the worker with code 1, so that the postmaster starts it again unless it stops itself:
 /// after code 0 it never would (bgworker.c).
 pub(crate) fn stop() -> ! {
+    if let Some(id) = OWN.get() {
+        set_process(*id, Process::default());
+    }
     version::exit(1)
 }
 

@@ -34,6 +34,7 @@ pub mod pam_file;
 pub mod principal;
 pub mod reason;
 pub mod refresh;
+pub mod refresh_queue;
 pub mod refusal;
 pub mod role_facts;
 pub mod role_name;

@@ -13,31 +13,6 @@ pub struct RefreshPolicy {
     pub max_stale: Duration,
 }
 
-/// Milliseconds on a clock that never steps back, the same for all processes of the server.
-pub type Monotonic = u64;
-
-/// Remembers the last fetch that a login caused. Plain data, for shared memory.
-///
-/// The claim comes before the fetch and holds whatever its outcome, so neither a dead provider
-/// nor a flood of random key ids can cause more than one fetch in a cool-down.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cooldown {
-    /// When it was last claimed; 0 for never.
-    claimed_at: Monotonic,
-}
-
-impl Cooldown {
-    /// Claims the right to cause a fetch at `now`. `false` within the cool-down of an earlier claim.
-    pub fn claim(&mut self, now: Monotonic, policy: &RefreshPolicy) -> bool {
-        let cooldown = u64::try_from(policy.cooldown.as_millis()).unwrap_or(u64::MAX);
-        if self.claimed_at != 0 && now.saturating_sub(self.claimed_at) < cooldown {
-            return false;
-        }
-        self.claimed_at = now.max(1);
-        true
-    }
-}
-
 /// How long to wait until the next regular fetch, after `failures` failed ones in a row.
 ///
 /// After a failure the wait doubles from the cool-down up to the interval, so that a provider that
@@ -59,21 +34,6 @@ mod tests {
         cooldown: Duration::from_secs(30),
         max_stale: Duration::from_secs(86_400),
     };
-
-    #[test]
-    fn ten_thousand_logins_in_a_minute_claim_at_most_three_fetches() {
-        let mut cooldown = Cooldown::default();
-        let claims = (0..10_000_u64).filter(|n| cooldown.claim(1 + n * 6, &POLICY)).count();
-        assert!((1..=3).contains(&claims), "{claims}");
-    }
-
-    #[test]
-    fn the_cooldown_ends_exactly_when_it_is_over() {
-        let mut cooldown = Cooldown::default();
-        assert!(cooldown.claim(1_000, &POLICY));
-        assert!(!cooldown.claim(30_999, &POLICY));
-        assert!(cooldown.claim(31_000, &POLICY));
-    }
 
     #[test]
     fn failures_are_retried_soon_then_ever_more_rarely_but_never_less_than_on_schedule() {

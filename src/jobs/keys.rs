@@ -1,0 +1,281 @@
+//! Keeps the published keys fresh: on schedule, and when somebody asks.
+//!
+//! It publishes what is good, and writes it to `pgaad/keys.json` in the data directory for the next start.
+
+use std::time::{Duration, Instant};
+
+use pgaad_core::Reason;
+use pgaad_core::inline::Inline;
+use pgaad_core::log_line::LogLine;
+use pgaad_core::refresh::next_fetch_in;
+use pgaad_core::refresh_queue::Ticket;
+use pgaad_core::snapshot::Snapshot;
+use pgaad_core::verify::TokenPolicy;
+
+use super::aside::{Aside, AsideError, Threads};
+use super::job::{IDLE, Job, POLL, ReadSettings};
+use crate::fetch::{self, FetchError, FetchRequest, Fetched};
+use crate::file::FileError;
+use crate::pg::shmem::{self, Source};
+use crate::pg::{clock, report};
+use crate::settings::Settings;
+use crate::{key_cache, key_file};
+
+/// How long a fetch is waited for: longer than one takes, unless a file system does not answer.
+const FETCH_LIMIT: Duration = Duration::from_secs(12);
+
+/// The job.
+pub(super) struct RefreshKeys {
+    threads: Threads,
+    refresh: Option<Refresh>,
+    /// When keys are fetched next if nobody asks.
+    next: Instant,
+    /// How many refreshes in a row have failed.
+    failures: u32,
+}
+
+impl Default for RefreshKeys {
+    fn default() -> Self {
+        Self { threads: Threads::default(), refresh: None, next: Instant::now(), failures: 0 }
+    }
+}
+
+/// A refresh. From the time that it is there logins without a key wait for it.
+struct Refresh {
+    ticket: Ticket,
+    phase: Phase,
+    /// Whether the configuration was reloaded after it began.
+    is_outdated: bool,
+}
+
+/// How far a refresh has come.
+enum Phase {
+    /// It is to begin.
+    Taken,
+    /// The keys are on their way.
+    Fetching(Fetch),
+    /// Logins find the keys, if there are any, and those who wait for it are still to be told.
+    Over(Option<Published>),
+}
+
+impl Job for RefreshKeys {
+    fn due(&mut self, now: Instant) -> Option<Instant> {
+        if self.refresh.is_none() {
+            let is_time = self.next <= now;
+            let ticket = shmem::with_refresh_queue(|queue| {
+                queue.pending().or_else(|| is_time.then(|| queue.ask(clock::monotonic())))
+            });
+            self.refresh = ticket.map(|ticket| Refresh { ticket, phase: Phase::Taken, is_outdated: false });
+        }
+        Some(match self.refresh.as_ref().map(|refresh| &refresh.phase) {
+            None => self.next,
+            Some(Phase::Fetching(_)) => now + POLL,
+            // Once more through the worker's loop: a reload that came just before the request may be noticed only now.
+            Some(Phase::Taken | Phase::Over(_)) => now,
+        })
+    }
+
+    fn run(&mut self, settings: &ReadSettings) {
+        let Some(mut refresh) = self.refresh.take() else { return };
+        refresh.phase = match refresh.phase {
+            Phase::Taken => begin(&self.threads, settings),
+            Phase::Fetching(fetch) => match fetch.aside.poll() {
+                None => Phase::Fetching(fetch),
+                Some(result) => Phase::Over(fetch.publish(result, settings)),
+            },
+            Phase::Over(published) => {
+                return self.finish(refresh.ticket, refresh.is_outdated, published, settings);
+            }
+        };
+        self.refresh = Some(refresh);
+    }
+
+    fn on_reload(&mut self, settings: &ReadSettings) {
+        self.threads.on_reload();
+        (self.failures, self.next) = (0, Instant::now());
+        if let Some(refresh) = &mut self.refresh {
+            refresh.is_outdated = !matches!(refresh.phase, Phase::Taken);
+        }
+        // While a setting cannot be read, nobody logs in with any key.
+        if let Ok(settings) = settings {
+            drop_keys_of_another_source(settings);
+            key_file::restore(settings);
+        }
+    }
+}
+
+impl RefreshKeys {
+    /// Answers those who wait, and sees when keys are fetched next.
+    fn finish(
+        &mut self,
+        ticket: Ticket,
+        is_outdated: bool,
+        published: Option<Published>,
+        settings: &ReadSettings,
+    ) {
+        self.failures = if published.is_some() { 0 } else { self.failures.saturating_add(1) };
+        let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(self.failures, &settings.refresh));
+        self.next = Instant::now() + wait;
+        shmem::update_refresh_state(|state| state.next_refresh = Some(clock::now().plus(wait)));
+        let now = clock::monotonic();
+        // Whoever reloaded and asked wants it by the new settings.
+        shmem::with_refresh_queue(
+            |queue| if is_outdated { queue.repeat(now) } else { queue.finish(ticket, now) },
+        );
+        // Those who waited do not wait for the disk.
+        if let Some(published) = published {
+            write_down(published);
+        }
+        if is_outdated {
+            (self.failures, self.next) = (0, Instant::now());
+        }
+    }
+}
+
+/// Keys that are being fetched.
+struct Fetch {
+    request: FetchRequest,
+    began: Instant,
+    aside: Aside<Result<Fetched, FetchError>>,
+}
+
+/// Keys that logins find from now on, and what is still to be done with them.
+struct Published {
+    /// What the log says of them.
+    line: LogLine,
+    /// For the next start, if they came from the provider.
+    snapshot: Option<Snapshot>,
+}
+
+/// Begins a fetch by these settings.
+fn begin(threads: &Threads, settings: &ReadSettings) -> Phase {
+    let failed = |code| {
+        note_error(code, "");
+        Phase::Over(None)
+    };
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(reason) => return failed(reason.code()),
+    };
+    let Some(policy) = &settings.token else { return failed(Reason::NotConfigured.code()) };
+    let request = FetchRequest {
+        tenant: policy.tenant.clone(),
+        ca_file: settings.ca_file.clone(),
+        https_proxy: settings.https_proxy.clone(),
+        jwks_file: settings.jwks_file.clone(),
+    };
+    let (began, ours) = (Instant::now(), request.clone());
+    match threads.start(FETCH_LIMIT, move || fetch::fetch(&ours)) {
+        Ok(aside) => Phase::Fetching(Fetch { request, began, aside }),
+        Err(error) => {
+            report_failure(error_of(error, &request));
+            Phase::Over(None)
+        }
+    }
+}
+
+impl Fetch {
+    /// Publishes what came, unless the settings name another source meanwhile.
+    fn publish(
+        self,
+        result: Result<Result<Fetched, FetchError>, AsideError>,
+        settings: &ReadSettings,
+    ) -> Option<Published> {
+        if !is_source(&self.request, settings) {
+            return None;
+        }
+        let fetched = result.unwrap_or_else(|error| Err(error_of(error, &self.request)));
+        fetched.and_then(|fetched| publish(&self.request, fetched, self.began)).map_err(report_failure).ok()
+    }
+}
+
+/// Whether the settings name the source that was asked.
+fn is_source(request: &FetchRequest, settings: &ReadSettings) -> bool {
+    settings.as_ref().is_ok_and(|settings| {
+        settings.jwks_file == request.jwks_file
+            && settings.token.as_ref().is_some_and(|policy| policy.tenant == request.tenant)
+    })
+}
+
+/// Drops keys that were published from a source which is not configured any more.
+fn drop_keys_of_another_source(settings: &Settings) {
+    let is_of_another = shmem::with_keys(|board| {
+        let of_source = |policy: &TokenPolicy| {
+            key_cache::is_of_source(board, &policy.tenant, settings.jwks_file.as_deref())
+        };
+        !board.issuer.is_empty() && !settings.token.as_ref().is_some_and(of_source)
+    });
+    if is_of_another {
+        key_cache::drop_all();
+        note_error("", "");
+        report::log("pgaad: keys dropped: they are not of the source that is configured now");
+    }
+}
+
+/// Notes why a fetch brought no keys. A file that says that there are none is believed.
+fn report_failure(error: FetchError) {
+    if matches!(error, FetchError::JwksFileWithoutKeys(_)) {
+        key_cache::drop_all();
+    }
+    let (code, words) = (error.code(), error.words().unwrap_or_default());
+    note_error(&code, &words);
+    let mut line = LogLine::new("pgaad: key refresh failed:").fact("code", code);
+    if !words.is_empty() {
+        line = line.quoted("cause", &words);
+    }
+    report::log(&line.into_text());
+}
+
+fn error_of(error: AsideError, request: &FetchRequest) -> FetchError {
+    match error {
+        AsideError::Internal => FetchError::Internal,
+        AsideError::TimedOut if request.jwks_file.is_some() => {
+            FetchError::JwksFileNotRead(FileError::TimedOut)
+        }
+        AsideError::TimedOut if request.ca_file.is_some() => FetchError::CaFileNotRead(FileError::TimedOut),
+        AsideError::TimedOut => FetchError::TimedOut,
+    }
+}
+
+fn publish(request: &FetchRequest, fetched: Fetched, began: Instant) -> Result<Published, FetchError> {
+    let now = clock::now();
+    let source = if fetched.modified.is_some() { Source::File } else { Source::Network };
+    let dated = fetched.modified.unwrap_or(now);
+    if dated > now {
+        return Err(FetchError::JwksFileFromTheFuture);
+    }
+    key_cache::publish(&request.tenant, &fetched.keys, dated, source, request.jwks_file.as_deref());
+    shmem::update_refresh_state(|state| {
+        state.last_success = Some(now);
+        state.last_error = Inline::EMPTY;
+        state.last_cause = Inline::EMPTY;
+        state.clock_ahead = fetched.provider_time.map(|time| now.since(time));
+    });
+    Ok(Published {
+        line: LogLine::new("pgaad: keys refreshed:")
+            .fact("keys", fetched.keys.keys().len())
+            .fact("unusable", fetched.keys.errors().len())
+            .fact("source", source.name())
+            .fact("age_s", now.since(dated))
+            .fact("took_ms", began.elapsed().as_millis()),
+        snapshot: (source == Source::Network)
+            .then(|| Snapshot::new(&request.tenant, now, fetched.cloud, fetched.document)),
+    })
+}
+
+/// Writes keys down for the next start, and tells of them.
+fn write_down(published: Published) {
+    if let Some(snapshot) = &published.snapshot {
+        key_file::write(snapshot);
+    }
+    report::log(&published.line.into_text());
+}
+
+fn note_error(code: &str, words: &str) {
+    let code = Inline::new(code.as_bytes()).unwrap_or_default();
+    let words = Inline::new(words.as_bytes()).unwrap_or_default();
+    shmem::update_refresh_state(|state| {
+        state.last_error = code;
+        state.last_cause = words;
+    });
+}

@@ -1,0 +1,77 @@
+//! The background workers, and the jobs of each.
+//!
+//! A worker sleeps until a job of its is due, the configuration is reloaded, or somebody sets its latch. No job waits
+//! for anything: what takes long goes on [`aside`], and the job looks after it when it is due again. So neither a stop
+//! of the server nor the end of a session waits for the provider or a file system.
+
+mod aside;
+mod files;
+mod job;
+mod keys;
+mod sessions;
+
+use std::time::Instant;
+
+use pgaad_core::log_line::LogLine;
+
+use self::job::{IDLE, Job, ReadSettings};
+use crate::pg::report;
+use crate::pg::worker::{self, Wake, Worker, WorkerId};
+use crate::settings::Settings;
+
+/// The workers of the server.
+const WORKERS: [Worker; 1] = [Worker { id: WorkerId::Keys, name: "pgaad key worker", main: key_worker }];
+
+/// Registers the workers. Call once, from `_PG_init`.
+pub(crate) fn register() {
+    worker::register(&WORKERS);
+}
+
+/// The one process that talks to the identity provider. It has no database.
+fn key_worker() -> ! {
+    work(&mut [
+        &mut sessions::EndSessions::default(),
+        &mut files::WarnOfFiles::default(),
+        &mut keys::RefreshKeys::default(),
+    ])
+}
+
+fn work(jobs: &mut [&mut dyn Job]) -> ! {
+    let mut settings = read_settings(jobs);
+    loop {
+        let now = Instant::now();
+        let due: Vec<Option<Instant>> = jobs.iter_mut().map(|job| job.due(now)).collect();
+        let first = due.iter().flatten().min();
+        let sleep = first.map_or(IDLE, |due| due.saturating_duration_since(now));
+        match worker::sleep(sleep) {
+            Wake::Stop => worker::stop(),
+            Wake::Reload => settings = read_settings(jobs),
+            Wake::Time => {}
+        }
+        let now = Instant::now();
+        for (job, due) in jobs.iter_mut().zip(due) {
+            if due.is_some_and(|due| due <= now) {
+                job.run(&settings);
+            }
+        }
+    }
+}
+
+/// Reads the settings, says which one is wrong, and tells the jobs.
+fn read_settings(jobs: &mut [&mut dyn Job]) -> ReadSettings {
+    let settings = Settings::read();
+    match &settings {
+        Err(reason) => {
+            let line = reason.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
+            report::warn(&line.into_text());
+        }
+        Ok(settings) if settings.token.is_none() => {
+            report::warn("pgaad: pgaad.tenant_id is not set, token logins are refused");
+        }
+        Ok(_) => {}
+    }
+    for job in jobs {
+        job.on_reload(&settings);
+    }
+    settings
+}
