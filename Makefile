@@ -59,7 +59,7 @@ check-extension: provision
 
 test-core: provision
 	$(call say,the decision without PostgreSQL)
-	$(CARGO) test -p pgaad-core -p tenant
+	$(CARGO) test -p pgaad-core -p pgaad-provider -p tenant
 
 test-server: provision
 	$(call say,inside PostgreSQL $(PG))
@@ -93,7 +93,7 @@ bench-check: bench
 
 # Each target for SECONDS; what is found grows under target/fuzz, a crash ends the run.
 SECONDS_EACH = $(or $(SECONDS),60)
-FUZZ_TARGETS = token claims jwks label packet
+FUZZ_TARGETS = token claims jwks metadata label packet
 fuzz:
 	@cargo fuzz --version 2>/dev/null || $(CARGO) install cargo-fuzz --version 0.13.2 --locked --quiet
 	@for target in $(FUZZ_TARGETS); do \

@@ -12,9 +12,9 @@ use pgaad_core::role_name;
 use pgaad_core::tenant::Cloud;
 use pgaad_core::verify::TokenPolicy;
 use pgaad_core::{hba, pam_file};
+use pgaad_provider::file::{self, FileError};
 use pgrx::prelude::*;
 
-use crate::file::{self, FileError};
 use crate::key_cache;
 use crate::pg::hba::{Candidates, HbaFile};
 use crate::pg::text::{TextFromSql, TextToSql};

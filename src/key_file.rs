@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use pgaad_core::inline::Inline;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::snapshot::{Snapshot, SnapshotError};
+use pgaad_provider::file::{self, FileError};
 
-use crate::file::{self, FileError};
 use crate::key_cache;
 use crate::pg::shmem::{self, Source};
 use crate::pg::{clock, report, worker};

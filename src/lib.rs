@@ -11,8 +11,6 @@ use pgrx::prelude::*;
 mod check;
 mod events;
 mod explain;
-mod fetch;
-mod file;
 mod gate;
 mod jobs;
 mod key_cache;

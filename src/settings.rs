@@ -13,6 +13,7 @@ use pgaad_core::gate::{GatePolicy, GuardTrust, OtherMethods};
 use pgaad_core::refresh::RefreshPolicy;
 use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::verify::TokenPolicy;
+use pgaad_provider::is_proxy;
 use pgrx::GucSetting;
 
 use crate::pg::port::Port;
@@ -180,7 +181,7 @@ impl Settings {
             ends_sessions: SESSION_END.one_of(&[("never", false), ("token", true)])?,
             server_name: SERVER_NAME.optional(|text| Some(text.to_owned()))?,
             ca_file: CA_FILE.optional(absolute_path)?,
-            https_proxy: HTTPS_PROXY.optional(|text| ureq::Proxy::new(text).ok().map(|_| text.to_owned()))?,
+            https_proxy: HTTPS_PROXY.optional(|text| is_proxy(text).then(|| text.to_owned()))?,
             jwks_file: JWKS_FILE.optional(absolute_path)?,
         })
     }

@@ -48,37 +48,16 @@ fn expect_failure(scene: &Scene, role: &str, case: &str, behavior: Behavior, cod
 fn hostile_answers_cost_little_and_take_no_key_away() {
     let scene = Scene::start();
     let role = scene.member();
-    let authority = scene.tenant.authority();
     let keys = scene.tenant.keys();
-    let metadata = |member: &str, value: &str| {
-        let mut metadata = keys.metadata();
-        metadata[member] = json!(value);
-        Behavior::Body { metadata: Some(metadata.to_string()), jwks: None }
-    };
     let set = |jwks: Value| Behavior::Body { metadata: None, jwks: Some(jwks.to_string()) };
-    let key = keys.jwks()["keys"][0].clone();
-    let with = |member: &str, value: Value| {
-        let mut key = key.clone();
-        key[member] = value;
-        key
-    };
-    let twins = vec![with("n", keys.jwks()["keys"][1]["n"].clone()), key.clone()];
     let many: Vec<Value> =
         (0..10_000).map(|number| json!({ "kty": "RSA", "kid": number.to_string() })).collect();
-    let truncated = keys.jwks().to_string();
+    // What each answer is refused for is tried without a server (crates/provider/tests/hostile.rs); here those that
+    // cost most, and one of each kind.
     let cases = [
-        ("plain http", Behavior::Redirect(authority.replace("https", "http")), "redirected"),
         ("another host", Behavior::Redirect("https://127.0.0.1:1/keys".into()), "redirected"),
-        ("a file", Behavior::Redirect("file:///etc/passwd".into()), "redirected"),
         ("html", Behavior::Html, "metadata_malformed"),
-        ("204", raw("HTTP/1.1 204 No Content\r\n", b""), "http_status_204"),
-        (
-            "429",
-            raw("HTTP/1.1 429 Slow Down\r\nRetry-After: 86400\r\nContent-Length: 0\r\n", b""),
-            "http_status_429",
-        ),
         ("500", Behavior::Status(500), "http_status_500"),
-        ("not http", raw("SSH-2.0-OpenSSH_9.2\r\n", b""), "not_http"),
         (
             "1 GB promised",
             without_end("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]),
@@ -95,38 +74,7 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
             without_end("HTTP/1.1 200 OK\r\nX-Filler: ", &[b'x'; 4096]),
             "too_large",
         ),
-        (
-            "gzip",
-            raw(
-                "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n",
-                b"\x1f\x8b\x08\0\0\0\0\0\0\x03AA",
-            ),
-            "metadata_malformed",
-        ),
-        (
-            "truncated json",
-            Behavior::Body { metadata: None, jwks: Some(truncated[..truncated.len() / 2].into()) },
-            "keys_malformed",
-        ),
         ("10,000 keys", set(json!({ "keys": many })), "keys_too_many"),
-        ("two keys of one id", set(json!({ "keys": twins })), "keys_unusable"),
-        ("a private key", set(json!({ "keys": [with("d", json!("AQAB"))] })), "keys_unusable"),
-        (
-            "a symmetric key",
-            set(json!({ "keys": [{ "kty": "oct", "kid": "s", "k": "c2VjcmV0" }] })),
-            "keys_unusable",
-        ),
-        (
-            "a member twice",
-            Behavior::Body { metadata: None, jwks: Some("{\"keys\":[],\"keys\":[]}".into()) },
-            "keys_malformed",
-        ),
-        ("keys elsewhere", metadata("jwks_uri", "https://127.0.0.2:1/keys"), "metadata_foreign_keys_url"),
-        (
-            "another tenant",
-            metadata("issuer", &format!("{authority}/11111111-2222-3333-4444-555555555555/v2.0")),
-            "metadata_wrong_issuer",
-        ),
     ];
     let before = worker_memory(&scene);
     for (case, behavior, code) in cases {
@@ -138,7 +86,8 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
     // What a cache may do with the answer is nothing to us.
     let body = keys.metadata().to_string();
     let head = format!(
-        "HTTP/1.1 200 OK\r\nCache-Control: max-age=99999999999999999999\r\nAge: -1\r\nExpires: 0\r\nContent-Length: {}\r\n",
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=99999999999999999999\r\nAge: -1\r\nExpires: 0\r\n\
+         Content-Length: {}\r\n",
         body.len()
     );
     scene.tenant.set_mood(raw(&head, body.as_bytes()));

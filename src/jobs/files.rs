@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use pgaad_provider::file::FileError;
+
 use super::aside::{Aside, Threads};
 use super::job::{Job, POLL, ReadSettings};
 use crate::check::{self, PamFiles};
-use crate::file::FileError;
 use crate::pg::hba::{Candidates, HbaFile};
 
 /// How long the PAM service files are waited for.

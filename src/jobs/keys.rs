@@ -11,11 +11,11 @@ use pgaad_core::refresh::next_fetch_in;
 use pgaad_core::refresh_queue::Ticket;
 use pgaad_core::snapshot::Snapshot;
 use pgaad_core::verify::TokenPolicy;
+use pgaad_provider::file::FileError;
+use pgaad_provider::{FetchError, FetchRequest, Fetched, Route, fetch};
 
 use super::aside::{Aside, AsideError, Threads};
 use super::job::{IDLE, Job, POLL, ReadSettings};
-use crate::fetch::{self, FetchError, FetchRequest, Fetched};
-use crate::file::FileError;
 use crate::pg::shmem::{self, Source};
 use crate::pg::{clock, report};
 use crate::settings::Settings;
@@ -160,12 +160,11 @@ fn begin(threads: &Threads, settings: &ReadSettings) -> Phase {
     let Some(policy) = &settings.token else { return failed(Reason::NotConfigured.code()) };
     let request = FetchRequest {
         tenant: policy.tenant.clone(),
-        ca_file: settings.ca_file.clone(),
-        https_proxy: settings.https_proxy.clone(),
+        route: Route { ca_file: settings.ca_file.clone(), https_proxy: settings.https_proxy.clone() },
         jwks_file: settings.jwks_file.clone(),
     };
     let (began, ours) = (Instant::now(), request.clone());
-    match threads.start(FETCH_LIMIT, move || fetch::fetch(&ours)) {
+    match threads.start(FETCH_LIMIT, move || fetch(&ours)) {
         Ok(aside) => Phase::Fetching(Fetch { request, began, aside }),
         Err(error) => {
             report_failure(error_of(error, &request));
@@ -232,7 +231,9 @@ fn error_of(error: AsideError, request: &FetchRequest) -> FetchError {
         AsideError::TimedOut if request.jwks_file.is_some() => {
             FetchError::JwksFileNotRead(FileError::TimedOut)
         }
-        AsideError::TimedOut if request.ca_file.is_some() => FetchError::CaFileNotRead(FileError::TimedOut),
+        AsideError::TimedOut if request.route.ca_file.is_some() => {
+            FetchError::CaFileNotRead(FileError::TimedOut)
+        }
         AsideError::TimedOut => FetchError::TimedOut,
     }
 }

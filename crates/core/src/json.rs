@@ -7,56 +7,71 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 /// A JSON value that borrows its text from the document where it can.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Json<'a> {
+pub enum Json<'a> {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool(bool),
     /// A number written without fraction and exponent that fits; any other is `Other`.
     Integer(i64),
     /// Any other number: fractions, exponents, `-0`, beyond 64 bits signed. Nothing here wants one.
     OtherNumber,
+    /// A text without U+0000.
     Text(Cow<'a, str>),
+    /// An array.
     Array(Vec<Json<'a>>),
+    /// An object.
     Object(Object<'a>),
 }
 
 /// The members of an object, in the order of the document, no name twice.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+pub struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
+/// Whether this is one whole document of JSON, strict or not: half of one is a file that is being written.
+pub fn is_whole(document: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok()
+}
 
 impl<'a> Object<'a> {
     /// Reads a whole document that must be one object: UTF-8 without BOM, nothing after it but white space.
-    pub(crate) fn read(document: &'a [u8]) -> Option<Self> {
+    pub fn read(document: &'a [u8]) -> Option<Self> {
         match serde_json::from_slice(document) {
             Ok(Json::Object(object)) => Some(object),
             _ => None,
         }
     }
 
-    pub(crate) fn member(&self, name: &str) -> Option<&Json<'a>> {
+    /// The member of that name.
+    pub fn member(&self, name: &str) -> Option<&Json<'a>> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value)
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    /// The names of its members, in the order of the document.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_ref())
     }
 }
 
 impl<'a> Json<'a> {
-    pub(crate) fn as_text(&self) -> Option<&str> {
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn as_array(&self) -> Option<&[Json<'a>]> {
+    /// The array, if it is one.
+    pub fn as_array(&self) -> Option<&[Json<'a>]> {
         match self {
             Self::Array(values) => Some(values),
             _ => None,
         }
     }
 
-    pub(crate) fn as_object(&self) -> Option<&Object<'a>> {
+    /// The object, if it is one.
+    pub fn as_object(&self) -> Option<&Object<'a>> {
         match self {
             Self::Object(object) => Some(object),
             _ => None,

@@ -48,6 +48,6 @@ pub mod time;
 pub mod token;
 pub mod verify;
 
-mod json;
+pub mod json;
 
 pub use reason::Reason;

@@ -85,7 +85,7 @@ impl Record {
             Act::Login => self.login(was_pending),
             Act::Begin => self.running = self.queue.pending().map(|ticket| (ticket, self.step)),
             Act::Finish => {
-                let (ticket, began) = self.running.take().expect("possible only then");
+                let Some((ticket, began)) = self.running.take() else { return };
                 self.queue.finish(ticket, self.now);
                 self.ended = self.now;
                 for waiting in &mut self.waiting {
@@ -168,8 +168,7 @@ fn ten_thousand_logins_in_a_minute_cause_at_most_three_refreshes() {
         let now = login * 6;
         if queue.join_or_ask(now, &policy).is_some() {
             caused += 1;
-            let ticket = queue.pending().expect("it was asked for");
-            queue.finish(ticket, now);
+            queue.pending().into_iter().for_each(|ticket| queue.finish(ticket, now));
         }
     }
     assert_eq!(caused, 2);

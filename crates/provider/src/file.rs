@@ -15,15 +15,16 @@ use pgaad_core::time::UnixTime;
 
 /// What a regular file held.
 #[derive(Debug)]
-pub(crate) struct Content {
-    pub(crate) bytes: Vec<u8>,
+pub struct Content {
+    /// All of its bytes.
+    pub bytes: Vec<u8>,
     /// When the file was last modified, in whole seconds. A time before 1970 reads as 1970.
-    pub(crate) modified: UnixTime,
+    pub modified: UnixTime,
 }
 
 /// Why a file was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileError {
+pub enum FileError {
     /// There is none of that name.
     Missing,
     /// It is something else than a regular file: what.
@@ -65,7 +66,7 @@ impl From<io::Error> for FileError {
 ///
 /// # Errors
 /// [`FileError`]; never [`FileError::TimedOut`].
-pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Content, FileError> {
+pub fn read(path: &Path, max_bytes: u64) -> Result<Content, FileError> {
     // Before the opening, since opening a device can do something (a tape rewinds); and after it, since the name may
     // lead elsewhere by then.
     regular(fs::metadata(path)?.file_type())?;
@@ -89,7 +90,7 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> Result<Content, FileError> {
 ///
 /// # Errors
 /// As [`read`].
-pub(crate) fn require_regular(path: &Path) -> Result<(), FileError> {
+pub fn require_regular(path: &Path) -> Result<(), FileError> {
     regular(fs::metadata(path)?.file_type())
 }
 

@@ -1,0 +1,144 @@
+//! The HTTPS agent: no redirect is followed, no environment variable is read, and each answer is bounded in time and
+//! size.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use pgaad_core::time::UnixTime;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+
+use crate::error::FetchError;
+use crate::file;
+
+/// For the TCP connection and the TLS handshake each.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For everything that one agent does.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Of one document; Entra's have some kilobytes.
+pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
+/// Of `pgaad.ca_file`; the system's own authorities together have 220 kB.
+const MAX_CA_BYTES: u64 = 8 * 1024 * 1024;
+
+/// By which way the provider is reached, and whom to trust there.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// `pgaad.ca_file`: authorities beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// `pgaad.https_proxy`.
+    pub https_proxy: Option<String>,
+}
+
+/// Whether a text is a URL of a proxy that can be used.
+pub fn is_proxy(url: &str) -> bool {
+    ureq::Proxy::new(url).is_ok()
+}
+
+/// A document of the provider's.
+pub(crate) struct Answer {
+    pub(crate) document: Vec<u8>,
+    /// The provider's clock, where it said.
+    pub(crate) date: Option<UnixTime>,
+}
+
+/// An agent for one refresh, which takes ten seconds at the most.
+pub(crate) struct Agent {
+    agent: ureq::Agent,
+    deadline: Instant,
+}
+
+impl Agent {
+    /// An agent whose time begins now.
+    ///
+    /// # Errors
+    /// [`FetchError::Proxy`], [`FetchError::CaFile`], [`FetchError::CaFileNotRead`]
+    pub(crate) fn new(route: &Route) -> Result<Self, FetchError> {
+        let deadline = Instant::now() + TIMEOUT;
+        let proxy = route.https_proxy.as_deref().map(ureq::Proxy::new).transpose();
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .root_certs(RootCerts::Specific(Arc::new(root_certificates(route.ca_file.as_deref())?)))
+            .build();
+        let config = ureq::Agent::config_builder()
+            .tls_config(tls)
+            .https_only(true)
+            // Set in any case: unset means that environment variables decide.
+            .proxy(proxy.map_err(|_| FetchError::Proxy)?)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .user_agent(concat!("pgaad/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .build();
+        Ok(Self { agent: config.new_agent(), deadline })
+    }
+
+    /// Fetches a document.
+    ///
+    /// # Errors
+    /// [`FetchError`], whatever went wrong on the way.
+    pub(crate) fn get(&self, url: &str) -> Result<Answer, FetchError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let mut response = self
+            .agent
+            .get(url)
+            .config()
+            .timeout_global(Some(left.max(Duration::from_millis(1))))
+            .build()
+            .call()
+            .map_err(|error| error_of(&error))?;
+        match response.status().as_u16() {
+            200 => {}
+            300..=399 => return Err(FetchError::Redirected),
+            status => return Err(FetchError::Status(status)),
+        }
+        let date = response.headers().get("date").and_then(|date| unix_time(date.to_str().ok()?));
+        let document = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec();
+        Ok(Answer { document: document.map_err(|error| error_of(&error))?, date })
+    }
+}
+
+/// The system's authorities and those of `ca_file`.
+fn root_certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>, FetchError> {
+    let system = rustls_native_certs::load_native_certs().certs;
+    let mut roots: Vec<_> = system.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    if let Some(path) = ca_file {
+        let pem = file::read(path, MAX_CA_BYTES).map_err(FetchError::CaFileNotRead)?.bytes;
+        let before = roots.len();
+        for item in ureq::tls::parse_pem(&pem) {
+            if let PemItem::Certificate(certificate) = item.map_err(|_| FetchError::CaFile)? {
+                roots.push(certificate);
+            }
+        }
+        if roots.len() == before {
+            return Err(FetchError::CaFile);
+        }
+    }
+    Ok(roots)
+}
+
+/// The `Date` of an answer (RFC 9110 §6.6.1).
+fn unix_time(date: &str) -> Option<UnixTime> {
+    let time = httpdate::parse_http_date(date).ok()?;
+    let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    i64::try_from(seconds).ok().map(UnixTime::new)
+}
+
+fn error_of(error: &ureq::Error) -> FetchError {
+    match error {
+        ureq::Error::Timeout(_) => FetchError::TimedOut,
+        ureq::Error::HostNotFound => FetchError::NameUnknown,
+        ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => FetchError::TooLarge,
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => FetchError::Tls,
+        // rustls reports a certificate it does not trust through the stream it wraps.
+        ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            FetchError::Tls
+        }
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => FetchError::TimedOut,
+        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => FetchError::Unreachable,
+        ureq::Error::Protocol(_) | ureq::Error::Http(_) => FetchError::NotHttp,
+        ureq::Error::InvalidProxyUrl | ureq::Error::ConnectProxyFailed(_) => FetchError::Proxy,
+        ureq::Error::Pem(_) => FetchError::CaFile,
+        _ => FetchError::Internal,
+    }
+}

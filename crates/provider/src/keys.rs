@@ -1,0 +1,80 @@
+//! Fetching the tenant's keys: the v2 OpenID metadata, then the key set it points to.
+//!
+//! Runs on a thread of the worker, never in a backend, and calls nothing of PostgreSQL's.
+
+use std::path::{Path, PathBuf};
+
+use pgaad_core::json;
+use pgaad_core::keys::{KeySet, KeySetError};
+use pgaad_core::tenant::Tenant;
+use pgaad_core::time::UnixTime;
+
+use crate::agent::{Agent, MAX_BODY_BYTES, Route};
+use crate::error::FetchError;
+use crate::file;
+use crate::metadata::Metadata;
+
+/// Where to fetch from, and how.
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    /// Whose keys.
+    pub tenant: Tenant,
+    /// The way to its authority.
+    pub route: Route,
+    /// `pgaad.jwks_file`: the keys are read from there, and the network is not used.
+    pub jwks_file: Option<PathBuf>,
+}
+
+/// What came back: the keys, and the document they were read from.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Those that can be used, and what was wrong with the others.
+    pub keys: KeySet,
+    /// The key set as it came.
+    pub document: String,
+    /// The metadata's `cloud_instance_name`.
+    pub cloud: Option<String>,
+    /// The provider's clock, where it said.
+    pub provider_time: Option<UnixTime>,
+    /// When the file was last modified that they were read from; `None` for keys of the provider's.
+    pub modified: Option<UnixTime>,
+}
+
+/// Fetches the tenant's keys, or reads them from the operator's file.
+///
+/// Takes ten seconds at the most, unless a file system does not answer.
+///
+/// # Errors
+/// [`FetchError`], the first thing that went wrong.
+pub fn fetch(request: &FetchRequest) -> Result<Fetched, FetchError> {
+    request
+        .jwks_file
+        .as_deref()
+        .map_or_else(|| download_keys(request), |path| read_keys(path, &request.tenant))
+}
+
+fn download_keys(request: &FetchRequest) -> Result<Fetched, FetchError> {
+    let agent = Agent::new(&request.route)?;
+    let metadata = Metadata::read(&agent.get(&request.tenant.metadata_url())?.document, &request.tenant)?;
+    let answer = agent.get(metadata.jwks_uri())?;
+    let fetched = import(answer.document, &request.tenant, metadata.cloud().map(str::to_owned))?;
+    Ok(Fetched { provider_time: answer.date, ..fetched })
+}
+
+/// Reads the keys from a file that the operator provides.
+fn read_keys(path: &Path, tenant: &Tenant) -> Result<Fetched, FetchError> {
+    let file = file::read(path, MAX_BODY_BYTES).map_err(FetchError::JwksFileNotRead)?;
+    // Half a file is a copy that is under way, or a full disk. A whole document is meant.
+    let is_complete = json::is_whole(&file.bytes);
+    let fetched = import(file.bytes, tenant, None).map_err(|error| match error {
+        FetchError::Keys(error) if is_complete => FetchError::JwksFileWithoutKeys(error),
+        error => error,
+    })?;
+    Ok(Fetched { modified: Some(file.modified), ..fetched })
+}
+
+fn import(document: Vec<u8>, tenant: &Tenant, cloud: Option<String>) -> Result<Fetched, FetchError> {
+    let keys = KeySet::import(&document, tenant, cloud.as_deref()).map_err(FetchError::Keys)?;
+    let document = String::from_utf8(document).map_err(|_| FetchError::Keys(KeySetError::Malformed))?;
+    Ok(Fetched { keys, document, cloud, provider_time: None, modified: None })
+}
