@@ -39,7 +39,7 @@ impl FromStr for Guid {
             return Err(NotAGuid);
         }
         let mut bytes = [0_u8; 16];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
             for digit in pair {
                 let value = char::from(*digit).to_digit(16).ok_or(NotAGuid)?;
                 *byte = (*byte << 4) | u8::try_from(value).map_err(|_| NotAGuid)?;
