@@ -1,6 +1,6 @@
 //! Log in to PostgreSQL with a Microsoft Entra ID access token as the password.
 //!
-//! The decision is `pgaad-core`; [`pg`] is the fence to PostgreSQL and holds all `unsafe`; the
+//! The decision is `pgaad-core`; `src/pg` is the fence to PostgreSQL and holds all `unsafe`; the
 //! modules beside it are the shell that joins the two.
 
 #![deny(unsafe_code)]

@@ -78,8 +78,8 @@ pub(super) unsafe fn words<'a>(column: *mut pg_sys::List) -> Vec<Word<'a>> {
 }
 
 impl<'a> Word<'a> {
-    /// The role behind the `+`, which counts unless it is quoted: "#define token_is_member_check(t) (!t->quoted &&
-    /// t->string[0] == '+')".
+    /// The role behind the `+`, which counts unless it is quoted: `#define token_is_member_check(t) (!t->quoted &&
+    /// t->string[0] == '+')`.
     pub(super) fn group(&self) -> Option<&'a CStr> {
         let group = self.text.to_bytes_with_nul().strip_prefix(b"+").filter(|_| !self.token.quoted)?;
         CStr::from_bytes_with_nul(group).ok()

@@ -23,7 +23,7 @@ pub(crate) fn log(line: &str) {
     report(PgLogLevel::LOG_SERVER_ONLY, PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, line);
 }
 
-/// As [`log`], as a WARNING where the operator should act. Only for processes without a client.
+/// As [`log()`], as a WARNING where the operator should act. Only for processes without a client.
 pub(crate) fn warn(line: &str) {
     report(PgLogLevel::WARNING, PgSqlErrorCode::ERRCODE_WARNING, line);
 }
