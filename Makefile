@@ -24,13 +24,13 @@ PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
-.PHONY: help demo test matrix check check-extension deb deb-test install package faulty-package provision test-core test-server test-logins torture bench bench-check fuzz clean
+.PHONY: help demo test matrix check check-extension check-dependencies deb deb-test install package faulty-package provision test-core test-server test-logins torture bench bench-check fuzz clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
 	@echo 'make test                     everything that must pass'
 	@echo 'make matrix [PG=18]           the same on PostgreSQL 15 to 18, or on one of them'
-	@echo 'make check                    formatting and lints'
+	@echo 'make check                    formatting, lints, documentation and dependencies'
 	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
 	@echo 'make bench [PG=18]            what a decision and a login cost; bench-check compares to the targets'
 	@echo 'make torture                  the long runs of the property tests'
@@ -46,16 +46,26 @@ test: test-core test-server test-logins
 matrix:
 	@.ci/matrix $(if $(filter file,$(origin PG)),,$(PG))
 
-check: provision check-extension
+check: check-dependencies check-extension
 	$(call say,formatting and lints)
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --exclude pgaad --all-targets -- -D warnings
+	.ci/lint clippy --workspace --exclude pgaad --all-targets
+	.ci/lint doc --workspace --exclude pgaad --no-deps --document-private-items
 
 # The part of the lints that differs between majors.
 check-extension: provision
 	$(call say,lints for PostgreSQL $(PG))
-	$(CARGO) clippy -p pgaad $(FEATURES) --all-targets -- -D warnings
-	$(CARGO) clippy -p pgaad $(FEATURES) --features fault_injection -- -D warnings
+	.ci/lint clippy -p pgaad $(FEATURES) --all-targets
+	.ci/lint clippy -p pgaad $(FEATURES) --features fault_injection
+	.ci/lint doc -p pgaad $(FEATURES) --no-deps --document-private-items
+
+# None is unused, needs a newer Rust than we say, or is one that deny.toml forbids.
+check-dependencies:
+	$(call say,the dependencies)
+	@PG=$(PG) .ci/provision tools
+	.ci/rust-version
+	$(CARGO) machete
+	$(CARGO) deny check --deny unmatched-skip bans licenses sources
 
 test-core: provision
 	$(call say,the decision without PostgreSQL)
