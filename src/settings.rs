@@ -91,7 +91,7 @@ settings! {
     ALLOW_OTHER_METHODS c"pgaad.allow_other_methods" c"off"
         c"Methods without a token by which members of azure_ad_user may log in: off, on (all but trust), or a list.";
     GUARD_TRUST c"pgaad.guard_trust" c"remote"
-        c"Which logins of other roles over trust lines for anybody to refuse: remote, all or off.";
+        c"Which trust logins of other roles to refuse: remote, all or off.";
     SERVER_NAME c"pgaad.server_name" c""
         c"Server name that user names may end with, as user@tenant@server; the role is the one without it.";
     LOG_LOGINS c"pgaad.log_logins" c"all"
