@@ -1,4 +1,4 @@
--- What the extension stands on: its schema and the marker roles. No name that was there before is trusted.
+-- What the extension is built on: its schema and the marker roles. No name that was there before is trusted.
 
 -- A schema in which somebody else may create could hold functions and operators that are better matches for the calls
 -- in this extension than its own.

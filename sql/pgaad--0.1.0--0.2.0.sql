@@ -490,7 +490,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    -- A setting may have a value that is none; what is on must not depend on a cast.
+    -- A setting may have a value that cannot be cast; whether it is on must not depend on a cast.
     yes CONSTANT text := '^(on|t(r|ru|rue)?|y(e|es)?|1)$';
     members oid[] := ARRAY(SELECT member FROM pg_auth_members WHERE roleid = to_regrole('azure_ad_user') GROUP BY 1);
 BEGIN

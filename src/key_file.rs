@@ -95,7 +95,7 @@ fn try_write(snapshot: &Snapshot) -> io::Result<()> {
         _ => {}
     }
     let draft = path.with_extension("json.new");
-    // What a crash has left, or something else of that name: a FIFO would hold up whoever opens it.
+    // What a crash has left, or something else of that name: a FIFO would hold up the process that opens it.
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

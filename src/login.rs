@@ -99,7 +99,7 @@ pub(crate) fn role_asked_for(port: Port) -> Result<Option<Role>, Reason> {
         return Ok(Some(role));
     }
     let shorter = without_server(port, name).and_then(|name| Role::find(&name));
-    // Of other roles it is none of pgaad's business: core knows no role of the longer name.
+    // Other roles are not pgaad's business: core knows no role of the longer name.
     let Some(role) = shorter.filter(Role::is_member) else { return Ok(None) };
     if !port.has_the_same_line_as(role.name()) {
         return Err(Reason::ServerNameLine);
@@ -114,7 +114,7 @@ fn without_server(port: Port, name: &CStr) -> Option<CString> {
     (name.count_bytes() < MAX_NAME_BYTES && !bytes.is_empty()).then(|| CString::new(bytes).ok())?
 }
 
-/// Called by our PAM module: decides, and keeps the decision for the gate. `None` on a line that is none of ours.
+/// Called by our PAM module: decides, and keeps the decision for the gate. `None` on a line that is not ours.
 pub(crate) fn decide_for_pam(port: Port) -> Option<Answer> {
     let decide = || decide(port, &mut || packet::ask_for_password(port));
     port.method().is_token().then(|| decide_and_keep(decide))

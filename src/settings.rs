@@ -194,7 +194,7 @@ impl Settings {
         }
     }
 
-    /// The values in force for the login of this connection: no backend reads `postgresql.conf` anew before its login
+    /// The values in force for the login of this connection: no backend reads `postgresql.conf` again before its login
     /// is over (postgres.c, `PostgresMain`).
     ///
     /// They are those that were read when the server started, as long as all texts are still the same: in a process

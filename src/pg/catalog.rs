@@ -2,7 +2,7 @@
 //!
 //! Shared catalogs can be read before the session has a database, on a standby too. The membership
 //! functions of core cannot be used: they are transitive, true for every superuser, and before
-//! `initialize_acl` their cache hears of no REVOKE.
+//! `initialize_acl` their cache does not notice a REVOKE.
 
 use std::ffi::{CStr, CString};
 
@@ -21,7 +21,7 @@ use super::version::{MEMBERSHIPS_HAVE_OWNERS, conveys};
 /// The roles whose direct members are special.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Marker {
-    /// `azure_ad_user`: whoever logs in with a token.
+    /// `azure_ad_user`: the roles that log in with a token.
     User,
     /// `azure_ad_admin`: who administers those.
     Admin,
@@ -62,7 +62,7 @@ impl Marker {
 const POSTGRES_EPOCH: i64 = 946_684_800;
 
 /// A role as the catalog has it at this moment. What is asked of it beyond its row is read when it is asked:
-/// each look-up in a process just forked is an index scan, and most logins are of roles that are none of ours.
+/// each look-up in a process just forked is an index scan, and most logins are of roles that are not members.
 pub(crate) struct Role {
     name: CString,
     row: AuthId,
@@ -157,7 +157,7 @@ pub(crate) fn caller() -> (bool, Caller) {
 
 /// Whether `holder` has the ADMIN OPTION on the role of this name.
 pub(super) fn administers(holder: u32, role: &CStr) -> bool {
-    // SAFETY: in a transaction of a session that has logged in, so that the cache of memberships hears of changes.
+    // SAFETY: in a transaction of a session that has logged in, so that the cache of memberships notices changes.
     AuthId::find(role)
         .is_some_and(|role| unsafe { pg_sys::is_admin_of_role(pg_sys::Oid::from(holder), role.oid) })
 }
@@ -175,7 +175,7 @@ pub(crate) struct Standing {
     pub(crate) has_password: bool,
 }
 
-/// How a role stands; `None` when there is no such role.
+/// What the catalogs say about a role; `None` when there is no such role.
 pub(crate) fn standing(name: &CStr) -> Option<Standing> {
     let role = AuthId::find(name)?;
     Some(Standing {

@@ -107,12 +107,12 @@ impl Conversion {
     }
 }
 
-/// Whether a character can be in no text of SQL's, or stands for a byte that is not UTF-8.
+/// Whether a character cannot be in any SQL text, or represents a byte that is not UTF-8.
 fn is_unwritable(c: char) -> bool {
     c == '\0' || raw_byte(c).is_some()
 }
 
-/// What stands for a character that cannot be written.
+/// What replaces a character that cannot be written.
 fn replacement(c: char) -> String {
     match (c, raw_byte(c)) {
         ('…', _) => "...".to_owned(),

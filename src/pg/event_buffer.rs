@@ -141,7 +141,7 @@ impl Slot {
         self.version.store(version + 2, Ordering::Release);
     }
 
-    /// The record, unless there is none or it changes faster than it can be read.
+    /// The record; `None` if the slot has none, or if it changes faster than it can be read.
     fn read(&self) -> Option<(u64, Vec<u8>)> {
         (0..3).find_map(|_| {
             let version = self.version.load(Ordering::Acquire);

@@ -1,4 +1,4 @@
-//! The lines of `pg_hba.conf`, read anew from the file by core's own parser: a process other than a
+//! The lines of `pg_hba.conf`, read again from the file by core's own parser: a process other than a
 //! backend that logs in has no parsed copy, and the worker has no SQL.
 
 use std::ffi::{CString, c_void};

@@ -1,5 +1,5 @@
 //! `ClientAuthentication_hook` (auth.c): called once for every login, after the method of the
-//! matched line has spoken and before the client hears of it.
+//! matched line has answered and before the client is told.
 //!
 //! `status` comes by value: a hook can refuse a login, never rescue one.
 
@@ -67,7 +67,7 @@ pub(crate) fn outer_library() -> Option<String> {
 }
 
 /// A plain frame: no `#[pg_guard]`, nothing with a destructor. An error of the previous hook passes through it as if it
-/// were not there; pgrx's guard would build it anew and lose most of its fields.
+/// were not there; pgrx's guard would rebuild it and lose most of its fields.
 unsafe extern "C-unwind" fn client_authentication(port: *mut libpq::Port, status: i32) {
     // SAFETY: set by `install` before any login; the arguments are core's own, passed on as they came.
     unsafe { PREVIOUS(port, status) };

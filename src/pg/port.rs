@@ -103,7 +103,7 @@ impl Port {
     /// Where the client is, from the socket itself.
     ///
     /// Not from `remote_host`: with `log_hostname` on that is a name, and the one who owns the
-    /// address block decides what its reverse look-up says, `127.0.0.1` if he likes.
+    /// address block decides what its reverse look-up says, `127.0.0.1` if they like.
     pub(crate) fn client(&self) -> Client {
         let address = &raw const self.fields().raddr.addr;
         // SAFETY: the kernel filled the storage for the socket's family (pqcomm.c, StreamConnection).

@@ -147,7 +147,7 @@ mod words {
 
 /// Keeps the statement that is running out of the log, where it would stand beside its error.
 pub(crate) fn hide_statement() {
-    // SAFETY: core's own pointer for this purpose (postgres.c); null means that there is none to log
+    // SAFETY: core's own pointer for this purpose (postgres.c); null means that there is no text to log
     // (elog.c, `check_log_of_query`), and the next statement sets it again.
     unsafe { pg_sys::debug_query_string = ptr::null() };
 }

@@ -1,4 +1,4 @@
-//! Statements about roles, taken apart and made anew: what concerns the marker roles is carried out apart from the
+//! Statements about roles, taken apart and built again: what concerns the marker roles is carried out apart from the
 //! rest. All nodes that are changed are copies, since core's tree may belong to a cached plan.
 
 use std::collections::BTreeSet;
@@ -301,7 +301,7 @@ fn is_marker(name: &CStr) -> bool {
     Marker::named(name).is_some()
 }
 
-/// A new node, all zero but for its tag (nodes.h, `makeNode`).
+/// A new node, all zero except its tag (nodes.h, `makeNode`).
 ///
 /// # Safety
 /// `T` is the type that the tag names.

@@ -28,7 +28,7 @@ pub(super) const AUTH_FAILED_LINE: i32 = match pg_sys::PG_VERSION_NUM / 10_000 {
     _ => 0,
 };
 
-/// Whether a membership conveys the role's rights. Since 16 one may be of no use but to administer the role.
+/// Whether a membership conveys the role's rights. Since 16 one may only allow to administer the role.
 #[cfg(since_16)]
 pub(super) fn conveys(row: &libpq::FormData_pg_auth_members) -> bool {
     row.inherit_option || row.set_option

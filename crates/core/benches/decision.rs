@@ -1,7 +1,7 @@
 //! What a decision costs, as a multiple of the one RSA verification that it cannot do without.
 //!
 //! `make bench` runs this and prints the ratios; both sides are measured in one run, so that the
-//! machine's mood cancels. With `PGAAD_BENCH_CHECK` set it fails when a target is missed.
+//! machine's changing speed cancels out. With `PGAAD_BENCH_CHECK` set it fails when a target is missed.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 

@@ -149,7 +149,7 @@ fn check_mfa(case: &RoleCase<'_>) -> Result<(), Reason> {
     }
 }
 
-/// The binding table: by object id wherever there is one, by name only where there is none.
+/// The binding table: by object id wherever the role has one, by name only where it has none.
 pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Reason> {
     match role.binding {
         Binding::Nobody => Err(Reason::LabelUnusable),

@@ -34,10 +34,10 @@ pub trait Surroundings {
     /// The key that `name` means, usable for `tenant`.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why there is no such key.
     fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Reason>;
 
-    /// The role that the client asked for; `None` if there is none of that name. Asked for a token that is good.
+    /// The role that the client asked for; `None` if no role has that name. Asked only when the token is good.
     ///
     /// # Errors
     /// Why the role may not be asked for in this way.
@@ -52,7 +52,7 @@ pub trait Surroundings {
 pub struct Known<'a> {
     /// The keys, fetched this very moment.
     pub keys: &'a KeySet,
-    /// The role; `None` if there is none of the name.
+    /// The role; `None` if no role has the name.
     pub role: Option<&'a RoleFacts>,
     /// The time.
     pub now: UnixTime,

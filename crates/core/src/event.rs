@@ -180,7 +180,7 @@ impl Event {
         Self {
             role: cut(&self.role),
             facts: self.facts.iter().map(|fact| fact.cut(longest)).collect(),
-            // A piece of a statement is none.
+            // A piece of a statement is not a statement.
             hint: self.hint.clone().filter(|hint| hint.len() <= longest),
             subject: self.subject.as_ref().map(|subject| TokenSubject {
                 upn: subject.upn.as_ref().map(cut),

@@ -102,7 +102,7 @@ impl OtherMethods {
 
     /// Reads a list of methods, separated by commas, in any case.
     ///
-    /// `None` for an empty entry and for a word that is none of these methods. `trust` and `reject` are such words:
+    /// `None` for an empty entry and for a word that is not one of these methods. `trust` and `reject` are such words:
     /// `trust` has a setting of its own, and nobody logs in by `reject`.
     pub fn parse(list: &str) -> Option<Self> {
         list.split(',').try_fold(Self::NONE, |methods, word| {

@@ -192,7 +192,7 @@ impl KeySet {
     /// They come last, and no key of the tenant's is lost because one of them has the same name.
     ///
     /// # Errors
-    /// [`KeySetError`] when the document is none or leaves no key; a single bad key does not spoil the others.
+    /// [`KeySetError`] when the document is not a key set or has no usable key; a bad key does not affect the others.
     pub fn import(document: &[u8], tenant: &Tenant, cloud: Option<&str>) -> Result<Self, KeySetError> {
         let set_cloud = cloud.or(tenant.cloud_instance()).unwrap_or_default();
         let set_cloud = Inline::new(set_cloud.as_bytes()).ok_or(KeySetError::Malformed)?;
@@ -250,7 +250,7 @@ pub fn find<'a>(
     foreign
 }
 
-/// The entries of a document that are sound keys, in their order, and why the others are none.
+/// The entries of a document that are sound keys, in their order, and what is wrong with the others.
 pub(crate) fn read_entries(
     document: &[u8],
     set_cloud: Inline<64>,

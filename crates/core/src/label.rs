@@ -92,9 +92,9 @@ pub struct InternalLabel {
 pub enum LabelError {
     /// The label does not begin with `aadauth`.
     NotAadauth,
-    /// A part that is none of the grammar's, white space included.
+    /// A part that the grammar does not have, white space included.
     UnknownPart(String),
-    /// A part that stands there twice.
+    /// A part that is there twice.
     Repeated(&'static str),
     /// A part that must be there and is not.
     Missing(&'static str),
@@ -105,7 +105,7 @@ pub enum LabelError {
         /// Its value.
         value: String,
     },
-    /// A `type` that is none.
+    /// A `type` that does not exist.
     UnknownType(String),
 }
 

@@ -14,7 +14,7 @@ pub(crate) enum Groups {
     /// Object ids, each entry one.
     Ids(Vec<ObjectId>),
     /// Names: at least one entry is no GUID, so the tenant is set to emit names. A name that reads as a GUID is
-    /// no id: names are free, and whoever may create a group could give it the id of another one as its name.
+    /// no id: names are free, and somebody who may create a group could give it the id of another one as its name.
     Names(Vec<String>),
 }
 

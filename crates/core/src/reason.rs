@@ -17,7 +17,7 @@ pub enum PublicAnswer {
     /// PostgreSQL's own `auth_failed` in `auth.c`).
     Failed,
     /// SQLSTATE 28P01, with the reason: the token is a genuine one of this tenant's and has expired.
-    /// Whoever holds one can read the same in it.
+    /// Its holder can read the same in it.
     TokenExpired,
     /// SQLSTATE 28P01, with the reason: the token is a genuine one of this tenant's for another resource.
     TokenForAnotherResource,
@@ -76,7 +76,7 @@ macro_rules! reasons {
                 match self { $( Self::$variant { .. } => $step, )+ }
             }
 
-            /// Adds the facts to a log line, but for those that the token's subject has anyway.
+            /// Adds the facts to a log line, except those that the token's subject has anyway.
             #[must_use]
             #[deny(unused_variables)]
             pub fn facts(&self, line: LogLine) -> LogLine {
@@ -175,7 +175,7 @@ reasons! {
         claim: ClaimName,
     } => Step::Claims, "claim_invalid", "get the token from Entra; something else made or changed this one",
         |line| line.fact("claim", claim);
-    /// `iss` is none of the tenant's two issuers
+    /// `iss` is not one of the tenant's two issuers
     IssuerUnknown {
         /// The token's.
         iss: String,

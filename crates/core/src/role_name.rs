@@ -8,7 +8,7 @@
 /// Length at which PostgreSQL cuts names: `NAMEDATALEN - 1`.
 pub const MAX_NAME_BYTES: usize = 63;
 
-/// The character that stands for byte 0; those for 128 to 255 follow, and no others are used.
+/// The character that represents byte 0; those for 128 to 255 follow, and no others are used.
 const FIRST: u32 = 0x10_ff00;
 
 /// A name as text.
@@ -17,7 +17,7 @@ pub fn from_bytes(name: &[u8]) -> String {
     for chunk in name.utf8_chunks() {
         for c in chunk.valid().chars() {
             match raw_byte(c) {
-                // A genuine character of the block: its own bytes, lest it stand for another name.
+                // A genuine character of the block: its own bytes, so that it cannot mean another name.
                 Some(_) => text.extend(c.encode_utf8(&mut [0; 4]).bytes().map(raw_char)),
                 None => text.push(c),
             }
@@ -39,12 +39,12 @@ pub fn to_bytes(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// The byte that a character stands for, if it stands for one.
+/// The byte that a character represents, if it represents one.
 pub fn raw_byte(c: char) -> Option<u8> {
     u32::from(c).checked_sub(FIRST).and_then(|byte| u8::try_from(byte).ok()).filter(|byte| !byte.is_ascii())
 }
 
-/// The character that stands for a byte above 127.
+/// The character that represents a byte above 127.
 pub fn raw_char(byte: u8) -> char {
     char::from_u32(FIRST + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }

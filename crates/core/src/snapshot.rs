@@ -7,7 +7,7 @@ use crate::tenant::Tenant;
 use crate::time::UnixTime;
 
 /// A key set document with its origin and age. Public keys only; nothing in it is secret, but
-/// whoever can write it decides which keys are trusted, so it lives in the data directory.
+/// anybody who can write it decides which keys are trusted, so it lives in the data directory.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
@@ -21,7 +21,7 @@ pub struct Snapshot {
     jwks: String,
 }
 
-/// Why a snapshot is of no use.
+/// Why a snapshot cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotError {
     /// Not the JSON this module writes.

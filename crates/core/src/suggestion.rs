@@ -1,7 +1,7 @@
 //! Statements for an operator to paste: the one that would bind a role, and names as SQL writes them.
 //!
 //! A statement that is printed is run by somebody who did not write it. So it is printed only where it is safe to
-//! run, as it stands: a name that cannot be written plainly gets none.
+//! run, as it is: a name that cannot be written plainly gets none.
 
 use std::fmt;
 

@@ -176,7 +176,7 @@ impl Tenant {
         &self.authority
     }
 
-    /// The cloud's name in key sets and metadata (`cloud_instance_name`). `None` for a provider that is none of
+    /// The cloud's name in key sets and metadata (`cloud_instance_name`). `None` for a provider that is not one of
     /// Microsoft's: only its own metadata can tell.
     pub fn cloud_instance(&self) -> Option<&'static str> {
         let is_of =

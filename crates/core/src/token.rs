@@ -61,7 +61,7 @@ impl fmt::Debug for RawToken {
     }
 }
 
-/// The header, as far as it says anything we act upon.
+/// The header, as far as pgaad uses it.
 #[derive(Debug)]
 struct Header {
     kid: Option<String>,
@@ -116,7 +116,7 @@ impl<'a> UnverifiedToken<'a> {
         })
     }
 
-    /// The name of the key to look for: `kid`, or `x5t` where there is none. The parser saw to it that one is there.
+    /// The name of the key to look for: `kid`, or `x5t` where there is none. The parser made sure that one is there.
     pub fn key_name(&self) -> KeyName<'_> {
         match (&self.header.kid, &self.header.x5t) {
             (Some(kid), _) => KeyName::Kid(kid),

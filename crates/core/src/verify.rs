@@ -84,7 +84,7 @@ pub(crate) fn verify(
 /// What the checks of a token look at.
 pub(crate) struct TokenCase<'a> {
     pub(crate) claims: &'a Claims,
-    /// The key that signed, or why there is none: only an explanation goes on without one.
+    /// The key that signed, or why it is not known: only an explanation goes on without one.
     pub(crate) key: Result<&'a SigningKey, Reason>,
     pub(crate) policy: &'a TokenPolicy,
     pub(crate) now: UnixTime,
@@ -221,7 +221,7 @@ fn behind_client_id<'a>(audience: &str, entry: &'a str) -> Option<&'a str> {
     head.eq_ignore_ascii_case(id).then_some(rest)
 }
 
-/// Whether one of the token's audiences is accepted. Exact, but for one trailing slash of a
+/// Whether one of the token's audiences is accepted. Exact, except for one trailing slash of a
 /// resource URI, which Entra repeats or leaves out as the client asked for it.
 fn audience_allows(found: &[String], accepted: &[String]) -> bool {
     found.iter().any(|audience| {

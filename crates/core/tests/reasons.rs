@@ -14,7 +14,7 @@ fn codes_are_unique_and_snake_case() {
     assert_eq!(codes.len(), all);
 }
 
-/// `PGAAD_WRITE_DOCS=1 cargo test -p pgaad-core --test reasons` writes the table anew.
+/// `PGAAD_WRITE_DOCS=1 cargo test -p pgaad-core --test reasons` writes the table again.
 #[test]
 fn the_document_lists_every_code_and_no_other() {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/codes.md");

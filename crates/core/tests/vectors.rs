@@ -44,7 +44,7 @@ struct Outcome {
     suite: &'static str,
     case: String,
     verdict: Verdict,
-    /// Of the refusal or the key's fault; `-` where there is none.
+    /// The code of the refusal, or of what is wrong with the key; `-` where nothing is.
     code: String,
 }
 

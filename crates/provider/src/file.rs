@@ -25,7 +25,7 @@ pub struct Content {
 /// Why a file was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileError {
-    /// There is none of that name.
+    /// There is no file of that name.
     Missing,
     /// It is something else than a regular file: what.
     NotRegular(&'static str),

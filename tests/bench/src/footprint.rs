@@ -94,7 +94,7 @@ fn processes(bed: &Bed, page: &mut Page) {
 
 /// In kilobytes.
 struct Memory {
-    /// What is neither of a file, which lies in the page cache whoever maps it, nor shared memory. Pages of the
+    /// What is neither of a file, which is in the page cache whichever process maps it, nor shared memory. Pages of the
     /// postmaster's that nobody has written to since count as well, in full, and so the same in all its sessions.
     anonymous: usize,
     /// All that it has mapped, divided among those that share it.

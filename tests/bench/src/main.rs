@@ -1,6 +1,6 @@
 //! What a login with a token costs, beside PostgreSQL's own methods, on throw-away clusters.
 //!
-//! Ways in are measured in turn, round by round, so that the machine's mood meets all of them; what counts are
+//! Ways in are measured in turn, round by round, so that changes of the machine affect all of them; what counts are
 //! the ratios inside a round. Prints a page of tables, and leaves it with a plot in `target/bench/`.
 //!
 //! With `PGAAD_BENCH_CHECK` set it fails when a ratio misses its target. `--quick` tries whether it runs at all;

@@ -230,7 +230,7 @@ impl ClaimSet {
     }
 }
 
-/// The object id that the tenant gives to whoever has this name: a GUID, the same for the same name always.
+/// The object id that the tenant gives to the holder of this name: a GUID, always the same for the same name.
 pub fn object_id(name: &str) -> String {
     let hash = digest::digest(&digest::SHA256, name.as_bytes());
     let mut bytes = [0; 16];

@@ -167,7 +167,7 @@ impl Keys {
     ///
     /// Each key says who issues tokens with it: `{authority}/{tenantid}/v2.0` with the literal `{tenantid}`
     /// for enterprise keys, the consumer tenant's v2 issuer for the consumer key. The key of the other cloud says the
-    /// same as an enterprise key but for its `cloud_instance_name`, `microsoftonline.us`.
+    /// same as an enterprise key except its `cloud_instance_name`, `microsoftonline.us`.
     pub fn jwks(&self) -> Value {
         let entry = |key: &Arc<SigningKey>| {
             let tenant = if Arc::ptr_eq(key, &self.consumer) { CONSUMER_TENANT_ID } else { "{tenantid}" };

@@ -52,7 +52,7 @@ impl State {
         state
     }
 
-    /// Whether there are keys, and of every kind: a directory of an earlier version is made anew.
+    /// Whether there are keys, and of every kind: a directory of an earlier version is made again.
     fn has_all_keys(&self) -> bool {
         let stored = fs::read_to_string(self.keys_file()).unwrap_or_default();
         serde_json::from_str(&stored).is_ok_and(|stored: Value| stored.get("other_cloud").is_some())

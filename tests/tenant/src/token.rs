@@ -17,7 +17,7 @@ use crate::keys::Keys;
 /// Claims that depend on each other (`iss` and `ver`, `oid` and the name, `exp` and `nbf`) are filled in when
 /// the token is minted, changes by [`Self::claim`], [`Self::without`] and their like last. The time of issue
 /// and the `uti` are those of the builder: clones that differ in one claim differ in nothing else, and one
-/// that is minted twice gives the same bytes (but for [`Signer::Ps256`], whose signatures are salted).
+/// that is minted twice gives the same bytes (except [`Signer::Ps256`], whose signatures are salted).
 #[derive(Clone)]
 pub struct Token {
     keys: Keys,
@@ -115,9 +115,9 @@ impl Token {
         self
     }
 
-    /// A token of a guest from another organisation: `upn` is the name that this tenant gave him
+    /// A token of a guest from another organisation: `upn` is the name that this tenant gave them
     /// (`carol_partner.example#EXT#@example.onmicrosoft.com`), `unique_name`, `email` and, in v2,
-    /// `preferred_username` are `mail`; `idp` is his home tenant. `oid` is `object_id(mail)`.
+    /// `preferred_username` are `mail`; `idp` is their home tenant. `oid` is `object_id(mail)`.
     pub fn guest(mut self, mail: &str) -> Self {
         self.content.subject = Subject::Guest(mail.to_owned());
         self

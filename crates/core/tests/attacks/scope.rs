@@ -36,7 +36,7 @@ fn a_users_token_without_an_accepted_scope_is_refused() {
                 "wrong_scope",
             ));
         }
-        // A scope in the place of another claim is none.
+        // A scope in the place of another claim does not count.
         let roles = token.clone().claim("scp", "openid").claim("roles", json!(["db.access"]));
         attacks.push(Attack::new("in roles", accepting(Login::with(roles.mint())), twin, "wrong_scope"));
     }
