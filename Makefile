@@ -24,7 +24,8 @@ PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
-.PHONY: help demo test matrix check check-extension check-dependencies deb deb-test install package faulty-package provision test-core test-server test-logins torture bench bench-check fuzz clean
+.PHONY: help demo test matrix check check-extension check-dependencies test-core test-server test-logins torture \
+    bench bench-check fuzz package faulty-package deb deb-test install provision clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -49,6 +50,7 @@ matrix:
 check: check-dependencies check-extension
 	$(call say,formatting and lints)
 	$(CARGO) fmt --all --check
+	.ci/columns
 	.ci/lint clippy --workspace --exclude pgaad --all-targets
 	.ci/lint doc --workspace --exclude pgaad --no-deps --document-private-items
 
