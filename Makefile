@@ -50,7 +50,7 @@ matrix:
 check: check-dependencies check-extension
 	$(call say,formatting and lints)
 	$(CARGO) fmt --all --check
-	.ci/columns
+	.ci/structure
 	.ci/lint clippy --workspace --exclude pgaad --all-targets
 	.ci/lint doc --workspace --exclude pgaad --no-deps --document-private-items
 
@@ -123,7 +123,8 @@ package: provision
 
 faulty-package: provision
 	$(call say,building with injectable faults)
-	$(CARGO) pgrx package --debug --pg-config $(PG_CONFIG) $(FEATURES) --features fault_injection --out-dir $(FAULTY_PACKAGE)
+	$(CARGO) pgrx package --debug --pg-config $(PG_CONFIG) $(FEATURES) --features fault_injection \
+	    --out-dir $(FAULTY_PACKAGE)
 
 deb: package
 	$(call say,the Debian package)

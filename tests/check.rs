@@ -152,14 +152,14 @@ fn settings_keys_and_clock_are_checked() {
     server.cluster.sql("SELECT pgaad.refresh()");
     server.expect_sound();
 
-    server.tenant.set_mood(Behavior::Clock(-500));
+    server.tenant.set_behavior(Behavior::Clock(-500));
     server.cluster.sql("SELECT pgaad.refresh()");
     server.expect("clock", "s ahead of the provider's", "set-ntp");
-    server.tenant.set_mood(Behavior::Html);
+    server.tenant.set_behavior(Behavior::Html);
     server.cluster.sql("SELECT pgaad.refresh()");
     let items: Vec<_> = server.defects().into_iter().map(|(item, detail, _)| (item, detail)).collect();
     assert!(items[0].0 == "keys" && items[0].1.contains("the last fetch failed:"), "{items:?}");
-    server.tenant.set_mood(Behavior::Clock(30));
+    server.tenant.set_behavior(Behavior::Clock(30));
     server.cluster.sql("SELECT pgaad.refresh()");
     server.expect_sound();
 

@@ -41,13 +41,13 @@ fn key_signs_in_the_cloud_that_the_metadata_names_only() {
     let scene = Scene::start();
     admits(&scene, &Signer::Current);
     refuses(&scene, &Signer::OtherCloud);
-    scene.tenant.set_mood(metadata_of(&scene, Some("microsoftonline.us")));
+    scene.tenant.set_behavior(metadata_of(&scene, Some("microsoftonline.us")));
     refresh(&scene);
     admits(&scene, &Signer::OtherCloud);
     refuses(&scene, &Signer::Current);
     // A hand-made authority that names no cloud leaves nothing to compare with.
     for silent in [None, Some("")] {
-        scene.tenant.set_mood(metadata_of(&scene, silent));
+        scene.tenant.set_behavior(metadata_of(&scene, silent));
         refresh(&scene);
         admits(&scene, &Signer::OtherCloud);
         admits(&scene, &Signer::Current);
@@ -113,7 +113,7 @@ fn foreign_key_of_the_name_of_ours_takes_no_login_from_us() {
             twin["n"] = other["n"].clone();
         }
         entries.insert(0, twin);
-        scene.tenant.set_mood(Behavior::Body { metadata: None, jwks: Some(jwks.to_string()) });
+        scene.tenant.set_behavior(Behavior::Body { metadata: None, jwks: Some(jwks.to_string()) });
         refresh(&scene);
     };
     let foreign = "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0";

@@ -39,7 +39,7 @@ fn logins_go_on_while_the_provider_is(behavior: Behavior) {
     let scene = Scene::start();
     let role = scene.member();
     let before = time_of_logins(&scene, &role);
-    scene.tenant.set_mood(behavior);
+    scene.tenant.set_behavior(behavior);
     thread::scope(|threads| {
         let asked = threads.spawn(|| refresh(&scene));
         thread::sleep(Duration::from_millis(100));
@@ -58,7 +58,7 @@ fn logins_go_on_while_the_provider_is(behavior: Behavior) {
         scene.attempt(scene.route(), &role).expect_admitted();
         assert!(!asked.join().expect("pgaad.refresh() answers"), "a bad answer is not a good one");
     });
-    scene.tenant.set_mood(Behavior::Well);
+    scene.tenant.set_behavior(Behavior::Well);
     assert!(refresh(&scene));
 }
 
@@ -122,7 +122,7 @@ fn bad_answer_never_drops_good_keys() {
     ];
     for (what, behavior) in bad {
         let mark = scene.cluster.log_mark();
-        scene.tenant.set_mood(behavior);
+        scene.tenant.set_behavior(behavior);
         assert!(!refresh(&scene), "{what}: taken for a good answer");
         scene.cluster.wait_for_log(mark, "pgaad: key refresh failed: code=", Duration::from_secs(5));
         scene.attempt(scene.route(), &role).expect_admitted();
@@ -131,7 +131,7 @@ fn bad_answer_never_drops_good_keys() {
     assert!(!refresh(&scene), "nobody listens");
     scene.attempt(scene.route(), &role).expect_admitted();
     scene.tenant.start_again();
-    scene.tenant.set_mood(Behavior::Well);
+    scene.tenant.set_behavior(Behavior::Well);
     assert!(refresh(&scene));
     scene.attempt(scene.route(), &role).expect_admitted();
 }
@@ -222,7 +222,7 @@ fn logins_that_meet_a_new_key_together_cause_one_fetch_and_all_get_in() {
     let before = scene.tenant.fetches();
     scene.tenant.rotate();
     // Slow enough for all of them to come while the fetch is under way.
-    scene.tenant.set_mood(Behavior::Late(LATE));
+    scene.tenant.set_behavior(Behavior::Late(LATE));
     thread::scope(|threads| {
         for _ in 0..8 {
             threads.spawn(|| scene.attempt(scene.route(), &role).expect_admitted());
@@ -237,7 +237,7 @@ fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_o
     let scene = patient_scene();
     let role = scene.member();
     let (fetches, key_sets) = (scene.tenant.fetches(), scene.tenant.key_sets());
-    scene.tenant.set_mood(Behavior::Late(LATE));
+    scene.tenant.set_behavior(Behavior::Late(LATE));
     thread::scope(|threads| {
         threads.spawn(|| assert!(refresh(&scene)));
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -258,7 +258,7 @@ fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_o
 #[test]
 fn refresh_asked_for_during_a_fetch_is_not_forgotten() {
     let scene = Scene::start();
-    scene.tenant.set_mood(Behavior::Late(LATE));
+    scene.tenant.set_behavior(Behavior::Late(LATE));
     thread::scope(|threads| {
         let asked: Vec<_> = (0..3)
             .map(|number| {
@@ -294,14 +294,14 @@ fn login_joins_a_fetch_that_was_asked_for_long_ago_and_begins_now() {
     let mark = scene.cluster.log_mark();
     let (fetches, key_sets) = (scene.tenant.fetches(), scene.tenant.key_sets());
     // The first fetch lasts twice as long, and a half more than a login waits.
-    scene.tenant.set_mood(Behavior::Late(KEY_WAIT * 3 / 4));
+    scene.tenant.set_behavior(Behavior::Late(KEY_WAIT * 3 / 4));
     thread::scope(|threads| {
         let first = threads.spawn(|| refresh(&scene));
         wait_until(|| scene.tenant.fetches() > fetches);
         let second = threads.spawn(|| refresh(&scene));
         wait_for_requests(&scene, 2);
         wait_until(|| scene.tenant.key_sets() > key_sets);
-        scene.tenant.set_mood(Behavior::Late(LATE));
+        scene.tenant.set_behavior(Behavior::Late(LATE));
         scene.cluster.wait_for_log(mark, "keys refreshed", Duration::from_secs(10));
         // What was asked for meanwhile begins now.
         scene.tenant.rotate();
@@ -328,7 +328,7 @@ fn refresh_asked_for_after_a_reload_is_of_what_was_reloaded() {
     let file = run_directory::fresh("jwks");
     std::fs::write(&file, scene.tenant.keys().jwks().to_string()).expect("our own file");
     let fetches = scene.tenant.fetches();
-    scene.tenant.set_mood(Behavior::Late(Duration::from_secs(1)));
+    scene.tenant.set_behavior(Behavior::Late(Duration::from_secs(1)));
     thread::scope(|threads| {
         let busy = threads.spawn(|| refresh(&scene));
         wait_until(|| scene.tenant.fetches() > fetches);
@@ -346,7 +346,7 @@ fn refresh_is_over_when_what_was_reloaded_meanwhile_was_fetched() {
     let scene = Scene::with(|cluster| cluster.conf("pgaad.key_wait", "8s"));
     let role = scene.member();
     let mark = scene.cluster.log_mark();
-    scene.tenant.set_mood(Behavior::Stalled);
+    scene.tenant.set_behavior(Behavior::Stalled);
     let fetches = scene.tenant.fetches();
     thread::scope(|threads| {
         let asked = threads.spawn(|| refresh(&scene));
@@ -355,7 +355,7 @@ fn refresh_is_over_when_what_was_reloaded_meanwhile_was_fetched() {
             thread::sleep(Duration::from_millis(10));
         }
         // For the next one: this one is stalled, and fails after ten seconds.
-        scene.tenant.set_mood(Behavior::Late(LATE));
+        scene.tenant.set_behavior(Behavior::Late(LATE));
         scene.tenant.rotate();
         scene.cluster.reload();
         scene.cluster.wait_for_log(mark, "key refresh failed: code=timed_out", Duration::from_secs(20));

@@ -35,7 +35,7 @@ fn worker_memory(scene: &Scene) -> u64 {
 
 /// The provider answers like this: a refresh fails in time, with this code, and logins go on.
 fn expect_failure(scene: &Scene, role: &str, case: &str, behavior: Behavior, code: &str) {
-    scene.tenant.set_mood(behavior);
+    scene.tenant.set_behavior(behavior);
     let began = Instant::now();
     assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f", "{case}: taken for a good answer");
     assert!(began.elapsed() < LONGEST, "{case}: took {:?}", began.elapsed());
@@ -90,9 +90,9 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
          Content-Length: {}\r\n",
         body.len()
     );
-    scene.tenant.set_mood(raw(&head, body.as_bytes()));
+    scene.tenant.set_behavior(raw(&head, body.as_bytes()));
     scene.cluster.sql("SELECT pgaad.refresh()");
-    scene.tenant.set_mood(Behavior::Well);
+    scene.tenant.set_behavior(Behavior::Well);
     assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "t");
     scene.attempt(scene.route(), &role).expect_admitted();
 }

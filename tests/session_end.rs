@@ -83,7 +83,7 @@ fn session_ends_with_its_token_while_the_worker_waits_for_the_provider() {
     let role = scene.member();
     let mut session = session(&scene, &role, LIFE);
     let mark = scene.cluster.log_mark();
-    scene.tenant.set_mood(Behavior::Stalled);
+    scene.tenant.set_behavior(Behavior::Stalled);
     // The worker gives up after ten seconds.
     assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f");
     let failed = "key refresh failed: code=timed_out";

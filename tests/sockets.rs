@@ -32,7 +32,7 @@ fn only_the_worker_ever_talks_to_the_provider() {
     let worker = worker(&scene);
     let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
     // The provider is slow enough for the connection to be seen while the login waits for it.
-    scene.tenant.set_mood(Behavior::Stalled);
+    scene.tenant.set_behavior(Behavior::Stalled);
     let mut seen = Vec::new();
     thread::scope(|threads| {
         let login =

@@ -357,7 +357,7 @@ fn login_that_waits_for_a_key_makes_way_for_replay_at_once() {
     let role = pair.member();
     let route = pair.scene.route();
     pair.attempt(route, &role).expect_admitted();
-    pair.scene.tenant.set_mood(Behavior::Stalled);
+    pair.scene.tenant.set_behavior(Behavior::Stalled);
     let token = pair.scene.token(&role).signed_by(Signer::Unpublished).mint();
     let attempt = pair.attempt(route, &role).with(token);
     let fetches = pair.scene.tenant.fetches();

@@ -70,7 +70,8 @@ pub(crate) fn register(workers: &'static [Worker]) {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn pgaad_worker_main(place: pg_sys::Datum) {
     // A reload between the fork and here is missed, until the next one: bgworker.c ignores SIGHUP at first. Reading the
-    // files here would be worse: a worker started anew would be ahead of backends, which have the postmaster's settings.
+    // files here would be worse: a worker started anew would be ahead of backends, which have the postmaster's
+    // settings.
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let worker = WORKERS.get().and_then(|all| all.iter().find(|worker| worker.id.place() == place.value()));
     let Some(worker) = worker else { stop() };

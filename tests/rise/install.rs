@@ -92,7 +92,10 @@ fn superuser_who_repeats_set_admin_is_told_who_is_administrator_too() {
 #[test]
 fn superuser_who_takes_a_role_out_takes_the_administrators_option_on_it_too() {
     let cluster = cluster();
-    cluster.sql("CREATE EXTENSION pgaad; CREATE ROLE bob IN ROLE azure_ad_user; CREATE ROLE carol IN ROLE azure_ad_user");
+    cluster.sql(
+        "CREATE EXTENSION pgaad; CREATE ROLE bob IN ROLE azure_ad_user;
+         CREATE ROLE carol IN ROLE azure_ad_user",
+    );
     cluster.sql(&set_admin("root"));
     cluster.sql("REVOKE azure_ad_user FROM bob");
     let held = cluster.value(

@@ -499,8 +499,8 @@ fn conf_line(name: &str, value: &str) -> String {
     format!("{name} = '{}'", value.replace('\'', "''"))
 }
 
-/// A port that nobody has, below those that the kernel gives to outgoing connections (ip(7), `ip_local_port_range`: from
-/// 32768 on): one of these could be a client's before the server takes it.
+/// A port that nobody has, below those that the kernel gives to outgoing connections (ip(7), `ip_local_port_range`:
+/// from 32768 on): one of these could be a client's before the server takes it.
 fn free_port() -> u16 {
     // Those above are the tenants'.
     const PORTS: std::ops::Range<u32> = 20_000..26_000;

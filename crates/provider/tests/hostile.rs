@@ -34,7 +34,7 @@ impl Provider {
     }
 
     fn fetch(&self, behavior: Behavior) -> Result<Fetched, FetchError> {
-        self.tenant.set_mood(behavior);
+        self.tenant.set_behavior(behavior);
         fetch(&self.request())
     }
 }

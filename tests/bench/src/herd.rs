@@ -43,8 +43,8 @@ pub fn measure(bed: &Bed, page: &mut Page) {
         ]);
     }
     page.line(
-        "\nWaits for a lock were counted in a run of their own, under strace: futex(2) calls that slept, of all backends, \
-         and the library that had called `LWLockAcquire`.",
+        "\nWaits for a lock were counted in a run of their own, under strace: futex(2) calls that slept, of all \
+         backends, and the library that had called `LWLockAcquire`.",
     );
 }
 

@@ -1,7 +1,8 @@
-//! The ways in by PostgreSQL's own client library, as most clients take them: `pgbench -C`, a connection for each query.
+//! The ways in by PostgreSQL's own client library, as most clients take them: `pgbench -C`, a connection for each
+//! query.
 //!
-//! libpq computes a SCRAM proof several times as slowly as the bare client of the other chapters, and has a cost of its own
-//! at each connection; so these are the ratios that people see, and the ones that have bounds.
+//! libpq computes a SCRAM proof several times as slowly as the bare client of the other chapters, and has a cost of its
+//! own at each connection; so these are the ratios that people see, and the ones that have bounds.
 
 use std::fs;
 use std::process::Command;

@@ -19,7 +19,8 @@ pub fn latencies(bed: &Bed, measured: &[(Way, Series)]) -> String {
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 {height}" font-family="sans-serif" font-size="13">
 <title>Latency of a login by method</title>
 <rect width="840" height="{height}" fill="#fff"/>
-<text x="20" y="24" font-size="15" font-weight="bold">Latency of a login, PostgreSQL {major}, one client, loopback without TLS</text>
+<text x="20" y="24" font-size="15" font-weight="bold">
+Latency of a login, PostgreSQL {major}, one client, loopback without TLS</text>
 <text x="20" y="42" fill="#555">bar: 5th to 95th percentile; line: median; dot: 99th</text>
 "##,
         height = bottom + 44.0,
@@ -29,7 +30,8 @@ pub fn latencies(bed: &Bed, measured: &[(Way, Series)]) -> String {
     for tick in ticks {
         let _ = writeln!(
             svg,
-            r##"<line x1="{x:.1}" x2="{x:.1}" y1="{TOP}" y2="{bottom}" stroke="#ddd"/><text x="{x:.1}" y="{label}" text-anchor="middle" fill="#555">{tick}</text>"##,
+            r##"<line x1="{x:.1}" x2="{x:.1}" y1="{TOP}" y2="{bottom}" stroke="#ddd"/>
+<text x="{x:.1}" y="{label}" text-anchor="middle" fill="#555">{tick}</text>"##,
             x = x(tick),
             label = bottom + 18.0,
         );
@@ -46,7 +48,10 @@ pub fn latencies(bed: &Bed, measured: &[(Way, Series)]) -> String {
         let colour = if way.name().starts_with("token") { "#336791" } else { "#999" };
         let _ = writeln!(
             svg,
-            r#"<text x="{label}" y="{text:.1}" text-anchor="end">{name}</text><rect x="{from:.1}" y="{bar:.1}" width="{width:.1}" height="14" rx="2" fill="{colour}" opacity="0.45"/><line x1="{median:.1}" x2="{median:.1}" y1="{bar:.1}" y2="{end:.1}" stroke="{colour}" stroke-width="3"/><circle cx="{last:.1}" cy="{middle:.1}" r="3" fill="{colour}"/>"#,
+            r#"<text x="{label}" y="{text:.1}" text-anchor="end">{name}</text>
+<rect x="{from:.1}" y="{bar:.1}" width="{width:.1}" height="14" rx="2" fill="{colour}" opacity="0.45"/>
+<line x1="{median:.1}" x2="{median:.1}" y1="{bar:.1}" y2="{end:.1}" stroke="{colour}" stroke-width="3"/>
+<circle cx="{last:.1}" cy="{middle:.1}" r="3" fill="{colour}"/>"#,
             label = LEFT - 12.0,
             text = y + ROW / 2.0 + 4.0,
             name = way.name().replace('`', ""),

@@ -84,7 +84,7 @@ pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
 fn in_trouble(bed: &Bed, trouble: Trouble, effort: Effort) -> crate::sample::Round {
     match trouble {
         Trouble::Dead | Trouble::RandomKeysWhileDead => bed.tenant.stop(),
-        Trouble::Stalled => bed.tenant.set_mood(Behavior::Stalled),
+        Trouble::Stalled => bed.tenant.set_behavior(Behavior::Stalled),
         Trouble::None | Trouble::Garbage | Trouble::RandomKeys => {}
     }
     let ticket = bed.ticket(Way::TokenPam, Transport::Plain);
@@ -94,7 +94,7 @@ fn in_trouble(bed: &Bed, trouble: Trouble, effort: Effort) -> crate::sample::Rou
         Trouble::RandomKeys | Trouble::RandomKeysWhileDead => beside_attackers(&unknown_keys(bed), measure),
         Trouble::None | Trouble::Dead | Trouble::Stalled => measure(),
     };
-    bed.tenant.set_mood(Behavior::Well);
+    bed.tenant.set_behavior(Behavior::Well);
     bed.tenant.start_again();
     round
 }
@@ -150,7 +150,8 @@ fn rotations(bed: &Bed, page: &mut Page) {
         .collect();
     page.heading("A new key of the tenant's");
     page.line(&format!(
-        "From the first login with it to its admission, the fetch included, {ROTATIONS} times: median {:.0} ms, at most {:.0} ms.",
+        "From the first login with it to its admission, the fetch included, {ROTATIONS} times: median {:.0} ms, \
+         at most {:.0} ms.",
         quantile(times.clone(), 0.5),
         quantile(times, 1.0)
     ));

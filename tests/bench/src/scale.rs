@@ -1,4 +1,5 @@
-//! Whether a login costs the same after many refused ones, with a thousand labelled roles, two hundred groups and 64 keys.
+//! Whether a login costs the same after many refused ones, with a thousand labelled roles, two hundred groups and 64
+//! keys.
 
 use tenant::object_id;
 

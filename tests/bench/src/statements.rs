@@ -1,8 +1,8 @@
 //! What others' statements cost with the library preloaded: each passes its hook.
 //!
 //! All by loops inside the server, so that no client and no network is measured with them, and in processor time of the
-//! backend, since the clock of a shared machine is off by more than what is looked for. Where valgrind is installed, the
-//! instructions of a statement are counted too, which is exact.
+//! backend, since the clock of a shared machine is off by more than what is looked for. Where valgrind is installed,
+//! the instructions of a statement are counted too, which is exact.
 
 use std::fs;
 use std::io::Write;

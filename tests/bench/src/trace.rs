@@ -1,6 +1,6 @@
-//! Where the time of a login goes: the kernel's uprobes around functions of libpam, libaudit and pgaad, in real backends
-//! (Linux, `Documentation/trace/uprobetracer.rst`). Each probe costs a microsecond or two itself, within the span of its caller,
-//! and each page fault that is noted half of one.
+//! Where the time of a login goes: the kernel's uprobes around functions of libpam, libaudit and pgaad, in real
+//! backends (Linux, `Documentation/trace/uprobetracer.rst`). Each probe costs a microsecond or two itself, within the
+//! span of its caller, and each page fault that is noted half of one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};

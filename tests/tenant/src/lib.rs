@@ -112,7 +112,7 @@ impl Tenant {
     }
 
     /// How requests are answered from now on. A connection that stalls already goes on stalling.
-    pub fn set_mood(&self, behavior: Behavior) {
+    pub fn set_behavior(&self, behavior: Behavior) {
         *self.service.behavior.lock().expect("no holder of the lock panics") = behavior;
     }
 

@@ -129,7 +129,8 @@ impl Response {
         };
         let location = self.location.as_ref().map_or_else(String::new, |url| format!("Location: {url}\r\n"));
         format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\nDate: {}\r\n{location}Cache-Control: max-age=86400, private\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\nDate: {}\r\n{location}\
+             Cache-Control: max-age=86400, private\r\nConnection: close\r\n\r\n",
             self.status,
             self.content_type,
             self.body.len(),

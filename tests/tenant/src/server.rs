@@ -235,7 +235,8 @@ fn send(stream: &mut Tls, response: &Response, body: &[u8]) -> io::Result<()> {
 
 /// Chunks of a JSON string (RFC 9112 §7.1) until the client has enough.
 fn send_without_end(stream: &mut Tls) -> io::Result<()> {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n\
+                Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
     stream.write_all(head.as_bytes())?;
     stream.write_all(b"c\r\n{\"keys\": [\"x\r\n")?;
     let chunk = format!("{:x}\r\n{}\r\n", 4096, "x".repeat(4096));

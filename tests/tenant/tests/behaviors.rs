@@ -30,7 +30,7 @@ fn is_timeout(error: &std::io::Error) -> bool {
 #[test]
 fn stalled_takes_the_request_and_never_answers() {
     let (_dir, tenant) = started("stalled");
-    tenant.set_mood(Behavior::Stalled);
+    tenant.set_behavior(Behavior::Stalled);
     let mut stream = connect(&tenant, Duration::from_secs(10)).unwrap();
     write!(stream, "GET {} HTTP/1.1\r\n\r\n", metadata_url(&tenant).replace(&tenant.authority(), ""))
         .unwrap();
@@ -44,7 +44,7 @@ fn stalled_takes_the_request_and_never_answers() {
 #[test]
 fn stalled_before_tls_never_answers_the_greeting() {
     let (_dir, tenant) = started("before-tls");
-    tenant.set_mood(Behavior::StalledBeforeTls);
+    tenant.set_behavior(Behavior::StalledBeforeTls);
     let mut stream = connect(&tenant, MOMENT).unwrap();
     assert!(is_timeout(&stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap_err()));
     assert!(stream.conn.is_handshaking());
@@ -56,12 +56,12 @@ fn stalled_before_tls_never_answers_the_greeting() {
 #[test]
 fn connections_that_stall_hold_up_neither_others_nor_the_end() {
     let (_dir, tenant) = started("concurrent");
-    tenant.set_mood(Behavior::StalledBeforeTls);
+    tenant.set_behavior(Behavior::StalledBeforeTls);
     let before: Vec<_> = (0..4).map(|_| TcpStream::connect(("127.0.0.1", port(&tenant))).unwrap()).collect();
     while tenant.fetches() < 4 {
         thread::sleep(Duration::from_millis(5));
     }
-    tenant.set_mood(Behavior::Stalled);
+    tenant.set_behavior(Behavior::Stalled);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| fetch(&tenant, &metadata_url(&tenant)).map(drop).unwrap_err());
@@ -69,7 +69,7 @@ fn connections_that_stall_hold_up_neither_others_nor_the_end() {
         while tenant.fetches() < 8 {
             thread::sleep(Duration::from_millis(5));
         }
-        tenant.set_mood(Behavior::Well);
+        tenant.set_behavior(Behavior::Well);
         assert_eq!(fetch(&tenant, &metadata_url(&tenant)).unwrap().status(), 200);
         let began = Instant::now();
         tenant.stop();
@@ -81,7 +81,7 @@ fn connections_that_stall_hold_up_neither_others_nor_the_end() {
 #[test]
 fn html_is_a_page_of_html_with_status_200() {
     let (_dir, tenant) = started("html");
-    tenant.set_mood(Behavior::Html);
+    tenant.set_behavior(Behavior::Html);
     for url in [metadata_url(&tenant), keys_url(&tenant)] {
         let reply = fetch(&tenant, &url).unwrap();
         assert_eq!((reply.status(), reply.header("Content-Type")), (200, Some("text/html")));
@@ -93,7 +93,7 @@ fn html_is_a_page_of_html_with_status_200() {
 fn a_status_is_the_status() {
     let (_dir, tenant) = started("status");
     for status in [429, 500, 503] {
-        tenant.set_mood(Behavior::Status(status));
+        tenant.set_behavior(Behavior::Status(status));
         assert_eq!(fetch(&tenant, &metadata_url(&tenant)).unwrap().status(), status);
     }
     assert_eq!(tenant.fetches(), 3);
@@ -102,7 +102,7 @@ fn a_status_is_the_status() {
 #[test]
 fn a_redirect_says_where_to() {
     let (_dir, tenant) = started("redirect");
-    tenant.set_mood(Behavior::Redirect("https://elsewhere.example/".to_owned()));
+    tenant.set_behavior(Behavior::Redirect("https://elsewhere.example/".to_owned()));
     let reply = fetch(&tenant, &metadata_url(&tenant)).unwrap();
     assert_eq!((reply.status(), reply.header("Location")), (302, Some("https://elsewhere.example/")));
 }
@@ -110,7 +110,7 @@ fn a_redirect_says_where_to() {
 #[test]
 fn truncated_promises_more_than_it_sends() {
     let (_dir, tenant) = started("truncated");
-    tenant.set_mood(Behavior::Truncated);
+    tenant.set_behavior(Behavior::Truncated);
     let reply = fetch(&tenant, &keys_url(&tenant)).unwrap();
     let promised: usize = reply.header("Content-Length").unwrap().parse().unwrap();
     assert_eq!(reply.body.len(), promised / 2);
@@ -120,16 +120,16 @@ fn truncated_promises_more_than_it_sends() {
 #[test]
 fn an_empty_set_has_no_keys_and_good_metadata() {
     let (_dir, tenant) = started("empty");
-    tenant.set_mood(Behavior::EmptySet);
+    tenant.set_behavior(Behavior::EmptySet);
     assert_eq!(published(&tenant), json!({ "keys": [] }));
-    tenant.set_mood(Behavior::Well);
+    tenant.set_behavior(Behavior::Well);
     assert_eq!(published(&tenant), tenant.keys().jwks());
 }
 
 #[test]
 fn late_sends_the_right_answer_as_of_the_request() {
     let (_dir, tenant) = started("late");
-    tenant.set_mood(Behavior::Late(MOMENT));
+    tenant.set_behavior(Behavior::Late(MOMENT));
     let before = tenant.keys().jwks();
     let began = Instant::now();
     let reply = thread::scope(|threads| {
@@ -148,13 +148,13 @@ fn late_sends_the_right_answer_as_of_the_request() {
 #[test]
 fn slow_sends_the_right_answer_byte_by_byte() {
     let (_dir, tenant) = started("slow");
-    tenant.set_mood(Behavior::Slow(Duration::from_micros(100)));
+    tenant.set_behavior(Behavior::Slow(Duration::from_micros(100)));
     let began = Instant::now();
     let reply = fetch(&tenant, &metadata_url(&tenant)).unwrap();
     assert_eq!(reply.json(), tenant.keys().metadata());
     assert!(began.elapsed() > Duration::from_micros(100) * u32::try_from(reply.body.len()).unwrap());
 
-    tenant.set_mood(Behavior::Slow(Duration::from_secs(60)));
+    tenant.set_behavior(Behavior::Slow(Duration::from_secs(60)));
     let patience = Duration::from_millis(200);
     assert!(is_timeout(&fetch_at_most(&tenant, &metadata_url(&tenant), patience, 1000).unwrap_err()));
     let began = Instant::now();
@@ -165,7 +165,7 @@ fn slow_sends_the_right_answer_byte_by_byte() {
 #[test]
 fn endless_outlasts_every_limit() {
     let (_dir, tenant) = started("endless");
-    tenant.set_mood(Behavior::Endless);
+    tenant.set_behavior(Behavior::Endless);
     let limit = 3 << 20;
     let reply = fetch_at_most(&tenant, &keys_url(&tenant), Duration::from_secs(10), limit).unwrap();
     assert_eq!(reply.status(), 200);
@@ -177,10 +177,10 @@ fn endless_outlasts_every_limit() {
 #[test]
 fn a_body_is_sent_as_given_and_the_other_document_is_the_right_one() {
     let (_dir, tenant) = started("body");
-    tenant.set_mood(Behavior::Body { metadata: None, jwks: Some("[1".to_owned()) });
+    tenant.set_behavior(Behavior::Body { metadata: None, jwks: Some("[1".to_owned()) });
     assert_eq!(fetch(&tenant, &metadata_url(&tenant)).unwrap().json(), tenant.keys().metadata());
     assert_eq!(fetch(&tenant, &keys_url(&tenant)).unwrap().body, b"[1");
-    tenant.set_mood(Behavior::Body { metadata: Some("{}".to_owned()), jwks: None });
+    tenant.set_behavior(Behavior::Body { metadata: Some("{}".to_owned()), jwks: None });
     assert_eq!(fetch(&tenant, &metadata_url(&tenant)).unwrap().body, b"{}");
     assert_eq!(fetch(&tenant, &keys_url(&tenant)).unwrap().json(), tenant.keys().jwks());
 }
