@@ -71,7 +71,7 @@ check-dependencies:
 
 test-core: provision
 	$(call say,the decision without PostgreSQL)
-	$(CARGO) test -p pgaad-core -p pgaad-provider -p tenant
+	$(CARGO) test -p pgaad-core -p pgaad-audit -p pgaad-provider -p tenant
 
 test-server: provision
 	$(call say,inside PostgreSQL $(PG))

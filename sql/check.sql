@@ -100,7 +100,8 @@ BEGIN
                format('%I has a password', rolname) || CASE
                    WHEN current_setting('pgaad.allow_other_methods') !~* '^\s*(off|f(a|al|als|alse)?|no?|0|)\s*$'
                    THEN ', which may work beside its token'
-                   ELSE ', which can be guessed at on scram-sha-256 lines, and works again when it leaves azure_ad_user' END,
+                   ELSE ', which can be guessed at on scram-sha-256 lines, '
+                        'and works again when it leaves azure_ad_user' END,
                format('ALTER ROLE %I PASSWORD NULL;', rolname)
         FROM pg_authid WHERE oid = ANY (members) AND rolpassword IS NOT NULL
       UNION ALL
@@ -112,7 +113,8 @@ BEGIN
       UNION ALL
         SELECT 'members_granted',
                CASE WHEN membership.roleid IS NOT NULL
-                    THEN format('%s is granted to %s, which is not a member of azure_ad_user', entra::regrole, role::regrole)
+                    THEN format('%s is granted to %s, which is not a member of azure_ad_user',
+                                entra::regrole, role::regrole)
                     ELSE format('%s is a member of %s through other roles, and not of azure_ad_user',
                                 role::regrole, entra::regrole) END,
                CASE WHEN membership.roleid IS NOT NULL

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use pgaad_core::defect::Defect;
+use pgaad_audit::defect::Defect;
+use pgaad_audit::{hba, pam_file};
 use pgaad_core::gate::OtherMethods;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::role_name;
 use pgaad_core::tenant::Cloud;
 use pgaad_core::verify::TokenPolicy;
-use pgaad_core::{hba, pam_file};
 use pgaad_provider::file::{self, FileError};
 use pgrx::prelude::*;
 
@@ -262,12 +262,18 @@ fn defect_of_audience(policy: &TokenPolicy) -> Option<Defect> {
     policy.audiences.iter().find_map(|audience| match Cloud::of_default_audience(audience)? {
         cloud if cloud == own => Some(Defect::new(
             "audience",
-            format!("{audience} is shared by Azure and all pgaad servers of the tenant: each could use tokens at the others"),
+            format!(
+                "{audience} is shared by Azure and all pgaad servers of the tenant: each could use tokens at \
+                 the others"
+            ),
             "Set pgaad.audience to an app registration of this server's own: docs/audience.md.",
         )),
         other => Some(Defect::new(
             "audience",
-            format!("{audience} is of another cloud than pgaad.cloud, which is {}: no token has it", own.name()),
+            format!(
+                "{audience} is of another cloud than pgaad.cloud, which is {}: no token has it",
+                own.name()
+            ),
             format!("pgaad.cloud = '{}'", other.name()),
         )),
     })
@@ -279,8 +285,10 @@ fn defect_of_scope(policy: &TokenPolicy) -> Option<Defect> {
     (has_own && policy.scopes.is_empty()).then(|| {
         Defect::new(
             "scope",
-            "users' tokens with any scope are accepted, also such that were issued for another purpose than this server",
-            "Set pgaad.scope to the scope of the application in pgaad.audience that means this server: docs/audience.md.",
+            "users' tokens with any scope are accepted, also such that were issued for another purpose than \
+             this server",
+            "Set pgaad.scope to the scope of the application in pgaad.audience that means this server: \
+             docs/audience.md.",
         )
     })
 }
@@ -338,7 +346,10 @@ fn defect_of_key_issuers(policy: &TokenPolicy) -> Option<Defect> {
     (unsaid > 0).then(|| {
         Defect::new(
             "key_issuers",
-            format!("{unsaid} of {all} keys do not say whose tokens they sign: whether they may sign the tenant's is not checked"),
+            format!(
+                "{unsaid} of {all} keys do not say whose tokens they sign: whether they may sign the tenant's \
+                 is not checked"
+            ),
             format!("Use the key set that {} names as jwks_uri.", policy.tenant.metadata_url()),
         )
     })

@@ -183,7 +183,8 @@ fn flexible_servers_article() {
 
     // Create a role by object id.
     let made = format!(
-        "select * from pgaadauth_create_principal_with_oid('accounting_application', '{CLIENT_ID}', 'service', false, false)"
+        "select * from pgaadauth_create_principal_with_oid('accounting_application', '{CLIENT_ID}', \
+         'service', false, false)"
     );
     assert_eq!(admin.value(&made).as_deref(), Some("Created role for \"accounting_application\""));
     login(&scene, "accounting_application", &scene.tenant.token().app(CLIENT_ID));

@@ -142,7 +142,8 @@ fn settings_keys_and_clock_are_checked() {
     server.cluster.set("pgaad.max_stale", "nonsense");
     let items: Vec<_> = server.defects().into_iter().map(|(item, ..)| item).collect();
     assert!(items.contains(&"hba_trust_remote".to_owned()), "{items:?}");
-    let said = "SELECT count(*) FROM pgaad.check() WHERE item IN ('tenant', 'audience', 'scope', 'keys', 'key_issuers', 'clock')";
+    let said = "SELECT count(*) FROM pgaad.check() \
+                WHERE item IN ('tenant', 'audience', 'scope', 'keys', 'key_issuers', 'clock')";
     assert_eq!(server.cluster.value(said), "0");
     server.cluster.set("pgaad.max_stale", "24h");
     server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 scram-sha-256"]);
@@ -247,7 +248,10 @@ fn members_that_tokens_should_not_open_are_named() {
         server.cluster.sql("DROP ROLE odd");
         server.expect_sound();
     }
-    server.cluster.sql("SET client_min_messages = error; CREATE ROLE between; CREATE ROLE odd IN ROLE between; GRANT ann TO between");
+    server.cluster.sql(
+        "SET client_min_messages = error; CREATE ROLE between; CREATE ROLE odd IN ROLE between; \
+         GRANT ann TO between",
+    );
     let details: Vec<_> = server.defects().into_iter().map(|defect| defect.1).collect();
     assert!(
         details.iter().any(|detail| detail.contains("odd is a member of ann through other roles")),

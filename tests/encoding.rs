@@ -217,7 +217,8 @@ fn error_is_raised_in_the_encoding_of_the_database() {
         }
         // In the words that a handler of the session's own sees, too, and the error that comes after has its own.
         let handler = format!(
-            "DO $do$ BEGIN BEGIN {label}; EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%', SQLERRM; END; PERFORM 1/0; END $do$"
+            "DO $do$ BEGIN BEGIN {label}; EXCEPTION WHEN OTHERS THEN RAISE NOTICE '%', SQLERRM; END; \
+             PERFORM 1/0; END $do$"
         );
         assert_eq!(error(&mut session, &handler).message, "division by zero", "{encoding}");
         let notices = session.take_notices();

@@ -394,7 +394,9 @@ fn ages_of_more_than_sixty_eight_years_are_what_they_are() {
             .with_preload(preload::clock_ahead(251_000_000_000))
             .conf("pgaad.jwks_file", file.display().to_string())
     });
-    let query = "SELECT age > '7900 years' AND age < '8100 years' AND last_success > '9900-01-01' AND last_success < '9999-12-31' FROM pgaad.status";
+    let query = "SELECT age > '7900 years' AND age < '8100 years' \
+                 AND last_success > '9900-01-01' AND last_success < '9999-12-31' \
+                 FROM pgaad.status";
     assert_eq!(scene_later.cluster.value(query), "t");
     drop(scene);
     let log = scene_later.cluster.log_since(LogMark::START);

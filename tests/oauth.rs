@@ -93,7 +93,8 @@ fn line_without_delegation_is_refused_and_the_log_says_what_to_write() {
     scene.cluster.write_hba(&[oauth_line(&scene, "")]);
     scene.cluster.reload();
     scene.attempt(Route::OAuth, &role).expect_refused("oauth_not_delegated");
-    let advice = "SELECT count(*) FROM pgaad.explain_event((SELECT max(id) FROM pgaad.events)) WHERE detail LIKE '%delegate_ident_mapping=1%'";
+    let advice = "SELECT count(*) FROM pgaad.explain_event((SELECT max(id) FROM pgaad.events)) \
+                  WHERE detail LIKE '%delegate_ident_mapping=1%'";
     assert_eq!(scene.cluster.value(advice), "1");
 }
 

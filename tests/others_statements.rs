@@ -57,7 +57,10 @@ fn server(library: Library) -> Cluster {
         let made = exchange(&mut session, &in_encoding(WORLD, word), Protocol::Simple);
         assert!(made.iter().all(|message| message.tag != b'E'), "{}", shown(&made));
         session
-            .query("ALTER TABLE of_domain OWNER TO owner; GRANT SELECT, INSERT ON parent, child TO plain; GRANT plain TO owner; REVOKE plain FROM owner")
+            .query(
+                "ALTER TABLE of_domain OWNER TO owner; GRANT SELECT, INSERT ON parent, child TO plain; \
+                 GRANT plain TO owner; REVOKE plain FROM owner",
+            )
             .expect("rights");
     }
     if library == Library::WithExtension {

@@ -74,13 +74,16 @@ fn description(cluster: &Cluster, database: &str) -> Vec<String> {
         SELECT description FROM (
             SELECT 'function ' || pg_get_functiondef(object.oid) || coalesce(object.proacl::text, '')
                    || coalesce(obj_description(object.oid, 'pg_proc'), '')
-            FROM pg_proc object JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = object.oid AND deptype = 'e'
+            FROM pg_proc object JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = object.oid
+                AND deptype = 'e'
           UNION ALL
-            SELECT 'view ' || object.oid::regclass || ' ' || pg_get_viewdef(object.oid) || coalesce(object.relacl::text, '')
+            SELECT 'view ' || object.oid::regclass || ' ' || pg_get_viewdef(object.oid)
+                || coalesce(object.relacl::text, '')
                    || coalesce(obj_description(object.oid, 'pg_class'), '')
                    || coalesce((SELECT string_agg(objsubid || description, ',' ORDER BY objsubid)
                                 FROM pg_description WHERE objoid = object.oid AND objsubid > 0), '')
-            FROM pg_class object JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = object.oid AND deptype = 'e'
+            FROM pg_class object JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = object.oid
+                AND deptype = 'e'
           UNION ALL
             SELECT 'schema ' || nspname || coalesce(nspacl::text, '') FROM pg_namespace WHERE nspname = 'pgaad'
           UNION ALL

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::ptr;
 
-use pgaad_core::hba::{Addresses, Database, Line, Method, Network, Role, Transports};
+use pgaad_audit::hba::{Addresses, Database, Line, Method, Network, Role, Transports};
 use pgaad_core::{gate, role_name};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;

@@ -1,6 +1,7 @@
 //! What is wrong with the lines.
 
-use super::{Database, Line, MEMBERS, Member, Method, Settings, Transports, order, with_hypothetical};
+use super::line::{Database, Line, MEMBERS, Member, Method, Settings, Transports, with_hypothetical};
+use super::order;
 use crate::defect::Defect;
 
 const TOKEN_LINE: &str = "hostssl all +azure_ad_user 0.0.0.0/0 pam pamservice=pgaad";
@@ -46,7 +47,10 @@ fn defects_of_line(line: &Line, settings: Settings, members: &[Member]) -> Vec<D
         Method::Token | Method::TokenWithoutMapping => defects.extend(defect_of_encryption(line, settings)),
         Method::Trust => defects.push(Defect::new(
             "hba_trust_member",
-            format!("{name} is trust and matches members of {MEMBERS}: without pgaad anybody gets in there as any of them"),
+            format!(
+                "{name} is trust and matches members of {MEMBERS}: without pgaad anybody gets in there as any \
+                 of them"
+            ),
             format!("Use pam on {name}. Else: SELECT * FROM pgaad.guard_roles(true);"),
         )),
         Method::Other(method) if settings.other_methods.allows_named(method) => defects.push(Defect::new(
@@ -82,7 +86,7 @@ fn defect_of_encryption(line: &Line, settings: Settings) -> Option<Defect> {
 mod tests {
     use super::super::tests::{STRICT, ann, items, line};
     use super::*;
-    use crate::gate::OtherMethods;
+    use pgaad_core::gate::OtherMethods;
 
     #[test]
     fn each_hole_is_found_and_its_twin_is_none() {

@@ -1,21 +1,10 @@
-//! What the lines of `pg_hba.conf` mean for members of `azure_ad_user`: which could admit one without
-//! a token, which ask for a token in vain, which leave a door open.
-//!
-//! Lines are given as PostgreSQL itself parsed them, and matched as it matches them (hba.c, `check_hba`).
+//! A line, and what of a login it matches.
 
 use std::fmt;
 
-use crate::gate::OtherMethods;
+use pgaad_core::gate::OtherMethods;
 
-mod defects;
-mod network;
-mod order;
-#[cfg(test)]
-mod tests;
-mod trials;
-
-pub use defects::defects;
-pub use network::Network;
+use super::network::Network;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +28,10 @@ pub struct Line {
 /// The first column: the transports that a line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transports {
-    socket: bool,
-    plain: bool,
-    tls: bool,
-    gss: bool,
+    pub(super) socket: bool,
+    pub(super) plain: bool,
+    pub(super) tls: bool,
+    pub(super) gss: bool,
 }
 
 impl Transports {
@@ -60,7 +49,7 @@ impl Transports {
     /// `hostnogssenc`.
     pub const HOSTNOGSSENC: Self = Self { gss: false, ..Self::HOST };
 
-    fn has(self, transport: Transport) -> bool {
+    pub(super) fn has(self, transport: Transport) -> bool {
         match transport {
             Transport::Socket => self.socket,
             Transport::Plain => self.plain,
@@ -72,7 +61,7 @@ impl Transports {
 
 /// How one connection comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Transport {
+pub(super) enum Transport {
     Socket,
     Plain,
     Tls,
@@ -80,7 +69,7 @@ enum Transport {
 }
 
 impl Transport {
-    const ALL: [Self; 4] = [Self::Socket, Self::Plain, Self::Tls, Self::Gss];
+    pub(super) const ALL: [Self; 4] = [Self::Socket, Self::Plain, Self::Tls, Self::Gss];
 }
 
 impl fmt::Display for Transport {
@@ -113,7 +102,7 @@ pub enum Database {
 
 /// What a login wants to be connected to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
+pub(super) enum Target {
     /// A database that some line names.
     Named(String),
     /// A database that no line names.
@@ -124,7 +113,7 @@ enum Target {
 
 impl Database {
     /// hba.c, `check_db`.
-    fn matches(&self, target: &Target, member: &Member) -> bool {
+    pub(super) fn matches(&self, target: &Target, member: &Member) -> bool {
         let name = match target {
             Target::Replication => return *self == Self::Replication,
             Target::Named(name) => Some(name),
@@ -141,7 +130,7 @@ impl Database {
     }
 
     /// The databases that it names.
-    fn names(&self) -> &[String] {
+    pub(super) fn names(&self) -> &[String] {
         match self {
             Self::Pattern(matched) => matched,
             Self::Name(name) => std::slice::from_ref(name),
@@ -165,7 +154,7 @@ pub enum Role {
 
 impl Role {
     /// hba.c, `check_role`.
-    fn matches(&self, member: &Member) -> bool {
+    pub(super) fn matches(&self, member: &Member) -> bool {
         match self {
             Self::All => true,
             Self::Group(group) => member.roles.contains(group),
@@ -198,7 +187,7 @@ pub enum Addresses {
 }
 
 impl Addresses {
-    fn networks(&self) -> Vec<Network> {
+    pub(super) fn networks(&self) -> Vec<Network> {
         match self {
             Self::Network(network) => vec![*network],
             Self::Own(_, networks) => networks.clone(),
@@ -234,7 +223,7 @@ pub enum Method {
 }
 
 impl Method {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Self::Token => "token",
             Self::TokenWithoutMapping => "oauth",
@@ -256,11 +245,11 @@ pub struct Settings {
     pub other_methods: OtherMethods,
 }
 
-const MEMBERS: &str = "azure_ad_user";
+pub(super) const MEMBERS: &str = "azure_ad_user";
 
 impl Line {
     /// The line in a sentence.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match &self.file {
             None => format!("line {}", self.number),
             Some(file) => format!("line {} of {file}", self.number),
@@ -268,7 +257,7 @@ impl Line {
     }
 
     /// Whether it leaves the decision to pgaad.
-    fn asks_for_a_token(&self, settings: Settings) -> bool {
+    pub(super) fn asks_for_a_token(&self, settings: Settings) -> bool {
         match self.method {
             Method::Token | Method::TokenWithoutMapping => true,
             Method::Trust => settings.allow_trust,
@@ -276,11 +265,11 @@ impl Line {
         }
     }
 
-    fn matches_role(&self, member: &Member) -> bool {
+    pub(super) fn matches_role(&self, member: &Member) -> bool {
         self.roles.iter().any(|role| role.matches(member))
     }
 
-    fn is_reachable_from_elsewhere(&self) -> bool {
+    pub(super) fn is_reachable_from_elsewhere(&self) -> bool {
         let is_for_sessions = self.databases.iter().any(|database| *database != Database::Replication);
         is_for_sessions
             && self.transports != Transports::LOCAL
@@ -296,7 +285,7 @@ impl Line {
 
 /// The members to judge lines by: those that are known, one that nothing is known of, and those that token lines
 /// name, which were written for members.
-fn with_hypothetical(lines: &[Line], settings: Settings, known: &[Member]) -> Vec<Member> {
+pub(super) fn with_hypothetical(lines: &[Line], settings: Settings, known: &[Member]) -> Vec<Member> {
     let mut members = known.to_vec();
     members.push(Member { name: None, roles: vec![MEMBERS.to_owned()] });
     for role in lines.iter().filter(|line| line.asks_for_a_token(settings)).flat_map(|line| &line.roles) {

@@ -7,7 +7,11 @@ use crate::defect::Defect;
 const QUESTIONS: [&str; 2] = ["auth", "account"];
 
 /// What `/etc/pam.d/other` should be.
-pub const OTHER: &str = "# /etc/pam.d/other\nauth     required pam_deny.so\naccount  required pam_deny.so\npassword required pam_deny.so\nsession  required pam_deny.so";
+pub const OTHER: &str = "# /etc/pam.d/other
+auth     required pam_deny.so
+account  required pam_deny.so
+password required pam_deny.so
+session  required pam_deny.so";
 
 /// The path of a service's file: libpam takes no directories from the name, and makes it small (pam_start.c).
 pub fn path(service: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::defect::Defect;
-use crate::gate::OtherMethods;
+use pgaad_core::gate::OtherMethods;
 
 pub(super) const STRICT: Settings =
     Settings { require_tls: true, allow_trust: false, other_methods: OtherMethods::NONE };

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::line::{Addresses, Line, MEMBERS, Member, Method, Settings, Target, Transport};
 use super::trials::{LineSet, Origin, Trials};
-use super::{Addresses, Line, MEMBERS, Member, Method, Settings, Target, Transport};
 use crate::defect::Defect;
 
 /// Most logins that are tried; a file that needs more is not judged.

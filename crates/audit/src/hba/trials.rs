@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Addresses, Database, Line, Member, Network, Target, Transport};
+use super::line::{Addresses, Database, Line, Member, Target, Transport};
+use super::network::Network;
 
 /// All that is tried.
 pub(super) struct Trials<'a> {
