@@ -101,6 +101,13 @@ mod tests {
         let both = Labelling::of(Some(&public(",mfa")), Some(&internal(ANN)));
         assert_eq!((both.binding, both.mfa, both.admin), (user(ANN), true, false));
         assert_eq!(both.tenant, Some(ANN.parse().unwrap()));
+        for (label, extra) in [(",admin", ""), ("", ",admin"), (",admin", ",admin")] {
+            let admin = Labelling::of(Some(&public(label)), Some(&format!("{}{extra}", internal(ANN))));
+            assert_eq!((admin.binding, admin.admin), (user(ANN), true), "{label} beside {extra}");
+        }
+        // As Azure's dumps have it where only the internal label was restored.
+        let internal_alone = Labelling::of(None, Some(&internal(ANN)));
+        assert_eq!((internal_alone.binding, internal_alone.tenant), (user(ANN), both.tenant));
         let alone = Labelling::of(Some(&public(",mfa")), None);
         assert_eq!((alone.binding, alone.tenant), (Binding::Name, None));
     }

@@ -239,6 +239,37 @@ mod tests {
     }
 
     #[test]
+    fn each_cloud_is_what_microsoft_says_it_is() {
+        // https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud, and az cloud list.
+        for (cloud, name, authority, audience) in [
+            (
+                Cloud::Public,
+                "public",
+                "https://login.microsoftonline.com",
+                "https://ossrdbms-aad.database.windows.net",
+            ),
+            (
+                Cloud::UsGov,
+                "usgov",
+                "https://login.microsoftonline.us",
+                "https://ossrdbms-aad.database.usgovcloudapi.net",
+            ),
+            (
+                Cloud::China,
+                "china",
+                "https://login.chinacloudapi.cn",
+                "https://ossrdbms-aad.database.chinacloudapi.cn",
+            ),
+        ] {
+            assert_eq!((cloud.name(), cloud.authority()), (name, authority));
+            assert_eq!(Cloud::of_default_audience(audience), Some(cloud));
+            assert_eq!(Cloud::of_default_audience(&format!("{audience}/")), Some(cloud));
+        }
+        assert_eq!(Cloud::of_default_audience("https://graph.microsoft.com"), None);
+        assert_eq!(Cloud::of_default_audience(""), None);
+    }
+
+    #[test]
     fn the_origin_is_host_and_port() {
         let authority: Authority = "https://localhost:8443".parse().unwrap();
         assert!(authority.is_origin_of("https://LOCALHOST:8443/keys"));

@@ -146,3 +146,10 @@ fn list_with_trust_reject_an_unknown_word_or_an_empty_entry_is_an_error() {
         assert_eq!(OtherMethods::parse(list), None, "{list:?}");
     }
 }
+
+#[test]
+fn a_method_that_a_list_names_twice_is_on_it() {
+    let listed = OtherMethods::parse("cert,peer,cert").unwrap_or_default();
+    assert!(listed.allows_named("cert") && listed.allows_named("peer") && !listed.allows_named("gss"));
+    assert_eq!(OtherMethods::parse("cert,peer"), Some(listed));
+}
