@@ -87,11 +87,11 @@ torture: package
 	$(call say,ten million mutations of a valid token)
 	PGAAD_TORTURE_CASES=10000000 $(CARGO) test --release -p pgaad-core --test properties
 	$(call say,twenty thousand logins of each kind while roles are renamed)
-	PGAAD_TORTURE_LOGINS=20000 $(CARGO) test -p pgaad-tests --test rename -- --nocapture --test-threads 1
+	PGAAD_TORTURE_LOGINS=20000 $(CARGO) test -p pgaad-tests --test logins rename:: -- --nocapture --test-threads 1
 	$(call say,every sequence of three statements by each of eight actors)
 	$(CARGO) test -p pgaad-tests --test rise -- --ignored --nocapture
 	$(call say,how long each refusal takes)
-	$(CARGO) test -p pgaad-tests --test stranger -- --ignored --nocapture
+	$(CARGO) test -p pgaad-tests --test logins stranger:: -- --ignored --nocapture
 
 bench: package
 	$(call say,a decision in multiples of one RSA verification)

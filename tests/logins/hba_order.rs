@@ -163,7 +163,7 @@ fn unix_socket_of_members_has_its_own_order() {
 #[test]
 fn lines_of_the_readme_before_debians_own_are_sound() {
     let Some(server) = Server::start() else { return };
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     let recommended: Vec<&str> = readme
         .lines()
         .filter(|line| line.starts_with("hostssl") && line.ends_with("pam pamservice=pgaad"))

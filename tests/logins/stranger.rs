@@ -150,7 +150,7 @@ fn how_long_each_refusal_takes() {
     }
 }
 
-/// The answers to a right and a wrong password of a member are equal in every field (`tests/oracle.rs`). The time
+/// The answers to a right and a wrong password of a member are equal in every field (`tests/logins/oracle.rs`). The time
 /// until they come is measured here, not asserted: the right one costs a look at the memberships and a log line.
 #[test]
 #[ignore = "a measurement"]
