@@ -316,7 +316,7 @@ fn worker_warns_of_files_and_settings_at_start_and_reload() {
     let mark = server.cluster.log_mark();
     server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 trust"]);
     let warned = "WARNING:  pgaad: check: item=hba_trust_remote detail=";
-    server.cluster.wait_for_log(mark, warned, Duration::from_secs(10));
+    server.cluster.wait_for_log(mark, warned);
     // A hint ends its line as it is to be pasted, or says where it can be read.
     server.lines(&["host all all 0.0.0.0/0 scram-sha-256"]);
     let shown = " hint=SELECT item, hint FROM pgaad.check() WHERE NOT ok;";
@@ -327,7 +327,7 @@ fn worker_warns_of_files_and_settings_at_start_and_reload() {
     server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 trust"]);
     let mark = server.cluster.log_mark();
     server.cluster.restart();
-    server.cluster.wait_for_log(mark, warned, Duration::from_secs(10));
+    server.cluster.wait_for_log(mark, warned);
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Keys of another Microsoft cloud in a genuine key set, and keys that share a name with one of ours.
 
-use pgaad_tests::{Installation, Scene, run_directory};
+use pgaad_tests::{Installation, Scene, run_directory, wait_until};
 use serde_json::Value;
-use std::time::Duration;
 use tenant::{Behavior, Signer};
 
 fn refresh(scene: &Scene) {
@@ -59,17 +58,14 @@ fn restart_without_the_provider_keeps_the_cloud_of_the_keys() {
     let scene = Scene::start();
     let snapshot = scene.cluster.data_dir().join("pgaad/keys.json");
     let read = || std::fs::read_to_string(&snapshot).unwrap_or_default();
-    let begun = std::time::Instant::now();
-    while !read().contains("microsoftonline.com") && begun.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("the keys are kept", || read().contains("microsoftonline.com"));
     let mut stored: Value = serde_json::from_str(&read()).expect("it was written");
     assert_eq!(stored["cloud"], "microsoftonline.com");
     scene.tenant.stop();
     let restored = |start: &dyn Fn()| {
         let mark = scene.cluster.log_mark();
         start();
-        scene.cluster.wait_for_log(mark, "pgaad: keys restored:", Duration::from_secs(20));
+        scene.cluster.wait_for_log(mark, "pgaad: keys restored:");
     };
     restored(&|| scene.cluster.restart());
     admits(&scene, &Signer::Current);

@@ -2,7 +2,7 @@
 
 use pgaad_tests::account::{as_root, give_to_servers};
 use pgaad_tests::log::LogMark;
-use pgaad_tests::{Cluster, Installation, PamService, Scene, preload, process, run_directory};
+use pgaad_tests::{Cluster, Installation, PamService, Scene, preload, process, run_directory, wait_until};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,6 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 const HOUR: Duration = Duration::from_secs(3_600);
-const PATIENCE: Duration = Duration::from_secs(10);
 
 fn make_fifo(path: &Path) {
     let made = Command::new("mkfifo").arg("--mode=0666").arg(path).status();
@@ -77,7 +76,7 @@ fn what_is_no_regular_file_is_refused_as_key_file_and_holds_up_nothing() {
         assert!(!refresh(&scene), "{words}");
         assert_eq!(last_error(&scene), "jwks_file_not_regular");
         let words = format!("pgaad.jwks_file is {words} and not a regular file");
-        scene.cluster.wait_for_log(mark, &words, PATIENCE);
+        scene.cluster.wait_for_log(mark, &words);
         assert!(detail(&scene, "keys").contains(&words), "{}", detail(&scene, "keys"));
         scene.attempt(scene.route(), &role).expect_refused("no_keys");
     }
@@ -141,7 +140,7 @@ fn keys_json_that_is_no_regular_file_is_told_of_and_replaced() {
     make_fifo(&file);
     let mark = scene.cluster.log_mark();
     scene.cluster.start_again().expect("the server starts");
-    let line = scene.cluster.wait_for_log(mark, "pgaad: cannot read pgaad/keys.json", PATIENCE);
+    let line = scene.cluster.wait_for_log(mark, "pgaad: cannot read pgaad/keys.json");
     assert!(line.contains("WARNING") && line.contains("is a FIFO and not a regular file"), "{line}");
     let words = detail(&scene, "keys_file");
     assert!(words.contains("pgaad/keys.json is a FIFO and not a regular file"), "{words}");
@@ -149,7 +148,7 @@ fn keys_json_that_is_no_regular_file_is_told_of_and_replaced() {
     scene.tenant.start_again();
     assert!(refresh(&scene));
     scene.attempt(scene.route(), &role).expect_admitted();
-    wait_for(|| detail(&scene, "keys_file").is_empty());
+    wait_until("what the file says is seen", || detail(&scene, "keys_file").is_empty());
     assert!(fs::metadata(&file).expect("a new file").is_file());
     // What lies in the way of the next draft holds up nothing either.
     make_fifo(&file.with_extension("json.new"));
@@ -166,12 +165,14 @@ fn keys_json_that_cannot_be_written_is_told_of() {
     fs::create_dir(&file).expect("our own directory");
     let mark = scene.cluster.log_mark();
     assert!(refresh(&scene));
-    let line = scene.cluster.wait_for_log(mark, "pgaad: cannot write pgaad/keys.json", PATIENCE);
+    let line = scene.cluster.wait_for_log(mark, "pgaad: cannot write pgaad/keys.json");
     assert!(line.contains("WARNING"), "{line}");
-    wait_for(|| detail(&scene, "keys_file").contains("pgaad/keys.json cannot be written"));
+    wait_until("what the file says is seen", || {
+        detail(&scene, "keys_file").contains("pgaad/keys.json cannot be written")
+    });
     fs::remove_dir(&file).expect("our own directory");
     assert!(refresh(&scene));
-    wait_for(|| detail(&scene, "keys_file").is_empty());
+    wait_until("what the file says is seen", || detail(&scene, "keys_file").is_empty());
 }
 
 /// Else a `pg_basebackup` by a member of the group fails at them.
@@ -183,14 +184,14 @@ fn keys_json_can_be_read_by_whom_the_data_directory_can() {
         let mode = |path: PathBuf| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
         (mode(data.join("pgaad")), mode(data.join("pgaad/keys.json")))
     };
-    wait_for(|| data.join("pgaad/keys.json").exists());
+    wait_until("what the file says is seen", || data.join("pgaad/keys.json").exists());
     assert_eq!(modes(), (0o700, 0o600));
     scene.cluster.stop();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o750)).expect("our own directory");
     scene.cluster.start_again().expect("the server starts");
     scene.cluster.wait_until_ready();
     assert!(refresh(&scene));
-    wait_for(|| modes() == (0o750, 0o640));
+    wait_until("what the file says is seen", || modes() == (0o750, 0o640));
 }
 
 #[test]
@@ -206,19 +207,11 @@ fn fifo_as_pam_service_file_is_named_and_holds_up_nothing() {
     assert!(made.is_ok_and(|status| status.success()), "mkfifo");
     let mark = scene.cluster.log_mark();
     scene.cluster.reload();
-    let line = scene.cluster.wait_for_log(mark, "item=pam_file", PATIENCE);
+    let line = scene.cluster.wait_for_log(mark, "item=pam_file");
     assert!(line.contains("is a FIFO and not a regular file"), "{line}");
     let words = detail(&scene, "pam_file");
     assert!(words.contains("is a FIFO and not a regular file"), "{words}");
     stops(&scene.cluster);
-}
-
-fn wait_for(is_true: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !is_true() {
-        assert!(std::time::Instant::now() < deadline, "it does not become true");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -284,7 +277,7 @@ fn keys_of_a_file_that_is_no_longer_configured_die_with_the_reload() {
     set_path(&scene, "pgaad.jwks_file", &file);
     assert!(refresh(&scene));
     attempt(&by_new_key).expect_admitted();
-    scene.cluster.wait_for_log(mark, "pgaad: keys dropped", PATIENCE);
+    scene.cluster.wait_for_log(mark, "pgaad: keys dropped");
 
     // A login that is faster than the worker does not find them either.
     let [worker] = scene.cluster.processes("pgaad key worker")[..] else { panic!("one worker") };
@@ -294,7 +287,7 @@ fn keys_of_a_file_that_is_no_longer_configured_die_with_the_reload() {
     let mark = scene.cluster.log_mark();
     process::signal(worker, "CONT");
     // The provider's own keys of before follow, from disk.
-    scene.cluster.wait_for_log(mark, "pgaad: keys restored", PATIENCE);
+    scene.cluster.wait_for_log(mark, "pgaad: keys restored");
     attempt(&by_new_key).expect_refused("key_unknown");
     attempt(&by_old_key).expect_admitted();
 
@@ -341,7 +334,7 @@ fn keys_of_another_tenant_are_dropped_with_the_reload() {
     scene.tenant.stop();
     let mark = scene.cluster.log_mark();
     scene.cluster.set("pgaad.tenant_id", tenant::CONSUMER_TENANT_ID);
-    scene.cluster.wait_for_log(mark, "pgaad: keys dropped", PATIENCE);
+    scene.cluster.wait_for_log(mark, "pgaad: keys dropped");
     assert_eq!(scene.cluster.value("SELECT keys FROM pgaad.status"), "0");
 }
 

@@ -323,7 +323,7 @@ fn role_behind_a_server_name_is_admitted_where_it_would_meet_the_same_line_itsel
             scene.cluster.reload();
             let (login, mark) = attempt();
             assert!(matches!(login.outcome, Outcome::Refused(_)), "{route}, {line}: let in");
-            scene.cluster.wait_for_log(mark, "code=server_name_line", Duration::from_secs(10));
+            scene.cluster.wait_for_log(mark, "code=server_name_line");
         }
         // Core knows no role of the longer name, and of a role that is no member pgaad says nothing else.
         let stranger = scene.fresh_name();

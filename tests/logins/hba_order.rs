@@ -1,8 +1,7 @@
 //! What `pgaad.check()` says of the order of `pg_hba.conf`, beside what PostgreSQL does with the same lines.
 
 use pgaad_tests::log::LogMark;
-use pgaad_tests::{Cluster, Installation, PamService, run_directory};
-use std::time::Duration;
+use pgaad_tests::{Cluster, Installation, PamService, run_directory, wait_for};
 use tenant::{Tenant, object_id};
 
 struct Server {
@@ -83,16 +82,11 @@ impl Server {
 }
 
 fn wait_for_refusal(cluster: &Cluster, mark: LogMark) -> String {
-    cluster.wait_for_log(mark, "FATAL:", Duration::from_secs(10));
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    loop {
+    cluster.wait_for_log(mark, "FATAL:");
+    wait_for("the log names the line", || {
         let log = cluster.log_since(mark);
-        if log.contains("onnection matched") || log.contains("pgaad: login refused") {
-            return log;
-        }
-        assert!(std::time::Instant::now() < deadline, "{log}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        (log.contains("onnection matched") || log.contains("pgaad: login refused")).then_some(log)
+    })
 }
 
 const TOKEN: &str = "hostssl all +azure_ad_user 0.0.0.0/0 TOKEN";

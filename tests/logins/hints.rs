@@ -142,7 +142,7 @@ fn name_that_cannot_be_written_plainly_gets_no_statement_and_forges_no_fact() {
         let mark = scene.cluster.log_mark();
         assert!(!matches!(attempt.login().outcome, pgaad_tests::wire::Outcome::Accepted(_)), "{role:?}");
         let needle = "pgaad: login refused: code=role_not_bound";
-        let log = scene.cluster.wait_for_log(mark, needle, std::time::Duration::from_secs(10));
+        let log = scene.cluster.wait_for_log(mark, needle);
         let line = log.lines().find(|line| line.contains(needle)).expect("it is there");
         assert!(!line.contains("SECURITY LABEL") && !line.contains(" code=admitted x=\" "), "{line}");
     }

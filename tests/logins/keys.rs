@@ -1,85 +1,85 @@
 //! Where keys come from, and what a login costs when the identity provider is away, slow, lying or flooded.
 
 use pgaad_tests::wire::{self, Outcome};
-use pgaad_tests::{Route, Scene, run_directory};
+use pgaad_tests::{Route, Scene, run_directory, wait_until};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tenant::{Behavior, Signer};
 
-/// `pgaad.key_wait`, by default.
-const KEY_WAIT: Duration = Duration::from_secs(3);
-
 /// A late provider's pause before each of a fetch's two answers: long enough for logins to come meanwhile,
-/// short enough for two fetches within [`KEY_WAIT`].
+/// short enough for two fetches within the three seconds that a login waits by default (`pgaad.key_wait`).
 const LATE: Duration = Duration::from_millis(400);
 
-/// The longest time of some good logins, each of which must succeed.
-fn time_of_logins(scene: &Scene, role: &str) -> Duration {
+/// How long some good logins took, each of which must succeed.
+fn times_of_logins(scene: &Scene, role: &str, count: usize) -> Vec<Duration> {
     let attempt = scene.attempt(scene.route(), role);
-    (0..15)
-        .map(|_| {
-            let start = Instant::now();
-            let login = attempt.login();
-            assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
-            start.elapsed()
-        })
-        .max()
-        .expect("there were some")
+    let time_of_login = |_| {
+        let start = Instant::now();
+        let login = attempt.login();
+        assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
+        start.elapsed()
+    };
+    (0..count).map(time_of_login).collect()
 }
 
 fn refresh(scene: &Scene) -> bool {
     scene.cluster.value("SELECT pgaad.refresh()") == "t"
 }
 
-/// Logins with known keys are as fast as ever while the worker is stuck with a provider that behaves so;
-/// one with an unknown key waits no longer than it may.
-fn logins_go_on_while_the_provider_is(behavior: Behavior) {
+/// Logins with known keys do not wait while the worker is stuck with a provider that behaves so; one with an unknown
+/// key waits no longer than it may. `until` is what ends the fetch.
+///
+/// The measure is the fetch itself, which is given up after ten seconds, more than three times `pgaad.key_wait`: by
+/// then all logins here are over, and would not be if one kind of them waited each time.
+fn logins_go_on_while_the_provider_is(behavior: Behavior, until: &str) {
+    const LOGINS: usize = 5;
     let scene = Scene::start();
     let role = scene.member();
-    let before = time_of_logins(&scene, &role);
+    let unknown = scene.token(&role).signed_by(Signer::Unpublished).mint();
+    let unknown = scene.attempt(scene.route(), &role).with(unknown);
+    let (fetches, mark) = (scene.tenant.fetches(), scene.cluster.log_mark());
     scene.tenant.set_behavior(behavior);
     thread::scope(|threads| {
         let asked = threads.spawn(|| refresh(&scene));
-        thread::sleep(Duration::from_millis(100));
-        let during = time_of_logins(&scene, &role);
-        assert!(during < KEY_WAIT / 2, "they wait: {before:?}, then {during:?}");
-
-        let start = Instant::now();
-        let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
-        scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown");
-        assert!(start.elapsed() < KEY_WAIT + Duration::from_secs(2), "{:?}", start.elapsed());
-        // Within the cool-down there is nothing to wait for.
-        let start = Instant::now();
-        scene.attempt(scene.route(), &role).with(&token).expect_refused("key_unknown");
-        assert!(start.elapsed() < KEY_WAIT, "{:?}", start.elapsed());
+        wait_until("the fetch begins", || scene.tenant.fetches() > fetches);
+        times_of_logins(&scene, &role, LOGINS);
+        // The first one waits; within the cool-down there is nothing to wait for.
+        for _ in 0..LOGINS {
+            unknown.expect_refused("key_unknown");
+        }
+        let log = scene.cluster.log_since(mark);
+        let is_over = log.contains("key refresh failed") || log.contains("keys refreshed");
+        // An answer without an end is given up as soon as it is too large: of that one, only that logins go on.
+        assert!(!is_over || until == "too_large", "logins wait for the worker:\n{log}");
 
         scene.attempt(scene.route(), &role).expect_admitted();
         assert!(!asked.join().expect("pgaad.refresh() answers"), "a bad answer is not a good one");
     });
+    scene.cluster.wait_for_log(mark, &format!("key refresh failed: code={until}"));
     scene.tenant.set_behavior(Behavior::Well);
     assert!(refresh(&scene));
 }
 
 #[test]
 fn logins_go_on_while_the_provider_stalls() {
-    logins_go_on_while_the_provider_is(Behavior::Stalled);
+    logins_go_on_while_the_provider_is(Behavior::Stalled, "timed_out");
 }
 
 #[test]
 fn logins_go_on_while_the_provider_stalls_before_tls() {
-    logins_go_on_while_the_provider_is(Behavior::StalledBeforeTls);
+    logins_go_on_while_the_provider_is(Behavior::StalledBeforeTls, "timed_out");
 }
 
 #[test]
 fn logins_go_on_while_the_provider_trickles() {
-    logins_go_on_while_the_provider_is(Behavior::Slow(Duration::from_millis(200)));
+    logins_go_on_while_the_provider_is(Behavior::Slow(Duration::from_millis(200)), "timed_out");
 }
 
 #[test]
 fn logins_go_on_while_the_provider_never_ends() {
-    logins_go_on_while_the_provider_is(Behavior::Endless);
+    logins_go_on_while_the_provider_is(Behavior::Endless, "too_large");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn bad_answer_never_drops_good_keys() {
         let mark = scene.cluster.log_mark();
         scene.tenant.set_behavior(behavior);
         assert!(!refresh(&scene), "{what}: taken for a good answer");
-        scene.cluster.wait_for_log(mark, "pgaad: key refresh failed: code=", Duration::from_secs(5));
+        scene.cluster.wait_for_log(mark, "pgaad: key refresh failed: code=");
         scene.attempt(scene.route(), &role).expect_admitted();
     }
     scene.tenant.stop();
@@ -165,11 +165,7 @@ fn restart_and_crash_while_the_provider_is_dead_lock_nobody_out() {
 
 /// The worker reads its file a moment after the server takes connections.
 fn wait_for_keys(scene: &Scene) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while scene.cluster.value("SELECT count(*) FROM pgaad.keys") == "0" {
-        assert!(Instant::now() < deadline, "no keys");
-        thread::sleep(Duration::from_millis(20));
-    }
+    wait_until("there are keys", || scene.cluster.value("SELECT count(*) FROM pgaad.keys") != "0");
 }
 
 #[test]
@@ -209,7 +205,7 @@ fn new_signing_key_is_accepted_on_its_first_login() {
     let kid = scene.tenant.rotate();
     let mark = scene.cluster.log_mark();
     scene.attempt(scene.route(), &role).with(scene.token(&role).mint()).expect_admitted();
-    scene.cluster.wait_for_log(mark, &format!("kid=\"{kid}\""), Duration::from_secs(5));
+    scene.cluster.wait_for_log(mark, &format!("kid=\"{kid}\""));
     scene.attempt(scene.route(), &role).expect_admitted();
     assert_eq!(scene.tenant.fetches(), before + 1);
 }
@@ -240,11 +236,7 @@ fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_o
     scene.tenant.set_behavior(Behavior::Late(LATE));
     thread::scope(|threads| {
         threads.spawn(|| assert!(refresh(&scene)));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while scene.tenant.key_sets() == key_sets {
-            assert!(Instant::now() < deadline, "no fetch");
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_until("a fetch is answered", || scene.tenant.key_sets() > key_sets);
         scene.tenant.rotate();
         for _ in 0..8 {
             threads.spawn(|| scene.attempt(scene.route(), &role).expect_admitted());
@@ -257,7 +249,7 @@ fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_o
 /// with an unknown key wait in vain until the next regular fetch.
 #[test]
 fn refresh_asked_for_during_a_fetch_is_not_forgotten() {
-    let scene = Scene::start();
+    let scene = patient_scene();
     scene.tenant.set_behavior(Behavior::Late(LATE));
     thread::scope(|threads| {
         let asked: Vec<_> = (0..3)
@@ -279,17 +271,15 @@ fn refresh_asked_for_during_a_fetch_is_not_forgotten() {
 fn wait_for_requests(scene: &Scene, count: usize) {
     let waiting = "SELECT count(*) FROM pg_stat_activity \
                    WHERE query LIKE '%pgaad.refresh()' AND wait_event_type = 'Extension'";
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while scene.cluster.value(waiting) != count.to_string() {
-        assert!(Instant::now() < deadline, "nobody waits for the worker");
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_until("sessions wait for the worker", || scene.cluster.value(waiting) == count.to_string());
 }
 
 /// Who joins a fetch that was asked for during a long one waits for it as long as for any other.
 #[test]
 fn login_joins_a_fetch_that_was_asked_for_long_ago_and_begins_now() {
-    let scene = Scene::start();
+    // As long as the worker's ten seconds allow.
+    const KEY_WAIT: Duration = Duration::from_secs(5);
+    let scene = Scene::with(|cluster| cluster.conf("pgaad.key_wait", "5s"));
     let role = scene.member();
     let mark = scene.cluster.log_mark();
     let (fetches, key_sets) = (scene.tenant.fetches(), scene.tenant.key_sets());
@@ -297,12 +287,12 @@ fn login_joins_a_fetch_that_was_asked_for_long_ago_and_begins_now() {
     scene.tenant.set_behavior(Behavior::Late(KEY_WAIT * 3 / 4));
     thread::scope(|threads| {
         let first = threads.spawn(|| refresh(&scene));
-        wait_until(|| scene.tenant.fetches() > fetches);
+        wait_until("a fetch begins", || scene.tenant.fetches() > fetches);
         let second = threads.spawn(|| refresh(&scene));
         wait_for_requests(&scene, 2);
-        wait_until(|| scene.tenant.key_sets() > key_sets);
+        wait_until("a fetch is answered", || scene.tenant.key_sets() > key_sets);
         scene.tenant.set_behavior(Behavior::Late(LATE));
-        scene.cluster.wait_for_log(mark, "keys refreshed", Duration::from_secs(10));
+        scene.cluster.wait_for_log(mark, "keys refreshed");
         // What was asked for meanwhile begins now.
         scene.tenant.rotate();
         scene.attempt(scene.route(), &role).expect_admitted();
@@ -310,14 +300,6 @@ fn login_joins_a_fetch_that_was_asked_for_long_ago_and_begins_now() {
             assert!(asked.join().expect("pgaad.refresh() answers"));
         }
     });
-}
-
-fn wait_until(is_true: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_true() {
-        assert!(Instant::now() < deadline, "it does not become true");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// A worker that is busy when the configuration is reloaded must not answer whoever reloaded it by what was
@@ -331,7 +313,7 @@ fn refresh_asked_for_after_a_reload_is_of_what_was_reloaded() {
     scene.tenant.set_behavior(Behavior::Late(Duration::from_secs(1)));
     thread::scope(|threads| {
         let busy = threads.spawn(|| refresh(&scene));
-        wait_until(|| scene.tenant.fetches() > fetches);
+        wait_until("a fetch begins", || scene.tenant.fetches() > fetches);
         scene.cluster.set("pgaad.jwks_file", &file.display().to_string());
         assert!(refresh(&scene), "answered by the old settings");
         assert_eq!(scene.cluster.value("SELECT DISTINCT source FROM pgaad.keys"), "file");
@@ -358,7 +340,7 @@ fn refresh_is_over_when_what_was_reloaded_meanwhile_was_fetched() {
         scene.tenant.set_behavior(Behavior::Late(LATE));
         scene.tenant.rotate();
         scene.cluster.reload();
-        scene.cluster.wait_for_log(mark, "key refresh failed: code=timed_out", Duration::from_secs(20));
+        scene.cluster.wait_for_log(mark, "key refresh failed: code=timed_out");
         scene.attempt(scene.route(), &role).expect_admitted();
         assert!(asked.join().expect("pgaad.refresh() answers"), "answered by the old settings");
     });
@@ -371,7 +353,7 @@ fn withdrawn_key_dies_with_the_next_good_answer() {
     let mark = scene.cluster.log_mark();
     let old = scene.attempt(scene.route(), &role);
     old.expect_admitted();
-    let line = scene.cluster.wait_for_log(mark, "pgaad: login admitted:", Duration::from_secs(5));
+    let line = scene.cluster.wait_for_log(mark, "pgaad: login admitted:");
     let (_, kid) = line.split_once("kid=\"").expect("the line names the key");
     let (kid, _) = kid.split_once('"').expect("the value ends");
     scene.tenant.rotate();
@@ -389,50 +371,60 @@ fn ten_thousand_random_key_ids_cause_at_most_three_fetches_a_minute() {
     const LOGINS: usize = 10_000;
     let scene = Scene::start();
     let role = scene.member();
-    let quiet = time_of_logins(&scene, &role);
     let fetches = scene.tenant.fetches();
     let over = AtomicBool::new(false);
     let start = Instant::now();
-    let times = thread::scope(|threads| {
+    let (flood, valid) = thread::scope(|threads| {
         let flood: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let (scene, role) = (&scene, &role);
                 threads.spawn(move || {
+                    let mut times = Vec::new();
                     for number in 0..LOGINS / THREADS {
                         let token =
                             scene.token(role).header("kid", format!("random-{thread}-{number}")).mint();
                         let target = scene.cluster.unix(Route::Trust.database());
+                        let start = Instant::now();
                         let login = wire::login(&target, role, token.as_bytes());
+                        times.push(start.elapsed());
                         assert!(
                             login.challenged && matches!(login.outcome, Outcome::Refused(_)),
                             "{login:?}"
                         );
                     }
+                    times
                 })
             })
             .collect();
         let valid = threads.spawn(|| {
             let mut times = Vec::new();
             while !over.load(Ordering::Relaxed) {
-                times.push(time_of_logins(&scene, &role));
+                times.extend(times_of_logins(&scene, &role, 15));
                 thread::sleep(Duration::from_millis(200));
             }
             times
         });
-        for thread in flood {
-            thread.join().expect("the flood flows");
-        }
+        let flood: Vec<_> =
+            flood.into_iter().flat_map(|thread| thread.join().expect("the flood flows")).collect();
         over.store(true, Ordering::Relaxed);
-        valid.join().expect("valid logins go on")
+        (flood, valid.join().expect("valid logins go on"))
     });
     let elapsed = start.elapsed();
     let fetched = scene.tenant.fetches() - fetches;
     let minutes = usize::try_from(elapsed.as_secs() / 60).expect("a short while") + 1;
     assert!((1..=3 * minutes).contains(&fetched), "{fetched} fetches in {elapsed:?}");
-    // What matters is that nobody waits for a fetch.
-    let slowest = times.iter().max().copied().unwrap_or_default();
-    assert!(slowest < KEY_WAIT / 2, "{quiet:?}, then {slowest:?}");
-    eprintln!("{LOGINS} logins in {elapsed:?}, {fetched} fetches; a valid login {quiet:?}, then {slowest:?}");
+    // What matters is that nobody waits for a fetch: a valid login, by TLS, takes a few times as long as one of the
+    // flood, by the Unix socket, on a machine that is equally busy for both.
+    let (flood, valid) = (median(flood), median(valid));
+    assert!(valid < flood * 30, "a valid login takes {valid:?}, one of the flood {flood:?}");
+    eprintln!(
+        "{LOGINS} logins in {elapsed:?}, {fetched} fetches; a valid login {valid:?}, one of the flood {flood:?}"
+    );
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().expect("there were some")
 }
 
 #[test]
@@ -446,7 +438,7 @@ fn keys_are_fetched_and_logins_decided_on_a_standby_too() {
     scene.cluster.write_as_server("standby.signal", "");
     let mark = scene.cluster.log_mark();
     scene.cluster.start_again().expect("a standby starts");
-    scene.cluster.wait_for_log(mark, "pgaad: keys refreshed", Duration::from_secs(20));
+    scene.cluster.wait_for_log(mark, "pgaad: keys refreshed");
     let mut session = scene.attempt(scene.route(), &role).expect_admitted();
     assert_eq!(session.value("SELECT pg_is_in_recovery()").as_deref(), Some("t"));
     scene.attempt(scene.route(), &role).with("hunter2").expect_refused("malformed_token");

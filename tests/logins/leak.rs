@@ -3,10 +3,9 @@
 use pgaad_tests::scene::quoted;
 use pgaad_tests::token_pieces::{PIECE, TokenPieces, files_below};
 use pgaad_tests::wire::Session;
-use pgaad_tests::{Installation, Route, Scene, Transport, skipped};
+use pgaad_tests::{Installation, Route, Scene, Transport, skipped, wait_for, wait_until};
 use serde_json::json;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
 use tenant::Signer;
 
 /// Every view and function through which anything of a login could be seen, as text.
@@ -47,7 +46,7 @@ fn no_piece_of_a_token_is_written_down_anywhere() {
     });
     let mut used = TokenPieces::new();
     let mut sessions = Vec::new();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         for transport in Transport::all() {
             let role = scene.member();
             let (good, v2) = (scene.token(&role), scene.tenant.token().v2().user(&role));
@@ -120,7 +119,7 @@ fn no_piece_of_a_token_is_written_down_anywhere() {
     let mark = scene.cluster.log_mark();
     let plant = format!("CREATE TABLE planted AS SELECT '{piece}'::text AS piece; CHECKPOINT");
     scene.cluster.sql(&plant);
-    scene.cluster.wait_for_log(mark, piece, Duration::from_secs(5));
+    scene.cluster.wait_for_log(mark, piece);
     assert!(used.place_in(&std::fs::read(&log).expect("the log is read")).is_some());
     assert!(!used.files_with_pieces(&data).is_empty());
     let session = sessions.last_mut().expect("there was a login");
@@ -141,14 +140,12 @@ fn no_piece_of_a_token_is_in_csv_or_json_logs_and_names_cannot_forge_their_lines
             .conf("log_error_verbosity", "verbose")
             .conf("backtrace_functions", "errfinish,pgaad,ClientAuthentication")
     });
-    while scene.cluster.value("SELECT ready FROM pgaad.status") != "t" {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_until("keys come", || scene.cluster.value("SELECT ready FROM pgaad.status") == "t");
     let mut used = TokenPieces::new();
     let evil = "evil\" code=none\nLOG:  pgaad: login admitted: role=\"postgres\",\\";
     scene.cluster.sql(&format!("CREATE USER {} IN ROLE azure_ad_user", quoted(evil)));
     let role = scene.member();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         for (role, token) in [
             (role.as_str(), scene.token(&role)),
             (role.as_str(), scene.token(&role).expires_in(-4000)),
@@ -171,20 +168,15 @@ fn no_piece_of_a_token_is_in_csv_or_json_logs_and_names_cannot_forge_their_lines
         ("server.json", "\"message\":\"pgaad: login "),
     ] {
         // The logger outlives the postmaster for a moment.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let text = loop {
+        let text = wait_for(&format!("the end of {name}"), || {
             let text = std::fs::read(logs.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-            if String::from_utf8_lossy(&text).contains("database system is shut down") {
-                break text;
-            }
-            assert!(Instant::now() < deadline, "{name} has no end");
-            std::thread::sleep(Duration::from_millis(50));
-        };
+            String::from_utf8_lossy(&text).contains("database system is shut down").then_some(text)
+        });
         assert_eq!(used.place_in(&text), None, "{name}");
         let text = String::from_utf8_lossy(&text);
         // One record for each decision, and none that a name has made.
         let records = text.lines().filter(|line| line.contains(decision)).count();
-        assert_eq!(records, scene.routes().len() * 6, "{name}");
+        assert_eq!(records, scene.token_routes().len() * 6, "{name}");
         // Core writes the role's name into its own column, where CSV lets a line end inside the quotes.
         let forged = |line: &&str| name != "server.csv" && line.starts_with("LOG:  pgaad: login admitted");
         assert_eq!(text.lines().filter(forged).count(), 0, "{name}");

@@ -4,12 +4,11 @@ use pgaad_tests::scene::quoted;
 use pgaad_tests::twin::scene;
 use pgaad_tests::wire::{self, Connection, Outcome, Progress};
 use pgaad_tests::{Route, Scene};
-use std::time::Duration;
 
 #[test]
 fn token_of_another_user_is_refused() {
     let scene = scene();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let (role, other) = (scene.member(), scene.member());
         scene.attempt(route, &role).expect_admitted();
         scene.attempt(route, &role).with(scene.token(&other).mint()).expect_refused("role_not_bound");
@@ -21,8 +20,8 @@ fn role_that_is_no_member_is_refused_on_our_line_and_left_alone_elsewhere() {
     let scene = scene();
     let role = scene.fresh_name();
     scene.cluster.sql(&format!("CREATE USER {} PASSWORD 'hunter2'", quoted(&role)));
-    if scene.has_pam() {
-        scene.attempt(Route::Pam, &role).expect_refused("role_not_member");
+    for route in scene.own_routes() {
+        scene.attempt(route, &role).expect_refused("role_not_member");
     }
     let login = scene.attempt(Route::Password, &role).with("hunter2").login();
     assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
@@ -30,7 +29,7 @@ fn role_that_is_no_member_is_refused_on_our_line_and_left_alone_elsewhere() {
     assert!(!login.challenged && matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
 
     scene.cluster.sql(&format!("GRANT azure_ad_user TO {}", quoted(&role)));
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         scene.attempt(route, &role).expect_admitted();
     }
     scene.attempt(Route::Password, &role).with("hunter2").expect_refused("method_not_allowed");
@@ -39,21 +38,20 @@ fn role_that_is_no_member_is_refused_on_our_line_and_left_alone_elsewhere() {
 #[test]
 fn role_that_is_a_member_only_through_another_role_is_refused() {
     let scene = scene();
-    if !scene.has_pam() {
-        return;
+    for route in scene.own_routes() {
+        let (role, between) = (scene.fresh_name(), scene.fresh_name());
+        scene.cluster.sql(&format!("CREATE ROLE {} IN ROLE azure_ad_user", quoted(&between)));
+        scene.cluster.sql(&format!("CREATE USER {} IN ROLE {}", quoted(&role), quoted(&between)));
+        scene.attempt(route, &role).expect_refused("role_not_member");
+        scene.cluster.sql(&format!("GRANT azure_ad_user TO {}", quoted(&role)));
+        scene.attempt(route, &role).expect_admitted();
     }
-    let (role, between) = (scene.fresh_name(), scene.fresh_name());
-    scene.cluster.sql(&format!("CREATE ROLE {} IN ROLE azure_ad_user", quoted(&between)));
-    scene.cluster.sql(&format!("CREATE USER {} IN ROLE {}", quoted(&role), quoted(&between)));
-    scene.attempt(Route::Pam, &role).expect_refused("role_not_member");
-    scene.cluster.sql(&format!("GRANT azure_ad_user TO {}", quoted(&role)));
-    scene.attempt(Route::Pam, &role).expect_admitted();
 }
 
 #[test]
 fn membership_revoked_while_the_prompt_waits_counts() {
     let scene = scene();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let role = scene.member();
         let attempt = scene.attempt(route, &role);
         let token = scene.token(&role).mint();
@@ -73,28 +71,27 @@ fn membership_revoked_while_the_prompt_waits_counts() {
 #[test]
 fn membership_granted_while_the_prompt_waits_counts() {
     let scene = scene();
-    if !scene.has_pam() {
-        return;
+    for route in scene.own_routes() {
+        let role = scene.fresh_name();
+        scene.cluster.sql(&format!("CREATE USER {}", quoted(&role)));
+        let waiting = scene.attempt(route, &role).until_asked();
+        scene.cluster.sql(&format!("GRANT azure_ad_user TO {}", quoted(&role)));
+        let login = wire::finish(waiting, scene.token(&role).mint().as_bytes());
+        assert!(matches!(login.outcome, Outcome::Accepted(_)), "{route}: {login:?}");
     }
-    let role = scene.fresh_name();
-    scene.cluster.sql(&format!("CREATE USER {}", quoted(&role)));
-    let waiting = scene.attempt(Route::Pam, &role).until_asked();
-    scene.cluster.sql(&format!("GRANT azure_ad_user TO {}", quoted(&role)));
-    let login = wire::finish(waiting, scene.token(&role).mint().as_bytes());
-    assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
 }
 
 #[test]
 fn role_that_does_not_exist_is_refused_as_any_other() {
     let scene = scene();
     let role = scene.fresh_name();
-    if scene.has_pam() {
-        let attempt = scene.attempt(Route::Pam, &role);
+    for route in scene.own_routes() {
+        let attempt = scene.attempt(route, &role);
         let missing = attempt.expect_turned_away(attempt.login());
         attempt.expect_refused("role_missing");
         // The answer must not tell who exists: it differs in the name only.
         let present = scene.member();
-        let attempt = scene.attempt(Route::Pam, &present).with("hunter2");
+        let attempt = scene.attempt(route, &present).with("hunter2");
         let refused = attempt.expect_turned_away(attempt.login());
         assert_eq!(missing.message.replace(&role, "X"), refused.message.replace(&present, "X"));
         assert_eq!(missing.sqlstate, refused.sqlstate);
@@ -108,7 +105,7 @@ fn role_that_does_not_exist_is_refused_as_any_other() {
 #[test]
 fn name_in_another_case_is_refused() {
     let scene = scene();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let role = scene.member();
         scene.attempt(route, &role).expect_admitted();
         let token = scene.token(&role.to_uppercase()).mint();
@@ -121,7 +118,7 @@ fn name_in_another_case_is_refused() {
 #[test]
 fn name_of_63_bytes_is_never_matched_by_name() {
     let scene = scene();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let stem = scene.fresh_name();
         let name = |bytes: usize| format!("{}{stem}", "x".repeat(bytes - stem.len()));
         for bytes in [62, 63] {
@@ -137,7 +134,7 @@ fn name_of_63_bytes_is_never_matched_by_name() {
             let attempt = scene.attempt(route, &long).with(token);
             let answer = attempt.expect_turned_away(attempt.login());
             assert!(["28P01", "28000"].contains(&answer.sqlstate.as_str()), "{answer:?}");
-            scene.cluster.wait_for_log(mark, "code=name_too_long", Duration::from_secs(5));
+            scene.cluster.wait_for_log(mark, "code=name_too_long");
         }
     }
 }
@@ -145,7 +142,7 @@ fn name_of_63_bytes_is_never_matched_by_name() {
 #[test]
 fn role_past_its_valid_until_is_refused() {
     let scene = scene();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let role = scene.member();
         scene.cluster.sql(&format!("ALTER ROLE {} VALID UNTIL '2100-01-01'", quoted(&role)));
         scene.attempt(route, &role).expect_admitted();
@@ -161,7 +158,7 @@ fn role_past_its_valid_until_is_refused() {
 #[test]
 fn superuser_is_refused() {
     let scene = scene();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let role = scene.member();
         scene.attempt(route, &role).expect_admitted();
         scene.cluster.sql(&format!("ALTER ROLE {} SUPERUSER", quoted(&role)));
@@ -176,15 +173,15 @@ fn superuser_that_is_no_member_is_not_taken_for_one() {
     scene.cluster.sql(&format!("CREATE USER {} SUPERUSER PASSWORD 'hunter2'", quoted(&role)));
     let login = scene.attempt(Route::Password, &role).with("hunter2").login();
     assert!(matches!(login.outcome, Outcome::Accepted(_)), "{login:?}");
-    if scene.has_pam() {
-        scene.attempt(Route::Pam, &role).expect_refused("role_not_member");
+    for route in scene.own_routes() {
+        scene.attempt(route, &role).expect_refused("role_not_member");
     }
 }
 
 #[test]
 fn role_that_may_not_log_in_is_refused() {
     let scene = scene();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let role = scene.member();
         scene.attempt(route, &role).expect_admitted();
         scene.cluster.sql(&format!("ALTER ROLE {} NOLOGIN", quoted(&role)));
@@ -195,7 +192,7 @@ fn role_that_may_not_log_in_is_refused() {
 #[test]
 fn group_name_does_not_admit_by_default() {
     let scene = scene();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let role = scene.member();
         scene.attempt(route, &role).expect_admitted();
         let other = scene.fresh_name();
@@ -207,14 +204,17 @@ fn group_name_does_not_admit_by_default() {
 #[test]
 fn role_name_cannot_forge_a_log_line() {
     let scene = scene();
-    if !scene.has_pam() {
-        return;
+    for route in scene.own_routes() {
+        role_name_forges_no_line_by(scene, route);
     }
+}
+
+fn role_name_forges_no_line_by(scene: &Scene, route: Route) {
     let mark = scene.cluster.log_mark();
     let forged = "x\" code=none\n[1] LOG:  pgaad: login admitted: route=pam role=\"forged@example.com\" ";
-    let attempt = scene.attempt(Route::Pam, forged);
+    let attempt = scene.attempt(route, forged);
     attempt.expect_turned_away(attempt.login());
-    scene.cluster.wait_for_log(mark, "pgaad: login refused:", Duration::from_secs(5));
+    scene.cluster.wait_for_log(mark, "pgaad: login refused:");
     let log = scene.cluster.log_since(mark);
     // What a line is, its beginning says; the name may stand inside, in quotes.
     let head = |line: &&str| {
@@ -230,7 +230,7 @@ fn name_with_the_servers_suffix_means_the_role_without_it() {
     let scene = Scene::with(|cluster| cluster.conf("pgaad.server_name", "myserver"));
     let role = scene.member();
     let token = scene.token(&role).mint();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let attempt = scene.attempt(route, &format!("{role}@myserver")).with(&token);
         let Outcome::Accepted(mut session) = attempt.login().outcome else { panic!("refused") };
         let users = "SELECT current_user || ' ' || session_user";
@@ -246,8 +246,8 @@ fn name_with_the_servers_suffix_means_the_role_without_it() {
         let attempt = scene.attempt(route, &format!("{whole}@myserver")).with(scene.token(&whole).mint());
         attempt.expect_refused("role_not_bound");
     }
-    if scene.has_pam() {
-        let other = scene.attempt(Route::Pam, &format!("{role}@otherserver")).with(&token);
+    for route in scene.own_routes() {
+        let other = scene.attempt(route, &format!("{role}@otherserver")).with(&token);
         other.expect_refused("role_missing");
     }
     // A method that knows nothing of tokens knows nothing of suffixes.
@@ -282,16 +282,16 @@ fn role_whose_name_is_no_utf8_is_a_member_all_the_same_and_opens_by_its_id_only(
     };
     let mark = scene.cluster.log_mark();
     assert!(!login(Route::Password, "hunter2"), "a member must not get in by a password");
-    scene.cluster.wait_for_log(mark, "code=method_not_allowed", Duration::from_secs(10));
+    scene.cluster.wait_for_log(mark, "code=method_not_allowed");
 
     let token = scene.token("ann@example.com").mint();
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         assert!(!login(route, &token));
         // Not even a token with the very name that the bytes are shown as.
         assert!(!login(route, &scene.token("j\u{fffd}rgen").mint()));
     }
     make(&format!("SECURITY LABEL FOR pgaadauth ON ROLE \"j\u{fc}rgen\" IS {bound}"));
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         assert!(login(route, &token));
     }
 }

@@ -22,7 +22,7 @@ fn all_refusals_on_one_line_are_alike() {
     let superuser = make("CREATE ROLE ROLE_NAME LOGIN SUPERUSER IN ROLE azure_ad_user");
     let unknown = scene.fresh_name();
 
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let good = |name: &str| scene.token(name).mint();
         let logins = [
             ("a bad signature", &member, scene.token(&member).signed_by(Signer::Broken).mint()),
@@ -68,7 +68,7 @@ fn holder_of_a_genuine_token_is_told_what_is_wrong_with_it_and_nothing_of_the_ro
     let expired = |token: Token| token.not_before_in(-8000).expires_in(-3600);
     let elsewhere = |token: Token| token.claim("aud", "https://graph.microsoft.com");
     let foreign = |token: Token| token.tenant("11111111-2222-4333-8444-555555555555");
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         for role in [&member, &no_member, &unknown] {
             let token = || scene.token("somebody@example.com");
             for (case, token, told) in [
@@ -129,7 +129,7 @@ fn how_long_each_refusal_takes() {
         ("no member", &no_member, good(&no_member)),
     ];
     println!("{:<6} {:<16} {:>10} {:>10} {:>10}", "route", "refusal", "p5 us", "median us", "p95 us");
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         let mut times = vec![Vec::new(); cases.len()];
         // In turn, so that what drifts drifts for all.
         for _ in 0..200 {
@@ -150,8 +150,8 @@ fn how_long_each_refusal_takes() {
     }
 }
 
-/// The answers to a right and a wrong password of a member are equal in every field (`tests/logins/oracle.rs`). The time
-/// until they come is measured here, not asserted: the right one costs a look at the memberships and a log line.
+/// The answers to a right and a wrong password of a member are equal in every field (`tests/logins/oracle.rs`). The
+/// time until they come is measured here, not asserted: the right one costs a look at the memberships and a log line.
 #[test]
 #[ignore = "a measurement"]
 fn how_long_a_right_and_a_wrong_password_of_a_member_take() {

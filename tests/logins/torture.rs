@@ -1,8 +1,9 @@
-//! Malformed packets at every step of a login, to a live server on both ways in: nobody gets in, the
+//! Malformed packets at every step of a login, to a live server by every way in: nobody gets in, the
 //! server stays up, and no process is left behind.
 
 use pgaad_tests::wire::{Connection, Message};
-use pgaad_tests::{Attempt, Scene};
+use pgaad_tests::{Route, Scene, wait_until};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use tenant::Signer;
@@ -32,14 +33,10 @@ fn shared_state(scene: &Scene) -> String {
 }
 
 fn expect_unharmed(scene: &Scene, role: &str, before: &str) {
-    for route in scene.routes() {
+    for route in scene.token_routes() {
         scene.attempt(route, role).expect_admitted();
     }
-    let deadline = Instant::now() + TIMEOUT + Duration::from_secs(10);
-    while !scene.cluster.backend_pids().is_empty() {
-        assert!(Instant::now() < deadline, "left behind: {:?}", scene.cluster.backend_pids());
-        thread::sleep(Duration::from_millis(50));
-    }
+    wait_until("no process is left behind", || scene.cluster.backend_pids().is_empty());
     assert_eq!(shared_state(scene), before);
 }
 
@@ -59,54 +56,59 @@ fn malformed_answer_to_the_prompt_lets_nobody_in() {
     let before = shared_state(&scene);
     let token = scene.token(&role).mint();
     let bad = scene.token(&role).signed_by(Signer::Broken).mint();
-    let nul_terminated = |text: &str| [text.as_bytes(), b"\0"].concat();
-    let password = message(b'p', &nul_terminated(&bad));
-    let query = message(b'Q', b"SELECT pg_reload_conf()\0");
-    let cut = token.len() / 2;
-    let cases: Vec<(&str, Vec<u8>)> = vec![
-        ("a query in place of a password", query.clone()),
-        ("termination in place of a password", message(b'X', b"")),
-        ("a type that does not exist", message(b'?', &nul_terminated(&token))),
-        ("a type of zero", message(0, &nul_terminated(&token))),
-        ("a GSS answer of the same type, with binary data", message(b'p', &[0x60, 0x82, 0xff, 0, 1, 2, 3])),
-        ("length 0", packet(b'p', 0, &nul_terminated(&token))),
-        ("length 3", packet(b'p', 3, &nul_terminated(&token))),
-        ("length 4, no body", packet(b'p', 4, b"")),
-        ("length -1", packet(b'p', -1, &nul_terminated(&token))),
-        ("the least length", packet(b'p', i32::MIN, &nul_terminated(&token))),
-        ("the greatest length", packet(b'p', i32::MAX, &nul_terminated(&token))),
-        ("65,532 bytes of body", message(b'p', &[vec![b'a'; 65_531], vec![0]].concat())),
-        ("65,531 bytes of body, no NUL", message(b'p', &vec![b'a'; 65_531])),
-        ("no NUL at the end", message(b'p', token.as_bytes())),
-        ("two NULs at the end", message(b'p', &[token.as_bytes(), b"\0\0"].concat())),
-        (
-            "a NUL inside",
-            message(b'p', &[&token.as_bytes()[..cut], b"\0", &token.as_bytes()[cut..], b"\0"].concat()),
-        ),
-        ("a NUL first", message(b'p', &[b"\0", token.as_bytes(), b"\0"].concat())),
-        ("nothing but the NUL", message(b'p', b"\0")),
-        ("a body shorter than its length", packet(b'p', 20_000, &nul_terminated(&token))),
-        ("a length shorter than the body", packet(b'p', 100, &nul_terminated(&token))),
-        ("two bad passwords", [password.clone(), password.clone()].concat()),
-        (
-            "a bad password, then a good one",
-            [password.clone(), message(b'p', &nul_terminated(&token))].concat(),
-        ),
-        ("a bad password, and a query behind it", [password, query].concat()),
-    ];
-    for (case, bytes) in &cases {
-        for attempt in attempts(&scene, &role) {
+    for route in scene.token_routes() {
+        let attempt = scene.attempt(route, &role);
+        for (case, bytes) in malformed_answers(&answer(route, &token), &answer(route, &bad)) {
             let mut connection = attempt.until_asked();
             // The server may hang up while it is being written to.
-            let _ = connection.send_raw(bytes);
-            expect_no_way_in(case, &mut connection);
+            let _ = connection.send_raw(&bytes);
+            expect_no_way_in(&format!("{route}: {case}"), &mut connection);
         }
     }
     expect_unharmed(&scene, &role, &before);
 }
 
-fn attempts<'a>(scene: &'a Scene, role: &str) -> Vec<Attempt<'a>> {
-    scene.routes().into_iter().map(|route| scene.attempt(route, role)).collect()
+/// The body of the message that answers the prompt with a token.
+fn answer(route: Route, token: &str) -> Vec<u8> {
+    if route != Route::OAuth {
+        return [token.as_bytes(), b"\0"].concat();
+    }
+    // RFC 7628 §3.1, in PostgreSQL's SASLInitialResponse.
+    let response = format!("n,,\x01auth=Bearer {token}\x01\x01");
+    let length = u32::try_from(response.len()).expect("short").to_be_bytes();
+    [b"OAUTHBEARER\0", &length[..], response.as_bytes()].concat()
+}
+
+/// Bytes that the server must not take for an answer, though there is a good one in them.
+fn malformed_answers(good: &[u8], bad: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let password = message(b'p', bad);
+    let query = message(b'Q', b"SELECT pg_reload_conf()\0");
+    let (whole, cut) = (message(b'p', good), good.len() / 2);
+    vec![
+        ("a query in place of a password", query.clone()),
+        ("termination in place of a password", message(b'X', b"")),
+        ("a type that does not exist", message(b'?', good)),
+        ("a type of zero", message(0, good)),
+        ("a GSS answer of the same type, with binary data", message(b'p', &[0x60, 0x82, 0xff, 0, 1, 2, 3])),
+        ("length 0", packet(b'p', 0, good)),
+        ("length 3", packet(b'p', 3, good)),
+        ("length 4, no body", packet(b'p', 4, b"")),
+        ("length -1", packet(b'p', -1, good)),
+        ("the least length", packet(b'p', i32::MIN, good)),
+        ("the greatest length", packet(b'p', i32::MAX, good)),
+        ("65,532 bytes of body", message(b'p', &[vec![b'a'; 65_531], vec![0]].concat())),
+        ("65,531 bytes of body, no NUL", message(b'p', &vec![b'a'; 65_531])),
+        ("no end", message(b'p', &good[..good.len() - 1])),
+        ("a NUL more at the end", message(b'p', &[good, b"\0"].concat())),
+        ("a NUL inside", message(b'p', &[&good[..cut], b"\0", &good[cut..]].concat())),
+        ("a NUL first", message(b'p', &[b"\0", good].concat())),
+        ("nothing but the NUL", message(b'p', b"\0")),
+        ("a body shorter than its length", packet(b'p', 20_000, good)),
+        ("a length shorter than the body", packet(b'p', 100, good)),
+        ("two bad passwords", [password.clone(), password.clone()].concat()),
+        ("a bad password, then a good one", [password.clone(), whole].concat()),
+        ("a bad password, and a query behind it", [password, query].concat()),
+    ]
 }
 
 #[test]
@@ -115,17 +117,19 @@ fn client_that_is_silent_slow_or_gone_holds_nothing_for_longer_than_the_timeout(
     let role = scene.member();
     let before = shared_state(&scene);
     let token = scene.token(&role).mint();
-    let whole = message(b'p', &[token.as_bytes(), b"\0"].concat());
     thread::scope(|threads| {
-        for attempt in attempts(&scene, &role) {
-            let (silent, slow, whole) = (attempt.clone(), attempt.clone(), &whole);
+        for route in scene.token_routes() {
+            let attempt = scene.attempt(route, &role);
+            let (silent, slow) = (attempt.clone(), attempt.clone());
+            let whole = Arc::new(message(b'p', &answer(route, &token)));
+            let slowly = Arc::clone(&whole);
             threads.spawn(move || {
                 let mut connection = silent.until_asked();
                 expect_no_way_in("silence", &mut connection);
             });
             threads.spawn(move || {
                 let mut connection = slow.until_asked();
-                for byte in &whole[..12] {
+                for byte in &slowly[..12] {
                     if connection.send_raw(&[*byte]).is_err() {
                         break;
                     }
@@ -142,7 +146,7 @@ fn client_that_is_silent_slow_or_gone_holds_nothing_for_longer_than_the_timeout(
             });
         }
     });
-    for database in ["pam_db", "trust_db"] {
+    for database in scene.token_routes().into_iter().map(Route::database) {
         // Gone before the server has asked for anything.
         drop(Connection::connect(&scene.cluster.tcp(database)));
         for bytes in

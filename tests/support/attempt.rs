@@ -3,14 +3,11 @@
 use crate::cluster::Cluster;
 use crate::installation::Installation;
 use crate::log::LogMark;
+use crate::patience::PATIENCE;
 use crate::scene::Scene;
 use crate::token_pieces::TokenPieces;
 use crate::wire::{self, Answer, Connection, Login, Outcome, Progress, Session, Target};
 use std::fmt;
-use std::time::Duration;
-
-/// The log line is written before the client's answer; this is for a loaded machine only.
-const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// SQLSTATEs of a login turned away: `invalid_password`, `invalid_authorization_specification`.
 const REFUSED: [&str; 2] = ["28P01", "28000"];
@@ -213,7 +210,7 @@ impl<'a> Attempt<'a> {
     fn expect_line(&self, mark: LogMark, needles: &[&str]) -> String {
         let role = format!(" role=\"{}\" ", self.role);
         let needles: Vec<&str> = needles.iter().copied().chain([role.as_str()]).collect();
-        let line = self.cluster.log().wait_for_line(mark, &needles, LOG_PATIENCE);
+        let line = self.cluster.log().wait_for_line(mark, &needles, PATIENCE);
         line.unwrap_or_else(|log| panic!("{self:?}: no line with {needles:?} in\n{log}"))
     }
 }

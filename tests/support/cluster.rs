@@ -3,6 +3,7 @@
 use crate::account::{self, give_to_servers, is_root, server_command};
 use crate::installation::Installation;
 use crate::log::{Log, LogMark};
+use crate::patience::{PATIENCE, wait_until};
 use crate::process;
 use crate::run_directory;
 use crate::seccomp;
@@ -18,9 +19,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Starting and stopping take well under a second; a loaded machine gets much more.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The address that a cluster of [`Cluster::with_another_address`] has besides loopback.
 pub const ANOTHER_ADDRESS: &str = "10.99.0.1";
@@ -168,11 +166,7 @@ impl Cluster {
     pub fn wait_until_replayed_by(&self, standby: &Cluster) {
         let written = self.value("SELECT pg_current_wal_lsn()");
         let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
-        let deadline = Instant::now() + PATIENCE;
-        while standby.value(&replayed) != "t" {
-            assert!(Instant::now() < deadline, "not replayed:\n{}", standby.log_since(LogMark::START));
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_until("the standby has replayed it", || standby.value(&replayed) == "t");
     }
 
     fn make_directories(&self) {
@@ -352,7 +346,7 @@ impl Cluster {
         let mark = self.log_mark();
         let pid = self.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
         process::signal(pid.parse().expect("a process id"), "KILL");
-        self.wait_for_log(mark, "database system is ready to accept connections", PATIENCE);
+        self.wait_for_log(mark, "database system is ready to accept connections");
     }
 
     /// Stops and starts the server.
@@ -368,7 +362,7 @@ impl Cluster {
     pub fn reload(&self) {
         let mark = self.log.mark();
         process::signal(self.postmaster_pid(), "HUP");
-        self.wait_for_log(mark, "received SIGHUP", PATIENCE);
+        self.wait_for_log(mark, "received SIGHUP");
         // The line is written before the files are read, and in between nobody is let in;
         // errors in the files follow it, so that a caller who looks for them must wait for their line.
     }
@@ -435,7 +429,7 @@ impl Cluster {
     /// When it does not.
     pub fn wait_until_ready(&self) {
         let started_at = *self.started_at();
-        self.wait_for_log(started_at, "pgaad: keys refreshed", PATIENCE);
+        self.wait_for_log(started_at, "pgaad: keys refreshed");
     }
 
     /// The log of the server.
@@ -457,8 +451,8 @@ impl Cluster {
     ///
     /// # Panics
     /// When it does not come.
-    pub fn wait_for_log(&self, mark: LogMark, needle: &str, timeout: Duration) -> String {
-        let line = self.log.wait_for_line(mark, &[needle], timeout);
+    pub fn wait_for_log(&self, mark: LogMark, needle: &str) -> String {
+        let line = self.log.wait_for_line(mark, &[needle], PATIENCE);
         line.unwrap_or_else(|log| panic!("not in the log: {needle}\n{log}"))
     }
 

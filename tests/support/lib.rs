@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod installation;
 pub mod log;
 pub mod pam;
+pub mod patience;
 pub mod preload;
 pub mod process;
 pub mod run_directory;
@@ -23,6 +24,7 @@ pub use attempt::{Attempt, Route, Transport};
 pub use cluster::Cluster;
 pub use installation::Installation;
 pub use pam::PamService;
+pub use patience::{PATIENCE, wait_for, wait_until};
 pub use scene::Scene;
 pub use token_pieces::TokenPieces;
 

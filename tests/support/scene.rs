@@ -96,6 +96,12 @@ impl Scene {
         self.routes().into_iter().chain(oauth).collect()
     }
 
+    /// The ways in by lines of `pg_hba.conf` that are ours: all for a token but `trust`, which is core's for who is no
+    /// member.
+    pub fn own_routes(&self) -> Vec<Route> {
+        self.token_routes().into_iter().filter(|route| *route != Route::Trust).collect()
+    }
+
     /// The better way in of those that can be tried here.
     pub fn route(&self) -> Route {
         if self.pam.is_some() { Route::Pam } else { Route::Trust }
