@@ -1,10 +1,8 @@
 //! The `oauth` way in of PostgreSQL 18: the same decision, by SASL OAUTHBEARER.
 
 use pgaad_tests::scene::quoted;
-use pgaad_tests::wire::Outcome;
-use pgaad_tests::{Route, Scene, run_directory};
+use pgaad_tests::{Installation, Route, Scene, run_directory, wait_until};
 use std::process::Command;
-use std::time::Duration;
 use tenant::object_id;
 
 /// The scene, where the server has this way in.
@@ -99,16 +97,62 @@ fn line_without_delegation_is_refused_and_the_log_says_what_to_write() {
 }
 
 #[test]
-fn closed_without_the_preload_without_keys_and_with_faults() {
+fn closed_while_a_setting_is_bad_and_without_the_preload() {
     let Some(scene) = scene() else { return };
     let role = scene.member();
-    scene.attempt(Route::OAuth, &role).expect_admitted();
-    scene.cluster.set("pgaad.tenant_id", "nonsense");
-    scene.attempt(Route::OAuth, &role).expect_refused("setting_invalid");
+    let attempt = scene.attempt(Route::OAuth, &role);
+    attempt.expect_admitted();
+    let tenant = scene.tenant.tenant_id();
+    for (value, code) in [("nonsense", "setting_invalid"), ("", "not_configured")] {
+        scene.cluster.set("pgaad.tenant_id", value);
+        attempt.expect_refused(code);
+        scene.cluster.set("pgaad.tenant_id", &tenant);
+        attempt.expect_admitted();
+    }
     scene.cluster.append_conf("shared_preload_libraries = ''");
     scene.cluster.restart();
-    let login = scene.attempt(Route::OAuth, &role).login();
-    assert!(matches!(login.outcome, Outcome::Refused(_)), "{login:?}");
+    // Core's own refusal: the validator is not armed, and says so to the log only.
+    attempt.expect_turned_away(attempt.login());
+    scene.cluster.append_conf("shared_preload_libraries = 'pgaad'");
+    scene.cluster.restart();
+    scene.cluster.wait_until_ready();
+    attempt.expect_admitted();
+}
+
+#[test]
+fn closed_without_keys() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    let attempt = scene.attempt(Route::OAuth, &role);
+    attempt.expect_admitted();
+    scene.tenant.stop();
+    scene.cluster.stop();
+    std::fs::remove_file(scene.cluster.data_dir().join("pgaad/keys.json"))
+        .expect("the worker keeps its keys");
+    scene.cluster.start_again().expect("the server starts");
+    attempt.expect_refused("no_keys");
+    scene.tenant.start_again();
+    wait_until("keys come", || scene.cluster.value("SELECT pgaad.refresh()") == "t");
+    attempt.expect_admitted();
+}
+
+#[test]
+fn closed_when_the_decision_fails_from_the_inside() {
+    if Installation::faulty().major() < 18 {
+        return pgaad_tests::skipped("needs PostgreSQL 18: oauth");
+    }
+    let scene = Scene::on(&Installation::faulty(), |cluster| cluster);
+    let role = scene.member();
+    let attempt = scene.attempt(Route::OAuth, &role);
+    let mut bystander = attempt.expect_admitted();
+    for fault in ["panic", "error"] {
+        scene.cluster.set("pgaad.fault", fault);
+        let line = attempt.expect_refused("internal_error");
+        assert!(!line.contains("terminat"), "{line}");
+        scene.cluster.set("pgaad.fault", "none");
+        attempt.expect_admitted();
+    }
+    assert_eq!(bystander.value("SELECT 1").as_deref(), Some("1"), "the server has not restarted");
 }
 
 #[test]
@@ -127,8 +171,12 @@ fn client_without_a_token_is_told_where_to_get_one_and_the_log_is_silent() {
     assert_eq!((answer.tag, &answer.body[..4]), (b'R', &[0, 0, 0, 11][..]));
     assert!(String::from_utf8_lossy(&answer.body).contains("openid-configuration"));
     drop(connection);
-    std::thread::sleep(Duration::from_millis(300));
+    // When it is gone, it has said what it had to say.
+    wait_until("the login is over", || scene.cluster.backend_pids().is_empty());
     assert!(!scene.cluster.log_since(mark).contains("pgaad: login"));
+    // The search proves itself: the next login's line is found.
+    scene.attempt(Route::OAuth, &role).expect_admitted();
+    assert!(scene.cluster.log_since(mark).contains("pgaad: login"));
 }
 
 /// libpq 18 itself, with a token set by its documented hook (`PQsetAuthDataHook`).
