@@ -659,12 +659,16 @@ DECLARE
     statement pg_catalog.text;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    SELECT array_agg(format('GRANT %s ON pgaad.events TO %s%s', entry.privilege_type,
+    SELECT array_agg(format('GRANT %s%s ON pgaad.events TO %s%s', entry.privilege_type, given.columns,
                             CASE entry.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(grantee.rolname) END,
                             CASE WHEN entry.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END))
     INTO repeated
-    FROM pg_class view, aclexplode(view.relacl) entry LEFT JOIN pg_roles grantee ON grantee.oid = entry.grantee
-    WHERE view.oid = 'pgaad.events'::regclass AND entry.grantee <> view.relowner;
+    FROM (SELECT relacl AS acl, '' AS columns, relowner AS owner FROM pg_class WHERE oid = 'pgaad.events'::regclass
+        UNION ALL
+          SELECT attacl, format(' (%I)', CASE attname WHEN 'time' THEN 'at' ELSE attname END), relowner
+          FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE attrelid = 'pgaad.events'::regclass) given,
+        aclexplode(given.acl) entry LEFT JOIN pg_roles grantee ON grantee.oid = entry.grantee
+    WHERE entry.grantee <> given.owner;
     DROP VIEW pgaad.events;
     DROP FUNCTION pgaad.event_rows();
     CREATE FUNCTION pgaad._event_rows() RETURNS TABLE (
@@ -672,7 +676,7 @@ BEGIN
         "kind" TEXT, "tid" TEXT, "oid" TEXT, "upn" TEXT, "appid" TEXT, "kid" TEXT, "uti" TEXT, "facts" jsonb)
     STRICT VOLATILE PARALLEL RESTRICTED
     LANGUAGE c
-    AS 'MODULE_PATHNAME', 'event_rows_wrapper';
+    AS 'MODULE_PATHNAME', 'event_records_wrapper';
     REVOKE ALL ON FUNCTION pgaad._event_rows() FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION pgaad._event_rows() TO pg_monitor, azure_ad_admin;
     CREATE VIEW pgaad.events AS

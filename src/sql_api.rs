@@ -6,11 +6,13 @@ use std::ffi::CString;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use pgaad_core::label::Binding;
 use pgaad_core::labelling::Labelling;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::subject::TokenSubject;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
+use serde_json::{Map, Value};
 
 use crate::events;
 use crate::key_cache;
@@ -183,7 +185,7 @@ fn key_rows() -> TableIterator<
 /// The rows of `pgaad.events`.
 #[pg_extern(name = "_event_rows", volatile, parallel_restricted)]
 #[allow(clippy::type_complexity, reason = "the columns of the view")]
-fn event_rows() -> TableIterator<
+fn event_records() -> TableIterator<
     'static,
     (
         name!(id, i64),
@@ -203,9 +205,61 @@ fn event_rows() -> TableIterator<
         name!(facts, Option<JsonToSql>),
     ),
 > {
-    TableIterator::new(events::last().into_iter().map(|(id, event)| {
+    TableIterator::new(event_rows_with(|facts| json_object(facts).map(JsonToSql::from)))
+}
+
+/// `pgaad.event_rows` of 0.1.0, whose facts are text, for databases whose extension has not been updated: a function
+/// must not return another type than it was declared with.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "the columns of the view")]
+fn event_rows() -> TableIterator<
+    'static,
+    (
+        name!(id, i64),
+        name!(at, TimestampWithTimeZone),
+        name!(code, TextToSql),
+        name!(route, TextToSql),
+        name!(role, NameToSql),
+        name!(client, TextToSql),
+        name!(rule, Option<TextToSql>),
+        name!(kind, Option<TextToSql>),
+        name!(tid, Option<TextToSql>),
+        name!(oid, Option<TextToSql>),
+        name!(upn, Option<TextToSql>),
+        name!(appid, Option<TextToSql>),
+        name!(kid, Option<TextToSql>),
+        name!(uti, Option<TextToSql>),
+        name!(facts, Option<TextToSql>),
+    ),
+> {
+    TableIterator::new(event_rows_with(|facts| serde_json::to_string(&facts).ok().map(TextToSql::from)))
+}
+
+/// A row of `pgaad.events`, its facts in some form.
+type EventRow<Facts> = (
+    i64,
+    TimestampWithTimeZone,
+    TextToSql,
+    TextToSql,
+    NameToSql,
+    TextToSql,
+    Option<TextToSql>,
+    Option<TextToSql>,
+    Option<TextToSql>,
+    Option<TextToSql>,
+    Option<TextToSql>,
+    Option<TextToSql>,
+    Option<TextToSql>,
+    Option<TextToSql>,
+    Option<Facts>,
+);
+
+fn event_rows_with<Facts>(
+    form: fn(Map<String, Value>) -> Option<Facts>,
+) -> impl Iterator<Item = EventRow<Facts>> {
+    events::last().into_iter().map(move |(id, event)| {
         let role = NameToSql::new(&event.role);
-        let facts = Some(event.facts_and_hint()).filter(|facts| !facts.is_empty()).and_then(json_object);
+        let facts = Some(event.facts_and_hint()).filter(|facts| !facts.is_empty()).and_then(form);
         let subject = event.subject;
         let of_subject =
             |field: fn(&TokenSubject) -> Option<&str>| subject.as_ref().and_then(field).map(TextToSql::from);
@@ -224,9 +278,9 @@ fn event_rows() -> TableIterator<
             of_subject(|subject| subject.appid.as_deref()),
             of_subject(|subject| Some(&subject.kid)),
             of_subject(|subject| subject.uti.as_deref()),
-            facts.map(JsonToSql::from),
+            facts,
         )
-    }))
+    })
 }
 
 /// The rows of `pgaad.stat_logins`.
@@ -263,9 +317,12 @@ fn labels(
     ),
 > {
     let Labelling { binding, tenant, admin, mfa, is_labelled } = catalog::labelling_of_oid(role.to_u32());
+    // Labels that cannot be read ask for everything, and so nobody gets in by them. That makes nobody an administrator.
+    let is_readable = binding != Binding::Nobody;
     let tenant = tenant.map(|tenant| tenant.to_string().into());
     let object_id = binding.object_id().map(|id| id.to_string().into());
-    TableIterator::once((binding.word().into(), object_id, tenant, admin, mfa, is_labelled))
+    let (is_admin, is_mfa) = (admin && is_readable, mfa && is_readable);
+    TableIterator::once((binding.word().into(), object_id, tenant, is_admin, is_mfa, is_labelled))
 }
 
 /// Text as it is, or, where a role's name in it is in no encoding of this database's, with those bytes as `\xfc`: a

@@ -153,15 +153,9 @@ fn begin(threads: &Threads, settings: &ReadSettings) -> Phase {
         note_error(code, "");
         Phase::Over(None)
     };
-    let settings = match settings {
-        Ok(settings) => settings,
+    let request = match request_of(settings) {
+        Ok(request) => request,
         Err(reason) => return failed(reason.code()),
-    };
-    let Some(policy) = &settings.token else { return failed(Reason::NotConfigured.code()) };
-    let request = FetchRequest {
-        tenant: policy.tenant.clone(),
-        route: Route { ca_file: settings.ca_file.clone(), https_proxy: settings.https_proxy.clone() },
-        jwks_file: settings.jwks_file.clone(),
     };
     let (began, ours) = (Instant::now(), request.clone());
     match threads.start(FETCH_LIMIT, move || fetch(&ours)) {
@@ -174,13 +168,13 @@ fn begin(threads: &Threads, settings: &ReadSettings) -> Phase {
 }
 
 impl Fetch {
-    /// Publishes what came, unless the settings name another source meanwhile.
+    /// Publishes what came, unless the settings would ask elsewhere by now, or trust somebody else.
     fn publish(
         self,
         result: Result<Result<Fetched, FetchError>, AsideError>,
         settings: &ReadSettings,
     ) -> Option<Published> {
-        if !is_source(&self.request, settings) {
+        if request_of(settings).as_ref() != Ok(&self.request) {
             return None;
         }
         let fetched = result.unwrap_or_else(|error| Err(error_of(error, &self.request)));
@@ -188,11 +182,14 @@ impl Fetch {
     }
 }
 
-/// Whether the settings name the source that was asked.
-fn is_source(request: &FetchRequest, settings: &ReadSettings) -> bool {
-    settings.as_ref().is_ok_and(|settings| {
-        settings.jwks_file == request.jwks_file
-            && settings.token.as_ref().is_some_and(|policy| policy.tenant == request.tenant)
+/// What the settings have the worker ask for, and where.
+fn request_of(settings: &ReadSettings) -> Result<FetchRequest, Reason> {
+    let settings = settings.as_ref().map_err(Reason::clone)?;
+    let policy = settings.token.as_ref().ok_or(Reason::NotConfigured)?;
+    Ok(FetchRequest {
+        tenant: policy.tenant.clone(),
+        route: Route { ca_file: settings.ca_file.clone(), https_proxy: settings.https_proxy.clone() },
+        jwks_file: settings.jwks_file.clone(),
     })
 }
 

@@ -245,6 +245,26 @@ fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_o
     assert_eq!(scene.tenant.fetches(), fetches + 2);
 }
 
+/// An operator who takes an authority away must not find its keys published by the fetch that was on its way.
+#[test]
+fn keys_that_arrive_when_their_authority_is_not_trusted_any_more_are_not_taken() {
+    let scene = Scene::start();
+    let stranger = tenant::Tenant::start(&run_directory::fresh("tenant"));
+    assert!(refresh(&scene), "no fetch is under way any more");
+    let (fetches, mark) = (scene.tenant.fetches(), scene.cluster.log_mark());
+    scene.tenant.set_behavior(Behavior::Late(8 * LATE));
+    thread::scope(|threads| {
+        let asked = threads.spawn(|| refresh(&scene));
+        wait_until("the fetch begins", || scene.tenant.fetches() > fetches);
+        scene.cluster.append_conf(&format!("pgaad.ca_file = '{}'", stranger.ca_file().display()));
+        scene.cluster.reload();
+        assert!(!asked.join().expect("pgaad.refresh() answers"), "keys from somebody who is not trusted");
+    });
+    scene.cluster.wait_for_log(mark, "key refresh failed: code=tls_failed");
+    let log = scene.cluster.log_since(mark);
+    assert!(!log.contains("keys refreshed"), "{log}");
+}
+
 /// A worker that slept on after a fetch, with another one asked for meanwhile, would let every login
 /// with an unknown key wait in vain until the next regular fetch.
 #[test]

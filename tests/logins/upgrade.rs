@@ -96,8 +96,8 @@ fn description(cluster: &Cluster, database: &str) -> Vec<String> {
     rows.into_iter().flatten().flatten().collect()
 }
 
-#[test]
-fn every_released_version_upgrades_to_what_a_fresh_install_is() {
+/// An installation that has the scripts of all released versions beside its own, and these versions.
+fn with_released_versions() -> (Installation, Vec<String>) {
     let installation = Installation::private();
     let released = concat!(env!("CARGO_MANIFEST_DIR"), "/released");
     let mut versions = Vec::new();
@@ -109,6 +109,37 @@ fn every_released_version_upgrades_to_what_a_fresh_install_is() {
         versions.push(version);
     }
     assert!(!versions.is_empty());
+    (installation, versions)
+}
+
+#[test]
+fn database_that_is_not_updated_yet_is_served_by_the_new_library() {
+    let (installation, versions) = with_released_versions();
+    let scene = Scene::on(&installation, |cluster| cluster);
+    let role = scene.member();
+    let attempt = scene.attempt(scene.route(), &role);
+    attempt.with(scene.token(&role).expires_in(-3600).not_before_in(-8000).mint()).expect_refused("expired");
+    for version in versions {
+        let database = format!("of {version}");
+        scene.cluster.sql(&format!("CREATE DATABASE \"{database}\" TEMPLATE template0"));
+        let run = |sql: &str| {
+            scene.cluster.try_sql_in(&database, sql).unwrap_or_else(|answer| panic!("{sql}: {answer}"))
+        };
+        run(&format!("CREATE EXTENSION pgaad VERSION '{version}'"));
+        let facts = "SELECT facts::jsonb ->> 'ago_s' ~ '^36[0-9][0-9]$', code FROM pgaad.events WHERE code = 'expired'";
+        assert_eq!(run(facts), [["t", "expired"].map(|text| Some(text.to_owned()))], "{version}");
+        let explained = "explain_event((SELECT max(id) FROM pgaad.events))";
+        for all in ["status", "keys", "events", "stat_logins", "check()", "refresh()", "claims()", explained]
+        {
+            assert!(!run(&format!("SELECT * FROM pgaad.{all}")).is_empty(), "{version}: {all}");
+        }
+        run("SELECT * FROM pgaadauth_list_principals(false)");
+    }
+}
+
+#[test]
+fn every_released_version_upgrades_to_what_a_fresh_install_is() {
+    let (installation, versions) = with_released_versions();
     let cluster = Cluster::new(&installation).conf("shared_preload_libraries", "pgaad").start();
     cluster.sql("CREATE EXTENSION pgaad");
     let fresh = description(&cluster, "postgres");
@@ -122,6 +153,7 @@ fn every_released_version_upgrades_to_what_a_fresh_install_is() {
         assert_ne!(description(&cluster, &database), fresh, "an earlier version is another one");
         run("CREATE ROLE watcher");
         run("GRANT SELECT ON pgaad.events TO watcher WITH GRANT OPTION");
+        run("CREATE ROLE reader; GRANT SELECT (code, \"time\") ON pgaad.events TO reader");
         run("ALTER EXTENSION pgaad UPDATE");
         let kept = "SELECT has_table_privilege('watcher', 'pgaad.events', 'SELECT WITH GRANT OPTION')";
         assert_eq!(
@@ -129,7 +161,11 @@ fn every_released_version_upgrades_to_what_a_fresh_install_is() {
             [[Some("t".to_owned())]],
             "what was granted on a view that had to be made anew"
         );
-        run("REVOKE ALL ON pgaad.events FROM watcher");
+        let columns =
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'pgaad.events'::regclass AND attnum > 0
+            AND has_column_privilege('reader', attrelid, attnum, 'SELECT') ORDER BY 1";
+        assert_eq!(run(columns), [["at"], ["code"]].map(|[column]| [Some(column.to_owned())]));
+        run("REVOKE ALL ON pgaad.events FROM watcher, reader");
         let upgraded = description(&cluster, &database);
         let lacking: Vec<_> = fresh.iter().filter(|object| !upgraded.contains(object)).collect();
         let others: Vec<_> = upgraded.iter().filter(|object| !fresh.contains(object)).collect();

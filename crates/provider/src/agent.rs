@@ -21,7 +21,7 @@ pub(crate) const MAX_BODY_BYTES: u64 = 1024 * 1024;
 const MAX_CA_BYTES: u64 = 8 * 1024 * 1024;
 
 /// By which way the provider is reached, and whom to trust there.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
     /// `pgaad.ca_file`: authorities beside those of the system.
     pub ca_file: Option<PathBuf>,

@@ -15,7 +15,7 @@ use crate::file;
 use crate::metadata::Metadata;
 
 /// Where to fetch from, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchRequest {
     /// Whose keys.
     pub tenant: Tenant,
