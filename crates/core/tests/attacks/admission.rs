@@ -80,6 +80,26 @@ fn a_role_that_may_not_log_in_is_refused_whoever_asks() {
 }
 
 #[test]
+fn a_role_whose_label_is_another_tenants_or_cannot_be_read_opens_to_nobody() {
+    let alice = sent(&token()).bound(user(ALICE));
+    let of_tenant = |id: &str| alice.clone().role(|role| role.label_tenant = id.parse().ok());
+    let ours = of_tenant(tenant::TENANT_ID);
+    assert_eq!(admitted_by(&ours), Rule::Id);
+    let attacks = [
+        Attack::new("another tenant's", of_tenant(GROUP), ours.clone(), "label_unusable"),
+        Attack::new("not readable", alice.clone().bound(Binding::Nobody), alice, "label_unusable"),
+        // Nor does a name open what an id of nobody's closes.
+        Attack::new(
+            "not readable, and the token's own name",
+            sent(&token()).bound(Binding::Nobody),
+            sent(&token()),
+            "label_unusable",
+        ),
+    ];
+    assert_refused("label", &attacks);
+}
+
+#[test]
 fn a_role_bound_to_a_user_takes_that_users_tokens_only() {
     let role = |login: Login| login.named("app_owner").bound(user(ALICE));
     let alice = role(sent(&token()));
