@@ -17,14 +17,6 @@ const LONGEST: Duration = Duration::from_secs(13);
 /// By how many kilobytes the worker may grow through all of it.
 const GROWTH: u64 = 16 * 1024;
 
-fn raw(head: &str, body: &[u8]) -> Behavior {
-    Behavior::Raw { first: [head.as_bytes(), b"\r\n", body].concat(), then: Vec::new() }
-}
-
-fn without_end(first: &str, then: &[u8]) -> Behavior {
-    Behavior::Raw { first: first.as_bytes().to_vec(), then: then.to_vec() }
-}
-
 /// Resident memory of the worker, kB.
 fn worker_memory(scene: &Scene) -> u64 {
     let pid = scene.cluster.value("SELECT worker_pid FROM pgaad.status");
@@ -60,18 +52,18 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
         ("500", Behavior::Status(500), "http_status_500"),
         (
             "1 GB promised",
-            without_end("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]),
+            Behavior::without_end("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]),
             "too_large",
         ),
         ("chunked for ever", Behavior::Endless, "too_large"),
         (
             "headers for ever",
-            without_end("HTTP/1.1 200 OK\r\n", &b"X-Filler: 0123456789abcdef\r\n".repeat(64)),
+            Behavior::without_end("HTTP/1.1 200 OK\r\n", &b"X-Filler: 0123456789abcdef\r\n".repeat(64)),
             "not_http",
         ),
         (
             "one header line for ever",
-            without_end("HTTP/1.1 200 OK\r\nX-Filler: ", &[b'x'; 4096]),
+            Behavior::without_end("HTTP/1.1 200 OK\r\nX-Filler: ", &[b'x'; 4096]),
             "too_large",
         ),
         ("10,000 keys", set(json!({ "keys": many })), "keys_too_many"),
@@ -90,7 +82,7 @@ fn hostile_answers_cost_little_and_take_no_key_away() {
          Content-Length: {}\r\n",
         body.len()
     );
-    scene.tenant.set_behavior(raw(&head, body.as_bytes()));
+    scene.tenant.set_behavior(Behavior::framed(&head, body.as_bytes()));
     scene.cluster.sql("SELECT pgaad.refresh()");
     scene.tenant.set_behavior(Behavior::Well);
     assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "t");

@@ -46,14 +46,6 @@ impl Drop for Provider {
     }
 }
 
-fn raw(head: &str, body: &[u8]) -> Behavior {
-    Behavior::Raw { first: [head.as_bytes(), b"\r\n", body].concat(), then: Vec::new() }
-}
-
-fn without_end(first: &str, then: &[u8]) -> Behavior {
-    Behavior::Raw { first: first.as_bytes().to_vec(), then: then.to_vec() }
-}
-
 /// Every answer is refused by its code, and the next good one is taken.
 fn expect_refused(provider: &Provider, cases: Vec<(&str, Behavior, &str)>) {
     for (case, behavior, code) in cases {
@@ -73,33 +65,33 @@ fn answers_that_are_none_of_http_are_refused() {
         ("another host", Behavior::Redirect("https://127.0.0.1:1/keys".into()), "redirected"),
         ("a file", Behavior::Redirect("file:///etc/passwd".into()), "redirected"),
         ("html", Behavior::Html, "metadata_malformed"),
-        ("204", raw("HTTP/1.1 204 No Content\r\n", b""), "http_status_204"),
+        ("204", Behavior::framed("HTTP/1.1 204 No Content\r\n", b""), "http_status_204"),
         (
             "429",
-            raw("HTTP/1.1 429 Slow Down\r\nRetry-After: 86400\r\nContent-Length: 0\r\n", b""),
+            Behavior::framed("HTTP/1.1 429 Slow Down\r\nRetry-After: 86400\r\nContent-Length: 0\r\n", b""),
             "http_status_429",
         ),
         ("500", Behavior::Status(500), "http_status_500"),
-        ("not http", raw("SSH-2.0-OpenSSH_9.2\r\n", b""), "not_http"),
+        ("not http", Behavior::framed("SSH-2.0-OpenSSH_9.2\r\n", b""), "not_http"),
         (
             "1 GB promised",
-            without_end("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]),
+            Behavior::without_end("HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]),
             "too_large",
         ),
         ("chunked for ever", Behavior::Endless, "too_large"),
         (
             "headers for ever",
-            without_end("HTTP/1.1 200 OK\r\n", &b"X-Filler: 0123456789abcdef\r\n".repeat(64)),
+            Behavior::without_end("HTTP/1.1 200 OK\r\n", &b"X-Filler: 0123456789abcdef\r\n".repeat(64)),
             "not_http",
         ),
         (
             "one header line for ever",
-            without_end("HTTP/1.1 200 OK\r\nX-Filler: ", &[b'x'; 4096]),
+            Behavior::without_end("HTTP/1.1 200 OK\r\nX-Filler: ", &[b'x'; 4096]),
             "too_large",
         ),
         (
             "gzip",
-            raw(
+            Behavior::framed(
                 "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 12\r\n",
                 b"\x1f\x8b\x08\0\0\0\0\0\0\x03AA",
             ),

@@ -51,6 +51,18 @@ pub enum Behavior {
     },
 }
 
+impl Behavior {
+    /// A whole answer, but for the empty line between its head and its body.
+    pub fn framed(head: &str, body: &[u8]) -> Self {
+        Self::Raw { first: [head.as_bytes(), b"\r\n", body].concat(), then: Vec::new() }
+    }
+
+    /// An answer that begins so, and then goes on with the same for ever.
+    pub fn without_end(first: &str, then: &[u8]) -> Self {
+        Self::Raw { first: first.as_bytes().to_vec(), then: then.to_vec() }
+    }
+}
+
 /// What is done with a connection once its request was read.
 pub(crate) enum Answer {
     /// The response as it is.
