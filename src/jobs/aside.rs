@@ -28,7 +28,7 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Counts anew: settings were read, which may name another file system.
+    /// Counts again: settings were read, which may name another file system.
     pub(super) fn on_reload(&mut self) {
         self.before = worker::threads();
     }

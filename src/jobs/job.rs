@@ -26,6 +26,6 @@ pub(super) trait Job {
     /// Does what is due.
     fn run(&mut self, settings: &ReadSettings);
 
-    /// The configuration was read, at the worker's start or anew.
+    /// The configuration was read, at the worker's start or again.
     fn on_reload(&mut self, settings: &ReadSettings);
 }

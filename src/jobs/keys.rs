@@ -118,7 +118,7 @@ impl RefreshKeys {
         self.next = Instant::now() + wait;
         shmem::update_refresh_state(|state| state.next_refresh = Some(clock::now().plus(wait)));
         let now = clock::monotonic();
-        // Whoever reloaded and asked wants it by the new settings.
+        // A request after a reload wants the new settings.
         shmem::with_refresh_queue(
             |queue| if is_outdated { queue.repeat(now) } else { queue.finish(ticket, now) },
         );

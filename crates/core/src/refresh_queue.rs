@@ -5,10 +5,9 @@
 //!
 //! - A refresh that somebody has asked for begins after they asked. A login may *join* one that has begun already.
 //! - No request is lost: until it was answered, [`RefreshQueue::pending`] tells the worker of it.
-//! - Whoever joins waits from the time that the refresh could begin, not from a time when another one held it up.
+//! - A login that joins waits from the time that the refresh could begin, not from a time when another one held it up.
 //! - A flood of unknown keys causes one refresh in each cool-down, whatever comes of it: the right to cause one is
-//!   claimed before the refresh, by the request itself, so whoever is denied it finds the request of the one who got
-//!   it.
+//!   claimed before the refresh, by the request itself, so a login that is denied it joins the request that got it.
 
 use crate::refresh::RefreshPolicy;
 

@@ -30,7 +30,7 @@ enum Act {
     Finish,
     /// The worker is done, and the settings were reloaded meanwhile.
     Repeat,
-    /// The worker breaks down, or is killed, and starts anew.
+    /// The worker breaks down, or is killed, and starts again.
     Crash,
     /// Time passes.
     Wait,
@@ -79,7 +79,7 @@ impl Record {
         match act {
             Act::Ask => {
                 let ticket = self.queue.ask(self.now);
-                assert_eq!(ticket.since, self.now, "whoever asks waits from now on");
+                assert_eq!(ticket.since, self.now, "a request waits from now on");
                 self.wait(ticket, false);
             }
             Act::Login => self.login(was_pending),
@@ -89,7 +89,7 @@ impl Record {
                 self.queue.finish(ticket, self.now);
                 self.ended = self.now;
                 for waiting in &mut self.waiting {
-                    // A login joins what runs; whoever asks while one runs wants the next.
+                    // A login joins what runs; a request made while one runs wants the next.
                     waiting.is_answered |= waiting.made < began;
                 }
             }
@@ -118,7 +118,7 @@ impl Record {
     }
 
     fn wait(&mut self, ticket: Ticket, joined: bool) {
-        // Whoever joins is where the last one is who asked.
+        // A login that joins is where the last request is.
         let made = if joined { self.last_asked() } else { self.step };
         self.waiting.push(Waiting { ticket, made, joined, is_answered: false });
     }
