@@ -25,8 +25,8 @@ mod tests {
     }
 
     #[pg_test]
-    fn nothing_but_claims_is_granted_to_public() {
-        assert!(is("SELECT array_agg(proname::text) = '{claims}' FROM pg_proc
+    fn public_may_read_its_claims_and_what_labels_add_up_to() {
+        assert!(is("SELECT array_agg(proname::text ORDER BY proname) = '{_labels,claims}' FROM pg_proc
                     WHERE pronamespace = 'pgaad'::regnamespace
                       AND has_function_privilege('azure_ad_mfa', oid, 'EXECUTE')"));
         assert!(is("SELECT count(*) = 4 AND NOT bool_or(has_table_privilege('azure_ad_mfa', oid, 'SELECT'))

@@ -36,10 +36,6 @@ impl Service {
     fn behavior(&self) -> Behavior {
         self.behavior.lock().expect("no holder of the lock panics").clone()
     }
-
-    fn count_fetch(&self) {
-        self.fetches.fetch_add(1, Ordering::SeqCst);
-    }
 }
 
 /// A server that listens. Dropped, it closes the port and every connection and waits for its threads.
@@ -158,7 +154,7 @@ fn listen(
 fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, service: &Service, run: &Run) -> io::Result<()> {
     stream.set_nodelay(true)?;
     if service.behavior() == Behavior::StalledBeforeTls {
-        service.count_fetch();
+        service.fetches.fetch_add(1, Ordering::SeqCst);
         return wait_for_end(&mut stream);
     }
     let connection = ServerConnection::new(tls).map_err(io::Error::other)?;
@@ -167,14 +163,11 @@ fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, service: &Service, ru
     let answer = match Page::requested(head.lines().next().unwrap_or_default()) {
         Err(refusal) => Answer::Whole(refusal),
         Ok(page) => {
-            if !page.is_key_set() {
-                service.count_fetch();
-            }
-            let response = page.response(&service.state.keys());
-            if page.is_key_set() {
-                service.key_sets.fetch_add(1, Ordering::SeqCst);
-            }
-            service.behavior().answer(page, response)
+            let answer = service.behavior().answer(page, page.response(&service.state.keys()));
+            // Counted once it is settled: who waits for the count and then changes the behavior changes later answers.
+            let count = if page.is_key_set() { &service.key_sets } else { &service.fetches };
+            count.fetch_add(1, Ordering::SeqCst);
+            answer
         }
     };
     match answer {

@@ -27,6 +27,15 @@ fn is_timeout(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+/// Waits for something that the server's threads bring about.
+fn wait_until(done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(30), "waited too long");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn stalled_takes_the_request_and_never_answers() {
     let (_dir, tenant) = started("stalled");
@@ -48,9 +57,7 @@ fn stalled_before_tls_never_answers_the_greeting() {
     let mut stream = connect(&tenant, MOMENT).unwrap();
     assert!(is_timeout(&stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap_err()));
     assert!(stream.conn.is_handshaking());
-    while tenant.fetches() < 1 {
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(|| tenant.fetches() >= 1);
 }
 
 #[test]
@@ -58,17 +65,13 @@ fn connections_that_stall_hold_up_neither_others_nor_the_end() {
     let (_dir, tenant) = started("concurrent");
     tenant.set_behavior(Behavior::StalledBeforeTls);
     let before: Vec<_> = (0..4).map(|_| TcpStream::connect(("127.0.0.1", port(&tenant))).unwrap()).collect();
-    while tenant.fetches() < 4 {
-        thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(|| tenant.fetches() >= 4);
     tenant.set_behavior(Behavior::Stalled);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| fetch(&tenant, &metadata_url(&tenant)).map(drop).unwrap_err());
         }
-        while tenant.fetches() < 8 {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until(|| tenant.fetches() >= 8);
         tenant.set_behavior(Behavior::Well);
         assert_eq!(fetch(&tenant, &metadata_url(&tenant)).unwrap().status(), 200);
         let began = Instant::now();
@@ -134,9 +137,7 @@ fn late_sends_the_right_answer_as_of_the_request() {
     let began = Instant::now();
     let reply = thread::scope(|threads| {
         let reply = threads.spawn(|| fetch(&tenant, &keys_url(&tenant)).unwrap());
-        while tenant.key_sets() == 0 {
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_until(|| tenant.key_sets() > 0);
         tenant.rotate();
         reply.join().unwrap()
     });
