@@ -1,4 +1,4 @@
--- Nothing to PUBLIC but claims(), what a session is told of itself, and _labels(), which pgaadauth_list_principals uses.
+-- To PUBLIC nothing but claims(), what a session is told of itself, and _labels() for pgaadauth_list_principals.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgaad FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA pgaad FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgaad TO PUBLIC;
