@@ -7,7 +7,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use pgaad_core::time::UnixTime;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
+use crate::connect::RacingConnector;
 use crate::error::FetchError;
 use crate::file;
 
@@ -70,7 +73,11 @@ impl Agent {
             .user_agent(concat!("pgaad/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build();
-        Ok(Self { agent: config.new_agent(), deadline })
+        // The agent's own connector tries one address after the other.
+        let connector =
+            ConnectProxyConnector::default().chain(RacingConnector).chain(RustlsConnector::default());
+        let agent = ureq::Agent::with_parts(config, connector, DefaultResolver::default());
+        Ok(Self { agent, deadline })
     }
 
     /// Fetches a document.

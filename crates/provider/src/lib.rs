@@ -4,6 +4,7 @@
 //! and is tested against the stand-in tenant alone. Whatever comes back is a stranger's until it is read strictly.
 
 mod agent;
+mod connect;
 mod error;
 pub mod file;
 mod keys;

@@ -1,0 +1,107 @@
+//! Networks as they are: names with dead addresses. Each test runs again in namespaces of its own, where a cable takes
+//! everything and answers nothing, and `/etc/hosts` is the test's.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may panic")]
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs, process};
+
+use pgaad_core::tenant::{Cloud, Tenant};
+use pgaad_provider::{FetchRequest, Route, fetch};
+
+/// Set in the namespaces.
+const INSIDE: &str = "PGAAD_TEST_INSIDE";
+
+/// Runs a test of this file again, in namespaces whose `/etc/hosts` gives `localhost` these addresses; gives `true`
+/// there.
+///
+/// Those of [`dead`] lead to a neighbour who is not there: what is sent to them vanishes, and nobody says so.
+fn is_inside(test: &str, hosts: &[String]) -> bool {
+    if env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let directory = scratch(test);
+    let file = directory.join("hosts");
+    fs::write(&file, hosts.iter().map(|address| format!("{address} localhost\n")).collect::<String>())
+        .expect("a file of ours");
+    let script = format!(
+        "set -e
+         ip link set lo up
+         ip link add dead0 type veth peer name dead1
+         ip link set dead0 up
+         ip link set dead1 up
+         ip addr add 2001:db8::1/64 dev dead0 nodad
+         for address in {}; do ip neigh add $address lladdr 02:00:00:00:00:01 dev dead0 nud permanent; done
+         mount --bind {} /etc/hosts
+         exec \"$@\"",
+        dead(8).join(" "),
+        file.display()
+    );
+    let status = Command::new("unshare")
+        .args(["--net", "--mount", "--propagation=private", "sh", "-c", &script, "sh"])
+        .arg(env::current_exe().expect("this test's binary"))
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare starts");
+    fs::remove_dir_all(directory).expect("ours");
+    assert!(status.success(), "{test}: {status}");
+    false
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let directory = env::temp_dir().join(format!("pgaad-network-{name}-{}", process::id()));
+    fs::create_dir_all(&directory).expect("a directory of ours");
+    directory
+}
+
+/// Only root can make namespaces.
+fn is_possible(test: &str) -> bool {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !is_root {
+        eprintln!("SKIPPED (needs root: a network namespace): {test}");
+    }
+    is_root
+}
+
+/// Keys arrive.
+fn expect_keys(name: &str) {
+    let directory = scratch(name);
+    let provider = tenant::Tenant::start(&directory);
+    let authority = provider.authority().parse().expect("an authority");
+    let id = provider.tenant_id().parse().expect("a GUID");
+    let request = FetchRequest {
+        tenant: Tenant::new(id, Cloud::Public, Some(authority)),
+        route: Route { ca_file: Some(provider.ca_file()), https_proxy: None },
+        jwks_file: None,
+    };
+    let fetched = fetch(&request).expect("one address answers");
+    assert!(!fetched.keys.keys().is_empty());
+    drop(provider);
+    fs::remove_dir_all(directory).expect("ours");
+}
+
+fn dead(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("2001:db8::dead:{number:x}")).collect()
+}
+
+#[test]
+fn eight_dead_addresses_before_the_good_ones_do_not_matter() {
+    const NAME: &str = "eight_dead_addresses_before_the_good_ones_do_not_matter";
+    let hosts = [dead(8), vec!["127.0.0.1".to_owned()]].concat();
+    if is_possible(NAME) && is_inside(NAME, &hosts) {
+        expect_keys(NAME);
+    }
+}
+
+#[test]
+fn addresses_that_refuse_between_dead_ones_cost_nothing() {
+    const NAME: &str = "addresses_that_refuse_between_dead_ones_cost_nothing";
+    let refusing = (2..=8).map(|number| format!("127.0.0.{number}"));
+    let hosts = dead(8).into_iter().chain(refusing).chain(["127.0.0.1".to_owned()]).collect::<Vec<_>>();
+    if is_possible(NAME) && is_inside(NAME, &hosts) {
+        expect_keys(NAME);
+    }
+}
