@@ -474,48 +474,47 @@ REVOKE ALL ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._chec
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
     pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
 
--- It knows of the roles that members are in and of the databases, as pg_hba.conf does.
+-- It knows of the roles that members are in and of the databases, as pg_hba.conf does, and how bad is what it finds.
+DROP FUNCTION pgaad.check();
 DROP FUNCTION pgaad.check_server(text[]);
 CREATE FUNCTION pgaad._check_server(members text[], roles text[], databases text[])
-RETURNS TABLE (item text, ok bool, detail text, hint text)
+RETURNS TABLE (item text, severity text, ok bool, detail text, hint text)
 STRICT VOLATILE PARALLEL RESTRICTED
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'check_surroundings_wrapper';
-REVOKE ALL ON FUNCTION pgaad._check_server(text[], text[], text[]) FROM PUBLIC;
+CREATE FUNCTION pgaad._gate_policy()
+RETURNS TABLE (allow_trust bool, allow_other_methods bool)
+STRICT STABLE PARALLEL SAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'gate_policy_wrapper';
 
--- It says who is an administrator, and answers also while a setting has a value that cannot be used.
-CREATE OR REPLACE FUNCTION pgaad.check()
-RETURNS TABLE (item text, ok boolean, detail text, hint text)
-LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED
+CREATE FUNCTION pgaad.check()
+RETURNS TABLE (item text, severity text, ok boolean, detail text, hint text)
+LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    -- A setting may have a value that cannot be cast; whether it is on must not depend on a cast.
-    yes CONSTANT text := '^(on|t(r|ru|rue)?|y(e|es)?|1)$';
     members oid[] := ARRAY(SELECT member FROM pg_auth_members WHERE roleid = to_regrole('azure_ad_user') GROUP BY 1);
 BEGIN
-    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        RAISE EXCEPTION 'permission denied to check the server'
-            USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
-    END IF;
-
+    RETURN QUERY WITH RECURSIVE
     -- Each member with each role that it is in, as pg_hba.conf counts: directly or not, by any membership.
-    RETURN QUERY WITH RECURSIVE belongs(member, role) AS (
+    belongs(member, role) AS (
         SELECT member, member FROM unnest(members) member
       UNION
         SELECT belongs.member, membership.roleid
         FROM belongs JOIN pg_auth_members membership ON membership.member = belongs.role
-    ), named(member, role, member_oid, role_oid) AS (
+    ),
+    named(member, role, member_oid, role_oid) AS (
         SELECT member.rolname::text, role.rolname::text, member.oid, role.oid
         FROM belongs JOIN pg_roles member ON member.oid = belongs.member JOIN pg_roles role ON role.oid = belongs.role
-    )
-    SELECT server.item, server.ok, server.detail, server.hint
-    FROM pgaad._check_server(
-        coalesce((SELECT array_agg(member ORDER BY member_oid, role_oid) FROM named), '{}'),
-        coalesce((SELECT array_agg(role ORDER BY member_oid, role_oid) FROM named), '{}'),
-        ARRAY(SELECT datname::text FROM pg_database)) server;
-
-    RETURN QUERY WITH RECURSIVE
+    ),
+    server AS (
+        SELECT * FROM pgaad._check_server(
+            coalesce((SELECT array_agg(named.member ORDER BY member_oid, role_oid) FROM named), '{}'),
+            coalesce((SELECT array_agg(named.role ORDER BY member_oid, role_oid) FROM named), '{}'),
+            ARRAY(SELECT datname::text FROM pg_database))
+            WITH ORDINALITY AS checked(item, severity, ok, sound, hint, place)
+    ),
     -- Who is a member of an Entra role, directly or through others: a +azure_ad_user in pg_hba.conf matches all of
     -- them.
     below(entra, role) AS (
@@ -581,19 +580,18 @@ BEGIN
         WHERE role.oid < 16384 AND role.oid <> 10 AND granted_by.roleid = to_regrole('azure_ad_user')
       UNION ALL
         SELECT 'members_password',
-               format('%I has a password', rolname) || CASE
-                   WHEN current_setting('pgaad.allow_other_methods') !~* '^\s*(off|f(a|al|als|alse)?|no?|0|)\s*$'
+               format('%I has a password', rolname) || CASE WHEN allow_other_methods
                    THEN ', which may work beside its token'
                    ELSE ', which can be guessed at on scram-sha-256 lines, '
                         'and works again when it leaves azure_ad_user' END,
                format('ALTER ROLE %I PASSWORD NULL;', rolname)
-        FROM pg_authid WHERE oid = ANY (members) AND rolpassword IS NOT NULL
+        FROM pg_authid CROSS JOIN pgaad._gate_policy()
+        WHERE oid = ANY (members) AND rolpassword IS NOT NULL
       UNION ALL
         SELECT 'members_by_name', format('%I is bound to its name, which can be given to somebody else', rolname),
                'Bind it to an object id: docs/identity.md has the statement for users, groups and programs.'
-        FROM pg_authid role WHERE oid = ANY (members) AND rolcanlogin AND NOT EXISTS (
-            SELECT FROM pg_shseclabel WHERE classoid = 'pg_authid'::regclass AND objoid = role.oid
-                AND provider IN ('pgaadauth', 'pgaadauth-int') AND label ~ 'oid=')
+        FROM pg_authid role CROSS JOIN LATERAL pgaad._labels(role.oid) label
+        WHERE oid = ANY (members) AND rolcanlogin AND bound_to = 'name'
       UNION ALL
         SELECT 'members_granted',
                CASE WHEN membership.roleid IS NOT NULL
@@ -609,7 +607,7 @@ BEGIN
       UNION ALL
         SELECT 'members_guarded', format('%I does not load pgaad, and a trust line matches it', rolname),
                'SELECT * FROM pgaad.guard_roles(true);'
-        FROM pg_roles role WHERE oid = ANY (members) AND current_setting('pgaad.allow_trust') ~* yes
+        FROM pg_roles role CROSS JOIN pgaad._gate_policy() WHERE oid = ANY (members) AND allow_trust
             AND NOT EXISTS (SELECT FROM pg_db_role_setting setting, unnest(setting.setconfig) entry
                             WHERE setting.setrole = role.oid AND entry ~ '^session_preload_libraries=.*pgaad')
       UNION ALL
@@ -618,23 +616,17 @@ BEGIN
         FROM pg_file_settings setting WHERE name ~* '^pgaad\.'
             AND NOT EXISTS (SELECT FROM pg_settings known WHERE known.name = lower(setting.name))
     )
-    SELECT checks.item, found.item IS NULL, pgaad._readable(coalesce(found.detail, checks.sound)),
-           pgaad._readable(found.hint)
-    FROM unnest(
-        ARRAY['roles', 'administrators', 'members_superuser', 'members_replication', 'members_privileged',
-              'members_password', 'members_by_name', 'members_granted', 'members_guarded', 'unknown_settings'],
-        ARRAY['the three marker roles are there, and as they should be',
-              'Entra administrators: ' || coalesce(
-                  (SELECT string_agg(DISTINCT role::regrole::text, ', ') FROM administrators), 'none'),
-              'no member is a superuser', 'no member has REPLICATION',
-              'no member is a predefined role or has BYPASSRLS',
-              'no member has a password', 'every member is bound to an id',
-              'no member is granted to a role that is not one', 'no member depends on a trust line alone',
-              'every pgaad setting in the files is one']) WITH ORDINALITY AS checks(item, sound, place)
-    LEFT JOIN found ON found.item = checks.item
-    ORDER BY checks.place, found.detail;
+    SELECT server.item, server.severity, coalesce(server.ok, found.item IS NULL),
+           CASE WHEN found.item IS NOT NULL THEN pgaad._readable(found.detail)
+                WHEN server.item = 'administrators' THEN pgaad._readable(server.sound || ': ' || coalesce(
+                    (SELECT string_agg(DISTINCT role::regrole::text, ', ') FROM administrators), 'none'))
+                ELSE server.sound END,
+           coalesce(pgaad._readable(found.hint), server.hint)
+    FROM server LEFT JOIN found ON server.ok IS NULL AND found.item = server.item
+    ORDER BY server.place, found.detail;
 END
 $function$;
+REVOKE ALL ON FUNCTION pgaad._check_server(text[], text[], text[]), pgaad._gate_policy(), pgaad.check() FROM PUBLIC;
 
 -- Internal functions begin with an underscore. The views would follow them, yet keep their old names as aliases.
 ALTER FUNCTION pgaad.status_row() RENAME TO _status_row;
@@ -722,6 +714,7 @@ COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
 COMMENT ON FUNCTION pgaad._labels(oid) IS 'what the labels of a role add up to, as a login sees them';
 COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';
+COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token';
 COMMENT ON FUNCTION pgaad._check_server(text[], text[], text[]) IS
     'the rows of pgaad.check() about the settings, the files and the keys of the server';
 COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS

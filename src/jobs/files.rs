@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use pgaad_audit::pam_file::PamFiles;
 use pgaad_provider::file::FileError;
 
 use super::aside::{Aside, Threads};
 use super::job::{Job, POLL, ReadSettings};
-use crate::check::{self, PamFiles};
+use crate::check;
 use crate::pg::hba::{Candidates, HbaFile};
 
 /// How long the PAM service files are waited for.
@@ -34,9 +35,10 @@ impl Job for WarnOfFiles {
     fn run(&mut self, _settings: &ReadSettings) {
         let Some(reading) = &self.reading else { return };
         let Some(pam) = reading.pam.poll() else { return };
-        let pam = pam.unwrap_or_else(|_| PamFiles::unread(&reading.services, FileError::TimedOut));
-        check::warn(&reading.hba_file, &pam);
-        self.reading = None;
+        let pam = pam.unwrap_or_else(|_| check::unread_pam_files(&reading.services, FileError::TimedOut));
+        if let Some(reading) = self.reading.take() {
+            check::warn(reading.hba_file, pam);
+        }
     }
 
     fn on_reload(&mut self, _settings: &ReadSettings) {
@@ -44,10 +46,10 @@ impl Job for WarnOfFiles {
         let hba_file = check::read_hba(Candidates::default());
         let services = check::services(&hba_file);
         let ours = services.clone();
-        self.reading = match self.threads.start(PAM_LIMIT, move || PamFiles::read(&ours)) {
+        self.reading = match self.threads.start(PAM_LIMIT, move || check::read_pam_files(&ours)) {
             Ok(pam) => Some(Reading { hba_file, services, pam }),
             Err(_) => {
-                check::warn(&hba_file, &PamFiles::unread(&services, FileError::TimedOut));
+                check::warn(hba_file, check::unread_pam_files(&services, FileError::TimedOut));
                 None
             }
         };

@@ -11,6 +11,9 @@ mod order;
 mod tests;
 mod trials;
 
-pub use defects::defects;
+pub use defects::Lines;
+pub(crate) use defects::{
+    oauth_mapping, order, token_line, token_without_tls, trust_member, trust_remote, without_token,
+};
 pub use line::{Addresses, Database, Line, Member, Method, Role, Settings, Transports};
 pub use network::Network;

@@ -1,6 +1,17 @@
-//! What is wrong with the server around the decision: the lines of `pg_hba.conf` and the PAM service files, judged as
-//! text and plain data. Nothing here reads a file or calls PostgreSQL.
+//! Is this server safe? Evidence of a server's settings, files and keys, gathered by the extension, judged by one
+//! table of checks.
+//!
+//! Text and plain data: nothing here reads a file or calls PostgreSQL. What only the catalogs tell is found by
+//! `sql/check.sql`; the table names those checks too.
 
-pub mod defect;
+mod checks;
+mod defect;
+pub mod evidence;
 pub mod hba;
+mod keys;
 pub mod pam_file;
+mod settings;
+
+pub use checks::{CHECKS, Check, Finding, Severity, defects, findings};
+pub use defect::Defect;
+pub use evidence::Evidence;

@@ -7,82 +7,112 @@ use crate::defect::Defect;
 const QUESTIONS: [&str; 2] = ["auth", "account"];
 
 /// What `/etc/pam.d/other` should be.
-pub const OTHER: &str = "# /etc/pam.d/other
+const OTHER: &str = "# /etc/pam.d/other
 auth     required pam_deny.so
 account  required pam_deny.so
 password required pam_deny.so
 session  required pam_deny.so";
 
 /// The path of a service's file: libpam takes no directories from the name, and makes it small (pam_start.c).
-pub fn path(service: &str) -> String {
+fn path(service: &str) -> String {
     let name = service.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     format!("/etc/pam.d/{name}")
 }
 
-/// All that is wrong with the file of `service`. `text` is why there is none, where it was not read: the end of a
-/// sentence that begins with its name. `library` is the path by which the server loaded this library.
-pub fn defects(service: &str, text: Result<&str, &str>, library: &str) -> Vec<Defect> {
-    let file = path(service);
-    let right = format!("auth    required {library}\naccount required {library}");
-    let text = match text {
-        Ok(text) => text,
-        Err(why) => {
-            return vec![Defect::new(
-                "pam_file",
-                format!("{file} {why}, so PAM asks what /etc/pam.d/other says"),
-                format!("# {file}\n{right}"),
-            )];
-        }
-    };
-    let mut defects = Vec::new();
-    let mut defect =
-        |detail: String| defects.push(Defect::new("pam_file", detail, format!("# {file}\n{right}")));
-    for question in QUESTIONS {
-        let lines: Vec<_> = entries(text).into_iter().filter(|entry| entry.question == question).collect();
-        match lines.first() {
-            None => defect(format!("{file} has no {question} line")),
-            Some(first) if first.module != library => defect(format!(
-                "the first {question} line of {file} names {} and not the library of this server, {library}",
-                first.module
-            )),
-            Some(first) if !is_required(first) => {
-                defect(format!("the {question} line of {file} is {} and not required", first.control));
-            }
-            Some(_) => {}
-        }
-        if let Some(more) = lines.get(1) {
-            defect(format!("{file} asks {} after pgaad in {question}", more.module));
+/// A file: its text, `None` where there is none, or why it was not read, as the end of a sentence that begins with its
+/// name.
+pub type Reading = Result<Option<String>, String>;
+
+/// The PAM service files of ours, and the one that decides where one is missing.
+#[derive(Clone, Debug, Default)]
+pub struct PamFiles {
+    services: Vec<(String, Reading)>,
+    /// `None` where no line is pam, and so nothing falls back to it.
+    other: Option<Reading>,
+    library: String,
+}
+
+impl PamFiles {
+    /// Those of `services`, as `read` reads a path. `library` is the path by which the server loaded this library.
+    pub fn read(services: &[String], library: &str, read: impl Fn(&str) -> Reading) -> Self {
+        Self {
+            services: services.iter().map(|service| (service.clone(), read(&path(service)))).collect(),
+            other: (!services.is_empty()).then(|| read(&path("other"))),
+            library: library.to_owned(),
         }
     }
-    if entries(text).iter().any(|entry| entry.question == "include") {
-        defect(format!("{file} includes another file"));
+}
+
+/// All that is wrong with the files of services.
+pub(crate) fn services(PamFiles { services, library, .. }: &PamFiles) -> Vec<Defect> {
+    services.iter().flat_map(|(service, reading)| defects(service, reading, library)).collect()
+}
+
+fn defects(service: &str, reading: &Reading, library: &str) -> Vec<Defect> {
+    let file = path(service);
+    let right = format!("# {file}\nauth    required {library}\naccount required {library}");
+    let mut defects = Vec::new();
+    let mut defect = |detail: String| defects.push(Defect::new(detail, right.as_str()));
+    let unread = |why: &str| format!("{file} {why}, so PAM asks what /etc/pam.d/other says");
+    match reading {
+        Err(why) => defect(unread(why)),
+        Ok(None) => defect(unread("does not exist")),
+        Ok(Some(text)) => defects_of_text(&file, &entries(text), library).into_iter().for_each(defect),
     }
     defects
 }
 
+fn defects_of_text(file: &str, entries: &[Entry], library: &str) -> Vec<String> {
+    let mut details = Vec::new();
+    for question in QUESTIONS {
+        let lines: Vec<_> = entries.iter().filter(|entry| entry.question == question).collect();
+        match lines.first() {
+            None => details.push(format!("{file} has no {question} line")),
+            Some(first) if first.module != library => details.push(format!(
+                "the first {question} line of {file} names {} and not the library of this server, {library}",
+                first.module
+            )),
+            Some(first) if !is_required(first) => {
+                details.push(format!("the {question} line of {file} is {} and not required", first.control));
+            }
+            Some(_) => {}
+        }
+        if let Some(more) = lines.get(1) {
+            details.push(format!("{file} asks {} after pgaad in {question}", more.module));
+        }
+    }
+    if entries.iter().any(|entry| entry.question == "include") {
+        details.push(format!("{file} includes another file"));
+    }
+    details
+}
+
 /// What is wrong with `/etc/pam.d/other`, which decides where a service file is missing: it should refuse, or ask
 /// this library, which refuses services that are not its own.
-///
-/// `text` is `None` where there is no such file.
-pub fn defects_of_other(text: Option<&str>, library: &str) -> Option<Defect> {
-    let refuses = |entry: &Entry| {
-        is_required(entry) && (entry.module.ends_with("pam_deny.so") || entry.module == library)
+pub(crate) fn other(PamFiles { other, library, .. }: &PamFiles) -> Vec<Defect> {
+    let detail = match other {
+        // Without the file PAM refuses by itself.
+        None | Some(Ok(None)) => None,
+        Some(Ok(Some(text))) if refuses(&entries(text), library) => None,
+        Some(Ok(Some(_))) => Some("does not refuse".to_owned()),
+        Some(Err(why)) => Some(why.clone()),
     };
-    let entries = entries(text.unwrap_or_default());
-    let denies = |question| {
-        entries
-            .iter()
-            .find(|entry| entry.question == question || entry.question == "include")
-            .is_some_and(refuses)
-    };
-    // Without the file PAM refuses by itself.
-    (text.is_some() && !QUESTIONS.into_iter().all(denies)).then(|| {
+    let defect = |detail| {
         Defect::new(
-            "pam_other",
-            "/etc/pam.d/other does not refuse: it decides if the service file of a pam line is missing",
+            format!("/etc/pam.d/other {detail}: it decides if the service file of a pam line is missing"),
             OTHER,
         )
-    })
+    };
+    detail.map(defect).into_iter().collect()
+}
+
+/// Whether both questions end at once, with a no or with this library's answer.
+fn refuses(entries: &[Entry], library: &str) -> bool {
+    let asks = |entry: &&Entry, question| entry.question == question || entry.question == "include";
+    let is_no = |entry: &Entry| {
+        is_required(entry) && (entry.module.ends_with("pam_deny.so") || entry.module == library)
+    };
+    QUESTIONS.iter().all(|&question| entries.iter().find(|entry| asks(entry, question)).is_some_and(is_no))
 }
 
 fn is_required(entry: &Entry) -> bool {
@@ -148,7 +178,7 @@ mod tests {
     const LIBRARY: &str = "/usr/lib/postgresql/15/lib/pgaad.so";
 
     fn count(text: &str) -> usize {
-        defects("pgaad", Ok(&text.replace("LIB", LIBRARY)), LIBRARY).len()
+        defects("pgaad", &Ok(Some(text.replace("LIB", LIBRARY))), LIBRARY).len()
     }
 
     #[test]
@@ -164,12 +194,16 @@ mod tests {
         assert_eq!(count("auth required /usr/lib/postgresql/16/lib/pgaad.so\naccount required LIB"), 1);
         assert_eq!(count("auth required LIB\naccount required LIB\n@include common-auth"), 1);
         assert_eq!(count("auth required LIB\naccount required LIB\nauth include common-auth"), 1);
-        let [defect] = &defects("pgaad", Err("is a FIFO and not a regular file"), LIBRARY)[..] else {
-            panic!("one defect")
-        };
-        let detail =
-            "/etc/pam.d/pgaad is a FIFO and not a regular file, so PAM asks what /etc/pam.d/other says";
-        assert_eq!(defect.detail, detail);
+        for (reading, why) in [
+            (Err("is a FIFO and not a regular file".to_owned()), "is a FIFO and not a regular file"),
+            (Ok(None), "does not exist"),
+        ] {
+            let [defect] = &defects("pgaad", &reading, LIBRARY)[..] else { panic!("one defect") };
+            assert_eq!(
+                defect.detail,
+                format!("/etc/pam.d/pgaad {why}, so PAM asks what /etc/pam.d/other says")
+            );
+        }
     }
 
     #[test]
@@ -193,10 +227,17 @@ mod tests {
     #[test]
     fn other_must_refuse() {
         let deny = "auth required pam_deny.so\naccount required pam_deny.so\n";
-        let is_sound = |text: &str| defects_of_other(Some(&text.replace("LIB", LIBRARY)), LIBRARY).is_none();
+        let said = |services: &[String], reading: Reading| {
+            other(&PamFiles::read(services, LIBRARY, |_| reading.clone()))
+        };
+        let ours = ["pgaad".to_owned()];
+        let is_sound = |text: &str| said(&ours, Ok(Some(text.replace("LIB", LIBRARY)))).is_empty();
         assert!(is_sound(deny));
         assert!(is_sound("auth requisite LIB\naccount required LIB\n"));
-        assert_eq!(defects_of_other(None, LIBRARY), None);
+        assert_eq!(said(&ours, Ok(None)), []);
+        assert_eq!(said(&[], Ok(Some("auth required pam_permit.so".into()))), [], "nothing falls back to it");
+        let [defect] = &said(&ours, Err("is a directory".into()))[..] else { panic!("one defect") };
+        assert!(defect.detail.starts_with("/etc/pam.d/other is a directory: "), "{}", defect.detail);
         assert!(!is_sound("@include common-auth\n@include common-account\n"));
         assert!(!is_sound("auth required pam_deny.so\naccount required pam_permit.so\n"));
         assert!(!is_sound("auth optional pam_deny.so\naccount required pam_deny.so\n"));

@@ -1,90 +1,127 @@
 //! What is wrong with the lines.
 
-use super::line::{Database, Line, MEMBERS, Member, Method, Settings, Transports, with_hypothetical};
-use super::order;
+use super::line::{Line, MEMBERS, Member, Method, Settings, Transports, with_hypothetical};
+use super::order::taken;
 use crate::defect::Defect;
 
 const TOKEN_LINE: &str = "hostssl all +azure_ad_user 0.0.0.0/0 pam pamservice=pgaad";
 
-/// All that is wrong with `lines`. `members` are the members of `azure_ad_user`, as far as they are known.
-pub fn defects(lines: &[Line], settings: Settings, members: &[Member]) -> Vec<Defect> {
-    let members = with_hypothetical(lines, settings, members);
-    let mut defects = Vec::new();
-    if !lines.iter().any(|line| line.asks_for_a_token(settings)) {
-        defects.push(Defect::new(
-            "hba_token_line",
-            "no line asks for a token",
-            format!("{TOKEN_LINE}\n# before other lines that match the same roles"),
-        ));
-    }
-    defects.extend(lines.iter().flat_map(|line| defects_of_line(line, settings, &members)));
-    defects.extend(order::defects(lines, settings, &members));
-    defects
+/// The lines, and what they are judged by.
+pub struct Lines<'a> {
+    lines: &'a [Line],
+    settings: Settings,
+    members: Vec<Member>,
 }
 
-fn defects_of_line(line: &Line, settings: Settings, members: &[Member]) -> Vec<Defect> {
-    let mut defects = Vec::new();
-    let name = line.name();
-    if line.method == Method::Trust && line.is_reachable_from_elsewhere() {
-        defects.push(Defect::new(
-            "hba_trust_remote",
+impl<'a> Lines<'a> {
+    /// `members` are the members of `azure_ad_user`, as far as they are known.
+    pub(crate) fn new(lines: &'a [Line], settings: Settings, members: &[Member]) -> Self {
+        Self { lines, settings, members: with_hypothetical(lines, settings, members) }
+    }
+
+    /// Those by which a member can get a session.
+    fn for_members(&self) -> impl Iterator<Item = &'a Line> {
+        let matches = |line: &&Line| self.members.iter().any(|member| line.matches_role(member));
+        self.lines.iter().filter(|line| line.is_for_sessions()).filter(matches)
+    }
+}
+
+/// No line asks for a token.
+pub(crate) fn token_line(lines: &Lines) -> Vec<Defect> {
+    let is_asked = lines.lines.iter().any(|line| line.asks_for_a_token(lines.settings));
+    let defect = || {
+        Defect::new(
+            "no line asks for a token",
+            format!("{TOKEN_LINE}\n# before other lines that match the same roles"),
+        )
+    };
+    (!is_asked).then(defect).into_iter().collect()
+}
+
+/// Lines that ask for a token where it could be read on its way.
+pub(crate) fn token_without_tls(lines: &Lines) -> Vec<Defect> {
+    let asks = |line: &&Line| matches!(line.method, Method::Token | Method::TokenWithoutMapping);
+    let defect = |line: &Line| {
+        let name = line.name();
+        if line.transports == Transports::HOSTNOSSL {
+            return Some(Defect::new(
+                format!("{name} asks for tokens on connections that are not encrypted only"),
+                TOKEN_LINE,
+            ));
+        }
+        let is_open =
+            line.transports.plain && line.is_reachable_from_elsewhere() && !lines.settings.require_tls;
+        is_open.then(|| {
+            Defect::new(
+                format!("{name} asks for tokens also on connections that are not encrypted"),
+                "pgaad.require_tls = on",
+            )
+        })
+    };
+    lines.for_members().filter(asks).filter_map(defect).collect()
+}
+
+/// Trust lines for other machines, whoever they match.
+pub(crate) fn trust_remote(lines: &Lines) -> Vec<Defect> {
+    let is_open = |line: &&Line| line.method == Method::Trust && line.is_reachable_from_elsewhere();
+    let defect = |line: &Line| {
+        let name = line.name();
+        Defect::new(
             format!("{name} is trust and can be reached from other machines"),
             format!("Give {name} a method that asks for something, or an address on this machine."),
-        ));
-    }
-    if line.method == Method::TokenWithoutMapping {
-        defects.push(Defect::new(
-            "hba_oauth_mapping",
-            format!("{name} is oauth without delegate_ident_mapping=1: every token login by it is refused"),
-            format!("Add to {name}: delegate_ident_mapping=1"),
-        ));
-    }
-    let is_for_sessions = line.databases.iter().any(|database| *database != Database::Replication);
-    if !is_for_sessions || !members.iter().any(|member| line.matches_role(member)) {
-        return defects;
-    }
-    match &line.method {
-        Method::Token | Method::TokenWithoutMapping => defects.extend(defect_of_encryption(line, settings)),
-        Method::Trust => defects.push(Defect::new(
-            "hba_trust_member",
+        )
+    };
+    lines.lines.iter().filter(is_open).map(defect).collect()
+}
+
+/// Trust lines for members.
+pub(crate) fn trust_member(lines: &Lines) -> Vec<Defect> {
+    let defect = |line: &Line| {
+        let name = line.name();
+        Defect::new(
             format!(
                 "{name} is trust and matches members of {MEMBERS}: without pgaad anybody gets in there as any \
                  of them"
             ),
             format!("Use pam on {name}. Else: SELECT * FROM pgaad.guard_roles(true);"),
-        )),
-        Method::Other(method) if settings.other_methods.allows_named(method) => defects.push(Defect::new(
-            "hba_without_token",
-            format!("{name} ({method}) admits members of {MEMBERS} without a token"),
-            "pgaad.allow_other_methods = off",
-        )),
-        Method::Other(_) | Method::Reject => {}
-    }
-    defects
+        )
+    };
+    lines.for_members().filter(|line| line.method == Method::Trust).map(defect).collect()
 }
 
-fn defect_of_encryption(line: &Line, settings: Settings) -> Option<Defect> {
-    let name = line.name();
-    if line.transports == Transports::HOSTNOSSL {
-        return Some(Defect::new(
-            "hba_token_without_tls",
-            format!("{name} asks for tokens on connections that are not encrypted only"),
-            TOKEN_LINE,
-        ));
-    }
-    let is_open = line.transports.plain && line.is_reachable_from_elsewhere() && !settings.require_tls;
-    is_open.then(|| {
+/// Lines of other methods by which members may log in.
+pub(crate) fn without_token(lines: &Lines) -> Vec<Defect> {
+    let defect = |line: &Line| match &line.method {
+        Method::Other(method) if lines.settings.other_methods.allows_named(method) => Some(Defect::new(
+            format!("{} ({method}) admits members of {MEMBERS} without a token", line.name()),
+            "pgaad.allow_other_methods = off",
+        )),
+        _ => None,
+    };
+    lines.for_members().filter_map(defect).collect()
+}
+
+/// Lines that refuse every token.
+pub(crate) fn oauth_mapping(lines: &Lines) -> Vec<Defect> {
+    let defect = |line: &Line| {
+        let name = line.name();
         Defect::new(
-            "hba_token_without_tls",
-            format!("{name} asks for tokens also on connections that are not encrypted"),
-            "pgaad.require_tls = on",
+            format!("{name} is oauth without delegate_ident_mapping=1: every token login by it is refused"),
+            format!("Add to {name}: delegate_ident_mapping=1"),
         )
-    })
+    };
+    let lines = lines.lines.iter();
+    lines.filter(|line| line.method == Method::TokenWithoutMapping).map(defect).collect()
+}
+
+/// Lines that take logins away from a later one that asks for a token.
+pub(crate) fn order(lines: &Lines) -> Vec<Defect> {
+    taken(lines.lines, lines.settings, &lines.members)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{STRICT, ann, items, line};
+    use super::super::tests::{STRICT, found, items};
     use super::*;
     use pgaad_core::gate::OtherMethods;
 
@@ -126,14 +163,12 @@ mod tests {
 
     #[test]
     fn oauth_line_without_delegated_mapping_is_named() {
-        let defects = |method: &str| {
-            let line = line(&format!("hostssl all +azure_ad_user 0.0.0.0/0 {method}"));
-            defects(&[line], STRICT, &[ann()])
-        };
+        let defects =
+            |method: &str| found(&[&format!("hostssl all +azure_ad_user 0.0.0.0/0 {method}")], STRICT);
         assert_eq!(defects("token"), []);
-        let [defect] = &defects("oauth")[..] else { panic!("one defect") };
+        let [(item, defect)] = &defects("oauth")[..] else { panic!("one defect") };
         assert_eq!(
-            (defect.item, defect.hint.as_str()),
+            (*item, defect.hint.as_str()),
             ("hba_oauth_mapping", "Add to line 1: delegate_ident_mapping=1")
         );
     }

@@ -245,6 +245,12 @@ pub struct Settings {
     pub other_methods: OtherMethods,
 }
 
+impl Settings {
+    /// Those that let the least through.
+    pub const STRICTEST: Self =
+        Self { require_tls: true, allow_trust: false, other_methods: OtherMethods::NONE };
+}
+
 pub(super) const MEMBERS: &str = "azure_ad_user";
 
 impl Line {
@@ -269,9 +275,13 @@ impl Line {
         self.roles.iter().any(|role| role.matches(member))
     }
 
+    /// Whether it is for more than physical replication.
+    pub(super) fn is_for_sessions(&self) -> bool {
+        self.databases.iter().any(|database| *database != Database::Replication)
+    }
+
     pub(super) fn is_reachable_from_elsewhere(&self) -> bool {
-        let is_for_sessions = self.databases.iter().any(|database| *database != Database::Replication);
-        is_for_sessions
+        self.is_for_sessions()
             && self.transports != Transports::LOCAL
             && match &self.addresses {
                 Addresses::All | Addresses::Host(_) => true,

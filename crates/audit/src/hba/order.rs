@@ -18,13 +18,12 @@ const MOST_LOGINS: usize = 4_000_000;
 const MOST_NAMES: usize = 5;
 
 /// The lines that take logins, each with what it takes.
-pub(super) fn defects(lines: &[Line], settings: Settings, members: &[Member]) -> Vec<Defect> {
+pub(super) fn taken(lines: &[Line], settings: Settings, members: &[Member]) -> Vec<Defect> {
     let matches_a_member = |line: &&Line| members.iter().any(|member| line.matches_role(member));
     let lines: Vec<&Line> = lines.iter().filter(matches_a_member).collect();
     let trials = Trials::of(&lines, members);
     if trials.ways.len().saturating_mul(trials.seats.len()) > MOST_LOGINS {
         return vec![Defect::new(
-            "hba_order",
             "pg_hba.conf has too many lines to tell which take logins of members",
             format!("Put the lines for +{MEMBERS} before all others."),
         )];
@@ -69,7 +68,6 @@ fn defect(line: &Line, from: &str, part: &str, settings: Settings) -> Defect {
         _ => "",
     };
     Defect::new(
-        "hba_order",
         format!(
             "{name} matches members of {MEMBERS} before {from} can ask them for a token, by {method}, {part}; {fate}"
         ),
@@ -177,7 +175,7 @@ fn list(names: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::Network;
-    use super::super::tests::{STRICT, found, items};
+    use super::super::tests::{STRICT, found, items, judged};
     use super::*;
 
     const TOKEN: &str = "hostssl all +azure_ad_user 0.0.0.0/0 token";
@@ -185,7 +183,7 @@ mod tests {
     /// What is said of the order of `first` and then `token`.
     fn said(first: &str, token: &str) -> Option<String> {
         let defects = found(&[first, token], STRICT);
-        defects.into_iter().find(|defect| defect.item == "hba_order").map(|defect| {
+        defects.into_iter().find(|(item, _)| *item == "hba_order").map(|(_, defect)| {
             assert!(defect.hint.starts_with("Move line 2 above line 1"), "{}", defect.hint);
             let (_, part) = defect.detail.split_once("by ").expect("the method is named");
             part.to_owned()
@@ -283,7 +281,7 @@ mod tests {
         // One defect for each line that takes some, of all that it takes them from.
         let defects =
             found(&[scram, "host all all ::/0 md5", TOKEN, "hostssl all +azure_ad_user all token"], STRICT);
-        let hints: Vec<_> = defects.iter().map(|defect| defect.hint.as_str()).collect();
+        let hints: Vec<_> = defects.iter().map(|(_, defect)| defect.hint.as_str()).collect();
         assert_eq!(hints, ["Move line 3 above line 1.", "Move line 4 above line 2."]);
     }
 
@@ -292,8 +290,7 @@ mod tests {
     fn members_that_are_not_known_are_those_that_token_lines_mean() {
         let order = |lines: &[&str]| {
             let lines: Vec<_> = lines.iter().map(|text| super::super::tests::line(text)).collect();
-            let defects = super::super::defects(&lines, STRICT, &[]);
-            Vec::from_iter(defects.into_iter().map(|defect| defect.detail))
+            Vec::from_iter(judged(lines, STRICT, vec![]).into_iter().map(|(_, defect)| defect.detail))
         };
         let token = "hostssl all eve,+azure_ad_user all token";
         assert_eq!(order(&["host all bob all md5", token]), [""; 0]);
@@ -318,7 +315,7 @@ mod tests {
                 line(mask, "host all all all md5"),
                 super::super::tests::line("hostssl all all 10.7.0.0/16 token"),
             ];
-            super::super::defects(&lines, STRICT, &[]).len()
+            judged(lines.to_vec(), STRICT, vec![]).len()
         };
         assert_eq!((order("255.0.0.255"), order("255.255.0.255")), (1, 0));
     }
@@ -332,6 +329,10 @@ mod tests {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let defects = found(&lines, STRICT);
         assert_eq!(defects.len(), 300);
-        assert!(defects[299].detail.contains("those to db299 from 10.0.49.0/24"), "{}", defects[299].detail);
+        assert!(
+            defects[299].1.detail.contains("those to db299 from 10.0.49.0/24"),
+            "{}",
+            defects[299].1.detail
+        );
     }
 }

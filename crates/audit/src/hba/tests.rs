@@ -1,11 +1,9 @@
 //! Lines as they stand in a file, for the tests of this module and those below.
 
 use super::*;
-use crate::defect::Defect;
-use pgaad_core::gate::OtherMethods;
+use crate::{Defect, Evidence, defects, evidence};
 
-pub(super) const STRICT: Settings =
-    Settings { require_tls: true, allow_trust: false, other_methods: OtherMethods::NONE };
+pub(super) const STRICT: Settings = Settings::STRICTEST;
 
 /// A member who is in the group `app` as well.
 pub(super) fn ann() -> Member {
@@ -82,13 +80,29 @@ pub(super) fn line(text: &str) -> Line {
 }
 
 /// What is wrong with lines, numbered from 1.
-pub(super) fn found(lines: &[&str], settings: Settings) -> Vec<Defect> {
-    let lines: Vec<_> = (1..).zip(lines).map(|(number, text)| Line { number, ..line(text) }).collect();
-    defects(&lines, settings, &[ann()])
+pub(super) fn found(lines: &[&str], settings: Settings) -> Vec<(&'static str, Defect)> {
+    let lines = (1..).zip(lines).map(|(number, text)| Line { number, ..line(text) }).collect();
+    judged(lines, settings, vec![ann()])
+}
+
+/// What the checks of lines say of these, and nothing else is wrong.
+pub(super) fn judged(
+    lines: Vec<Line>,
+    settings: Settings,
+    members: Vec<Member>,
+) -> Vec<(&'static str, Defect)> {
+    let evidence = Evidence {
+        lines: Ok(lines),
+        members,
+        settings: Ok(evidence::Settings { token: None, of_lines: settings }),
+        ..Evidence::default()
+    };
+    let of_lines = |(item, _): &(&str, Defect)| item.starts_with("hba_");
+    defects(&evidence).map(|(check, defect)| (check.item, defect)).filter(of_lines).collect()
 }
 
 pub(super) fn items(lines: &[&str], settings: Settings) -> Vec<&'static str> {
-    found(lines, settings).into_iter().map(|defect| defect.item).collect()
+    found(lines, settings).into_iter().map(|(item, _)| item).collect()
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! What the checks look at.
+
+use pgaad_core::Reason;
+use pgaad_core::verify::TokenPolicy;
+
+use crate::hba::{self, Line, Lines, Member};
+use crate::pam_file::PamFiles;
+
+/// What a server says of itself, gathered once.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The settings in force, or the first that cannot be used.
+    pub settings: Result<Settings, Reason>,
+    /// The lines of `pg_hba.conf`, or what is wrong with the file.
+    pub lines: Result<Vec<Line>, String>,
+    /// The members of `azure_ad_user`, as far as they are known.
+    pub members: Vec<Member>,
+    /// The PAM service files that lines ask.
+    pub pam_files: PamFiles,
+    /// The library that was loaded later and stands before pgaad.
+    pub outer_library: Option<String>,
+    /// What only a moment tells; `None` where it was not asked for.
+    pub moment: Option<Moment>,
+}
+
+/// The settings that checks look at.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `None` while `pgaad.tenant_id` is empty.
+    pub token: Option<TokenPolicy>,
+    /// Those that change what a line means.
+    pub of_lines: hba::Settings,
+}
+
+/// The state of the keys and of the clock.
+#[derive(Clone, Debug, Default)]
+pub struct Moment {
+    /// What is wrong with `keys.json`, in words.
+    pub snapshot_problem: Option<String>,
+    /// Why there are no keys for a login, in words.
+    pub no_keys: Option<String>,
+    /// Why the last fetch failed, by code and in words.
+    pub last_error: Option<String>,
+    /// How old the keys are, in seconds.
+    pub key_age: i64,
+    /// How many keys there are.
+    pub keys: usize,
+    /// How many of them do not say whose tokens they sign.
+    pub keys_without_issuer: usize,
+    /// By how many seconds the server's clock is ahead of the provider's, where that is known.
+    pub clock_ahead: Option<i64>,
+}
+
+/// Of a server that has nothing yet: no tenant, no lines.
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            settings: Ok(Settings { token: None, of_lines: hba::Settings::STRICTEST }),
+            lines: Ok(Vec::new()),
+            members: Vec::new(),
+            pam_files: PamFiles::default(),
+            outer_library: None,
+            moment: None,
+        }
+    }
+}
+
+impl Evidence {
+    /// The policy for tokens: none while settings cannot be read, or no tenant is set.
+    pub(crate) fn policy(&self) -> Option<&TokenPolicy> {
+        self.settings.as_ref().ok()?.token.as_ref()
+    }
+
+    /// The lines: none while their file cannot be read. The strictest settings count while those in force cannot be.
+    pub(crate) fn lines(&self) -> Option<Lines<'_>> {
+        let settings = self.settings.as_ref().map_or(hba::Settings::STRICTEST, |settings| settings.of_lines);
+        Some(Lines::new(self.lines.as_ref().ok()?, settings, &self.members))
+    }
+}

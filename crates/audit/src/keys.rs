@@ -1,0 +1,65 @@
+//! What is wrong with the keys, and with the clock that tokens are judged by.
+
+use crate::defect::Defect;
+use crate::evidence::Evidence;
+
+/// By how much the server's clock may differ from the provider's before it is worth a word; the
+/// default of `pgaad.clock_skew` is five times that.
+const CLOCK_TOLERANCE: u64 = 60;
+
+/// No login can be decided, or the next fetch is in doubt.
+pub(crate) fn usable(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let moment = evidence.moment.as_ref()?;
+    evidence.policy()?;
+    let failed = moment.last_error.as_ref().map(|error| format!("the last fetch failed: {error}"));
+    let detail = match (&moment.no_keys, failed) {
+        (Some(why), Some(failed)) => Some(format!("{why}; {failed}")),
+        (Some(why), None) => Some(why.clone()),
+        (None, Some(failed)) => Some(format!("{failed}; the keys are {} s old", moment.key_age)),
+        (None, None) => None,
+    };
+    let hint = "SELECT pgaad.refresh(); SELECT * FROM pgaad.status;";
+    Some(detail.map(|detail| Defect::new(detail, hint)).into_iter().collect())
+}
+
+/// The keys do not outlive a restart.
+pub(crate) fn file(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let defect = |problem: &String| {
+        Defect::new(
+            format!("{problem}: the next start needs the provider"),
+            "The file and its directory must belong to the server's user. SELECT pgaad.refresh() writes it anew.",
+        )
+    };
+    Some(evidence.moment.as_ref()?.snapshot_problem.iter().map(defect).collect())
+}
+
+/// Entra's v1 key sets do not say which keys are of the tenant's issuer and which of that of personal accounts.
+pub(crate) fn issuers(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let moment = evidence.moment.as_ref()?;
+    let policy = evidence.policy()?;
+    let defect = || {
+        Defect::new(
+            format!(
+                "{} of {} keys do not say whose tokens they sign: whether they may sign the tenant's \
+                 is not checked",
+                moment.keys_without_issuer, moment.keys
+            ),
+            format!("Use the key set that {} names as jwks_uri.", policy.tenant.metadata_url()),
+        )
+    };
+    Some((moment.keys_without_issuer > 0).then(defect).into_iter().collect())
+}
+
+/// The server's clock is wrong, or the provider's.
+pub(crate) fn clock(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let ahead = evidence.moment.as_ref()?.clock_ahead;
+    evidence.policy()?;
+    let defect = |ahead: i64| {
+        let direction = if ahead > 0 { "ahead of" } else { "behind" };
+        Defect::new(
+            format!("the server's clock is {} s {direction} the provider's", ahead.unsigned_abs()),
+            "timedatectl set-ntp true",
+        )
+    };
+    Some(ahead.filter(|ahead| ahead.unsigned_abs() > CLOCK_TOLERANCE).map(defect).into_iter().collect())
+}

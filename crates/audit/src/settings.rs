@@ -1,0 +1,105 @@
+//! What is wrong with the settings, and with what stands beside them.
+
+use pgaad_core::log_line::LogLine;
+use pgaad_core::tenant::Cloud;
+use pgaad_core::verify::TokenPolicy;
+
+use crate::defect::Defect;
+use crate::evidence::Evidence;
+
+/// A setting whose value cannot be used.
+#[allow(clippy::unnecessary_wraps, reason = "the shape of all checks")]
+pub(crate) fn unusable(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let defect = |reason: &pgaad_core::Reason| {
+        Defect::new(
+            reason.facts(LogLine::new("every token login is refused:")).into_text(),
+            "Correct it in postgresql.conf and reload the server.",
+        )
+    };
+    Some(evidence.settings.as_ref().err().map(defect).into_iter().collect())
+}
+
+/// No tenant.
+pub(crate) fn tenant(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let is_set = evidence.settings.as_ref().ok()?.token.is_some();
+    let defect = || {
+        Defect::new(
+            "pgaad.tenant_id is empty: every token login is refused",
+            "Set pgaad.tenant_id to the tenant's id in postgresql.conf and reload the server.",
+        )
+    };
+    Some((!is_set).then(defect).into_iter().collect())
+}
+
+/// An audience that no token of this cloud has.
+pub(crate) fn audience(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let policy = evidence.policy()?;
+    let own = policy.tenant.cloud();
+    let defect = |(audience, other): (&String, Cloud)| {
+        Defect::new(
+            format!(
+                "{audience} is of another cloud than pgaad.cloud, which is {}: no token has it",
+                own.name()
+            ),
+            format!("pgaad.cloud = '{}'", other.name()),
+        )
+    };
+    Some(default_audiences(policy).filter(|(_, cloud)| *cloud != own).take(1).map(defect).collect())
+}
+
+/// An audience that others share.
+pub(crate) fn audience_shared(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let policy = evidence.policy()?;
+    let own = policy.tenant.cloud();
+    let defect = |(audience, _): (&String, Cloud)| {
+        Defect::new(
+            format!(
+                "{audience} is shared by Azure and all pgaad servers of the tenant: each could use tokens at \
+                 the others"
+            ),
+            "Set pgaad.audience to an app registration of this server's own: docs/audience.md.",
+        )
+    };
+    Some(default_audiences(policy).filter(|(_, cloud)| *cloud == own).take(1).map(defect).collect())
+}
+
+/// Those accepted audiences that Azure gives its own databases, each with its cloud.
+fn default_audiences(policy: &TokenPolicy) -> impl Iterator<Item = (&String, Cloud)> {
+    policy.audiences.iter().filter_map(|audience| Some((audience, Cloud::of_default_audience(audience)?)))
+}
+
+/// An application of one's own has the scopes that one gives it, and any client of the tenant can get a token for it.
+pub(crate) fn scope(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let policy = evidence.policy()?;
+    let has_own = policy.audiences.iter().any(|audience| Cloud::of_default_audience(audience).is_none());
+    let defect = || {
+        Defect::new(
+            "users' tokens with any scope are accepted, also such that were issued for another purpose than \
+             this server",
+            "Set pgaad.scope to the scope of the application in pgaad.audience that means this server: \
+             docs/audience.md.",
+        )
+    };
+    Some((has_own && policy.scopes.is_empty()).then(defect).into_iter().collect())
+}
+
+/// Another library decides whether pgaad is asked.
+#[allow(clippy::unnecessary_wraps, reason = "the shape of all checks")]
+pub(crate) fn hook(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let defect = |library: &String| {
+        Defect::new(
+            format!("{library} has put itself before pgaad, and decides whether pgaad is asked"),
+            "Name pgaad last in shared_preload_libraries.",
+        )
+    };
+    Some(evidence.outer_library.iter().map(defect).collect())
+}
+
+/// `pg_hba.conf` cannot be read.
+#[allow(clippy::unnecessary_wraps, reason = "the shape of all checks")]
+pub(crate) fn hba_file(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let defect = |error: &String| {
+        Defect::new(error.as_str(), "SELECT * FROM pg_hba_file_rules WHERE error IS NOT NULL;")
+    };
+    Some(evidence.lines.as_ref().err().map(defect).into_iter().collect())
+}
