@@ -62,6 +62,11 @@ pub struct ForeignKey {
 }
 
 impl SigningKey {
+    /// Whether a token could mean either: by `kid`, or by `x5t` where it has no `kid`.
+    pub(crate) fn shares_a_name_with(&self, other: &Self) -> bool {
+        self.kid == other.kid || (self.x5t == other.x5t && !self.x5t.is_empty())
+    }
+
     /// The key's id.
     pub fn kid(&self) -> &str {
         self.kid.as_str()
@@ -202,7 +207,7 @@ impl KeySet {
             keys.into_iter().partition(|key| key.signs_for(tenant).is_ok());
         let all = own.clone();
         own.retain(|key| {
-            let clear = all.iter().all(|other| !share_a_name(other, key) || same_numbers(other, key));
+            let clear = all.iter().all(|other| !other.shares_a_name_with(key) || same_numbers(other, key));
             if !clear {
                 errors.push(KeyError::Ambiguous);
             }
@@ -275,7 +280,7 @@ pub(crate) fn read_entries(
 fn merge_twins(keys: &mut [SigningKey]) {
     let known = keys.to_vec();
     for key in keys {
-        let twins = || known.iter().filter(|other| share_a_name(other, key) && same_numbers(other, key));
+        let twins = || known.iter().filter(|other| other.shares_a_name_with(key) && same_numbers(other, key));
         let issuer = twins().map(|twin| twin.issuer).find(|issuer| !issuer.is_empty());
         let cloud = twins().map(|twin| twin.cloud).find(|cloud| !cloud.is_empty());
         if key.issuer.is_empty() {
@@ -295,11 +300,6 @@ fn keep_first_of_each_id(keys: &mut Vec<SigningKey>) {
         seen.push(key.kid);
         is_new
     });
-}
-
-/// Whether a token could mean either: by `kid`, or by `x5t` where it has no `kid`.
-fn share_a_name(one: &SigningKey, other: &SigningKey) -> bool {
-    one.kid == other.kid || (one.x5t == other.x5t && !one.x5t.is_empty())
 }
 
 fn same_numbers(one: &SigningKey, other: &SigningKey) -> bool {

@@ -31,6 +31,8 @@ pub struct RefreshQueue {
     done: u64,
     /// When the first pending request was made, or the last refresh ended, if that was later.
     since: Monotonic,
+    /// The number of the last request of an operator.
+    demanded: u64,
     /// When a login last claimed the right to cause a refresh; `None` for never.
     claimed_at: Option<Monotonic>,
 }
@@ -43,6 +45,18 @@ impl RefreshQueue {
         }
         self.asked = self.asked.saturating_add(1);
         Ticket { number: self.asked, since: now }
+    }
+
+    /// Asks as an operator does, who wants what the provider has withdrawn to be gone.
+    pub fn demand(&mut self, now: Monotonic) -> Ticket {
+        let ticket = self.ask(now);
+        self.demanded = ticket.number;
+        ticket
+    }
+
+    /// Whether an operator waits.
+    pub fn is_demanded(&self) -> bool {
+        self.done < self.demanded
     }
 
     /// Joins the refresh that is pending, or asks for one, for a login that lacks a key. `None` when nothing is pending

@@ -16,12 +16,14 @@ const POLICY: RefreshPolicy = RefreshPolicy {
 };
 
 /// How many things happen in one walk.
-const DEPTH: usize = 10;
+const DEPTH: usize = 9;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
-    /// `pgaad.refresh()`, or the schedule.
+    /// The schedule.
     Ask,
+    /// `pgaad.refresh()`.
+    Demand,
     /// A login that lacks a key.
     Login,
     /// The worker takes what is pending.
@@ -36,7 +38,8 @@ enum Act {
     Wait,
 }
 
-const ACTS: [Act; 7] = [Act::Ask, Act::Login, Act::Begin, Act::Finish, Act::Repeat, Act::Crash, Act::Wait];
+const ACTS: [Act; 8] =
+    [Act::Ask, Act::Demand, Act::Login, Act::Begin, Act::Finish, Act::Repeat, Act::Crash, Act::Wait];
 
 /// A request or a login that waits, and whether a refresh that has begun already is good enough.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,7 @@ struct Waiting {
     ticket: Ticket,
     made: usize,
     joined: bool,
+    is_demand: bool,
     is_answered: bool,
 }
 
@@ -68,7 +72,7 @@ impl Record {
         match act {
             Act::Begin => self.running.is_none() && self.queue.pending().is_some(),
             Act::Finish | Act::Repeat | Act::Crash => self.running.is_some(),
-            Act::Ask | Act::Login | Act::Wait => true,
+            Act::Ask | Act::Demand | Act::Login | Act::Wait => true,
         }
     }
 
@@ -77,10 +81,12 @@ impl Record {
         self.now += 1;
         let was_pending = self.waiting.iter().any(|waiting| !waiting.is_answered);
         match act {
-            Act::Ask => {
-                let ticket = self.queue.ask(self.now);
+            Act::Ask | Act::Demand => {
+                let is_demand = act == Act::Demand;
+                let ticket = if is_demand { self.queue.demand(self.now) } else { self.queue.ask(self.now) };
                 assert_eq!(ticket.since, self.now, "a request waits from now on");
                 self.wait(ticket, false);
+                self.waiting.last_mut().expect("it was just added").is_demand = is_demand;
             }
             Act::Login => self.login(was_pending),
             Act::Begin => self.running = self.queue.pending().map(|ticket| (ticket, self.step)),
@@ -120,7 +126,7 @@ impl Record {
     fn wait(&mut self, ticket: Ticket, joined: bool) {
         // A login that joins is where the last request is.
         let made = if joined { self.last_asked() } else { self.step };
-        self.waiting.push(Waiting { ticket, made, joined, is_answered: false });
+        self.waiting.push(Waiting { ticket, made, joined, is_demand: false, is_answered: false });
     }
 
     fn last_asked(&self) -> usize {
@@ -131,6 +137,8 @@ impl Record {
         for waiting in &self.waiting {
             assert_eq!(self.queue.is_done(waiting.ticket), waiting.is_answered, "{waiting:?} in {self:?}");
         }
+        let is_demanded = self.waiting.iter().any(|waiting| waiting.is_demand && !waiting.is_answered);
+        assert_eq!(self.queue.is_demanded(), is_demanded, "an operator waits, or none does: {self:?}");
         let first = self.waiting.iter().find(|waiting| !waiting.is_answered);
         let pending = self.queue.pending();
         assert_eq!(pending.is_some(), first.is_some(), "somebody waits, or nobody does: {self:?}");
