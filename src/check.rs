@@ -182,10 +182,11 @@ fn of_files(
 /// What only a moment tells: not for the log.
 fn moment(settings: &Result<Settings, Reason>) -> Moment {
     let worker = shmem::refresh_state();
+    let now = clock::now();
     let (key_age, keys, keys_without_issuer) = shmem::with_keys(|board| {
-        let keys = || board.entries.iter().flatten();
+        let keys = || board.alive(now);
         let without_issuer = keys().filter(|entry| entry.key.issuer().is_none()).count();
-        (clock::now().since(board.fetched_at), keys().count(), without_issuer)
+        (now.since(board.fetched_at), keys().count(), without_issuer)
     });
     let why_none = |settings: &Settings| {
         let reason = key_cache::all(&settings.token.as_ref()?.tenant, settings).err()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pgaad_core::Reason;
 use pgaad_core::inline::Inline;
+use pgaad_core::key_history;
 use pgaad_core::keys::KeyName;
 use pgaad_core::keys::{self, KeySet, SigningKey};
 use pgaad_core::refresh::RefreshPolicy;
@@ -14,14 +15,15 @@ use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 
 use crate::pg::clock;
-use crate::pg::shmem::{self, KeyBoard, KeyEntry, Source};
+use crate::pg::shmem::{self, KeyBoard, Source};
 use crate::pg::worker::{self, WorkerId};
 use crate::settings::Settings;
 
 /// How often a login that waits for a fetch looks whether it is over.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Replaces all published keys by `set`: a key that the provider has withdrawn dies here.
+/// Publishes `set` in place of what was published before. A key that the provider has withdrawn dies with its grace; one
+/// that the operator's file does not hold any more, or that is missing when an operator asks, dies here.
 ///
 /// `file` is the `pgaad.jwks_file` that holds the set, `None` for one of the provider's.
 pub(crate) fn publish(
@@ -34,16 +36,22 @@ pub(crate) fn publish(
     let Some(issuer) = Inline::new(tenant.v2_issuer().as_bytes()) else { return };
     let Some(file) = Inline::new(path_bytes(file)) else { return };
     let mut board = KeyBoard { issuer, file, fetched_at, source, ..KeyBoard::default() };
-    let known = shmem::with_keys(|board| *board);
-    for (place, key) in board.entries.iter_mut().zip(set.keys()) {
-        let before = known.entries.iter().flatten().find(|entry| entry.key == *key);
-        *place = Some(KeyEntry {
-            key: *key,
-            first_seen: before.map_or(fetched_at, |entry| entry.first_seen),
-            last_seen: fetched_at,
-        });
+    let known = shmem::with_keys(|known| {
+        let is_same = known.issuer == board.issuer && known.file == board.file;
+        known.entries.iter().flatten().filter(|_| is_same).copied().collect::<Vec<_>>()
+    });
+    let keeps_missing = source == Source::Network && !shmem::refresh_queue().is_demanded();
+    let entries = key_history::after_answer(&known, set.keys(), fetched_at, keeps_missing);
+    for (place, entry) in board.entries.iter_mut().zip(entries) {
+        *place = Some(entry);
     }
     shmem::publish_keys(&board);
+}
+
+/// Whether a key is missing that may come back.
+pub(crate) fn is_one_missing() -> bool {
+    let now = clock::now();
+    shmem::with_keys(|board| board.alive(now).any(|entry| entry.missing_since.is_some()))
 }
 
 /// Drops all published keys. `true` if there were any.
@@ -134,8 +142,9 @@ fn find(
     now: UnixTime,
 ) -> Result<SigningKey, Reason> {
     with_usable(tenant, settings, now, |board, age_seconds| {
-        let unknown = Reason::KeyUnknown { keys: keys_of(board).count(), age_seconds };
-        keys::find(keys_of(board), name, tenant).copied().ok_or(unknown)
+        let keys = || board.alive(now).map(|entry| &entry.key);
+        let unknown = Reason::KeyUnknown { keys: keys().count(), age_seconds };
+        keys::find(keys(), name, tenant).copied().ok_or(unknown)
     })?
 }
 
@@ -144,11 +153,8 @@ fn find(
 /// # Errors
 /// [`Reason::NoKeys`], [`Reason::KeysStale`].
 pub(crate) fn all(tenant: &Tenant, settings: &Settings) -> Result<Vec<SigningKey>, Reason> {
-    with_usable(tenant, settings, clock::now(), |board, _| keys_of(board).copied().collect())
-}
-
-fn keys_of(board: &KeyBoard) -> impl Iterator<Item = &SigningKey> {
-    board.entries.iter().flatten().map(|entry| &entry.key)
+    let now = clock::now();
+    with_usable(tenant, settings, now, |board, _| board.alive(now).map(|entry| entry.key).collect())
 }
 
 /// Reads the published keys and their age, if they are the tenant's, from the source that is configured, and fresh

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::events;
 use crate::key_cache;
 use crate::pg::report::{self, SqlError};
-use crate::pg::shmem::{self, KeyEntry};
+use crate::pg::shmem;
 use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object};
 use crate::pg::worker::{self, WorkerId};
 use crate::pg::{catalog, clock, event_buffer};
@@ -86,7 +86,7 @@ fn refresh() -> bool {
         Some(pid) => format!("asking the key worker, process {pid}"),
         None => "there is no key worker at the moment; it is started again every second".to_owned(),
     });
-    let ticket = shmem::with_refresh_queue(|queue| queue.ask(clock::monotonic()));
+    let ticket = shmem::with_refresh_queue(|queue| queue.demand(clock::monotonic()));
     worker::wake(WorkerId::Keys);
     while !shmem::refresh_queue().is_done(ticket) {
         if began.elapsed() >= REFRESH_WAIT {
@@ -95,13 +95,17 @@ fn refresh() -> bool {
         }
         worker::wait(Duration::from_millis(10));
     }
-    let error = shmem::refresh_state().last_error;
-    let (keys, source) = shmem::with_keys(|board| (board.entries.iter().flatten().count(), board.source));
+    let state = shmem::refresh_state();
+    let (error, cause) = (state.last_error, state.last_cause);
+    let now = clock::now();
+    let (keys, source) = shmem::with_keys(|board| (board.alive(now).count(), board.source));
     let took = began.elapsed().as_millis();
     report::notice(if error.is_empty() {
         format!("{keys} keys from {} after {took} ms", source.name())
     } else {
-        format!("it failed after {took} ms: {}; {keys} keys from before stay", error.as_str())
+        let line = LogLine::new(&format!("it failed after {took} ms:")).fact("code", error.as_str());
+        let line = if cause.is_empty() { line } else { line.quoted("cause", cause.as_str()) };
+        format!("{}; {keys} keys from before stay", line.into_text())
     });
     error.is_empty()
 }
@@ -134,18 +138,19 @@ fn status_row() -> TableIterator<
     let is_ready = policy.is_some_and(|(settings, policy)| {
         key_cache::all(&policy.tenant, settings).is_ok_and(|keys| !keys.is_empty())
     });
-    let (fetched_at, keys) =
-        shmem::with_keys(|board| (board.fetched_at, board.entries.iter().flatten().count()));
+    let now = clock::now();
+    let (fetched_at, keys) = shmem::with_keys(|board| (board.fetched_at, board.alive(now).count()));
+    let (error, cause) = key_cache::last_error(&settings).unzip();
     let row = (
         policy.is_some(),
         is_ready,
-        problem.map(TextToSql::from),
+        problem.or(cause.filter(|words| !words.is_empty())).map(TextToSql::from),
         worker::pid(WorkerId::Keys),
         refreshes.last_success.map(timestamp),
-        key_cache::last_error(&settings).map(|(code, _)| code.into()),
+        error.map(TextToSql::from),
         refreshes.next_refresh.map(timestamp),
         i32::try_from(keys).unwrap_or(i32::MAX),
-        (keys > 0).then(|| interval(clock::now().since(fetched_at))).flatten(),
+        (keys > 0).then(|| interval(now.since(fetched_at))).flatten(),
         env!("CARGO_PKG_VERSION").into(),
     );
     TableIterator::once(row)
@@ -166,9 +171,9 @@ fn key_rows() -> TableIterator<
         name!(source, TextToSql),
     ),
 > {
-    let (entries, source) = shmem::with_keys(|board| {
-        (board.entries.iter().flatten().copied().collect::<Vec<KeyEntry>>(), board.source)
-    });
+    let now = clock::now();
+    let (entries, source) =
+        shmem::with_keys(|board| (board.alive(now).copied().collect::<Vec<_>>(), board.source));
     TableIterator::new(entries.into_iter().map(move |entry| {
         (
             entry.key.kid().into(),

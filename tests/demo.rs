@@ -171,7 +171,7 @@ impl Demo {
         let mark = self.cluster.log_mark();
         self.cluster.restart();
         self.show_log(mark, &["pgaad: keys restored:"]);
-        self.show_log(mark, &["pgaad: key refresh failed:", "code=unreachable"]);
+        self.show_log(mark, &["pgaad: key refresh failed:", "code=connection_refused"]);
         self.expect_admitted(way, &self.token());
 
         self.begin("A dead provider lets nobody in, either");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pgaad_core::Reason;
 use pgaad_core::inline::Inline;
+use pgaad_core::key_history::RECHECK;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::refresh::next_fetch_in;
 use pgaad_core::refresh_queue::Ticket;
@@ -16,7 +17,7 @@ use pgaad_provider::{FetchError, FetchRequest, Fetched, Route, fetch};
 
 use super::aside::{Aside, AsideError, Threads};
 use super::job::{IDLE, Job, POLL, ReadSettings};
-use crate::pg::shmem::{self, Source};
+use crate::pg::shmem::{self, LONGEST_CAUSE, Source};
 use crate::pg::{clock, report};
 use crate::settings::Settings;
 use crate::{key_cache, key_file};
@@ -115,6 +116,7 @@ impl RefreshKeys {
     ) {
         self.failures = if published.is_some() { 0 } else { self.failures.saturating_add(1) };
         let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(self.failures, &settings.refresh));
+        let wait = if key_cache::is_one_missing() { wait.min(RECHECK) } else { wait };
         self.next = Instant::now() + wait;
         shmem::update_refresh_state(|state| state.next_refresh = Some(clock::now().plus(wait)));
         let now = clock::monotonic();
@@ -231,7 +233,10 @@ fn error_of(error: AsideError, request: &FetchRequest) -> FetchError {
         AsideError::TimedOut if request.route.ca_file.is_some() => {
             FetchError::CaFileNotRead(FileError::TimedOut)
         }
-        AsideError::TimedOut => FetchError::TimedOut,
+        AsideError::TimedOut => FetchError::TimedOut {
+            to: request.tenant.authority().as_str().to_owned(),
+            during: "for all that was to be done",
+        },
     }
 }
 
@@ -269,9 +274,19 @@ fn write_down(published: Published) {
     report::log(&published.line.into_text());
 }
 
+/// As much of a text as fits.
+fn start_of(text: &str, most_bytes: usize) -> &str {
+    text.char_indices()
+        .map(|(place, c)| place + c.len_utf8())
+        .take_while(|end| *end <= most_bytes)
+        .last()
+        .and_then(|end| text.get(..end))
+        .unwrap_or_default()
+}
+
 fn note_error(code: &str, words: &str) {
     let code = Inline::new(code.as_bytes()).unwrap_or_default();
-    let words = Inline::new(words.as_bytes()).unwrap_or_default();
+    let words = Inline::new(start_of(words, LONGEST_CAUSE).as_bytes()).unwrap_or_default();
     shmem::update_refresh_state(|state| {
         state.last_error = code;
         state.last_cause = words;

@@ -4,7 +4,8 @@
 //! it, so that a panic can never leave half a write behind.
 
 use pgaad_core::inline::Inline;
-use pgaad_core::keys::{MAX_KEYS, SigningKey};
+use pgaad_core::key_history::KeyEntry;
+use pgaad_core::keys::MAX_KEYS;
 use pgaad_core::refresh_queue::RefreshQueue;
 use pgaad_core::time::UnixTime;
 use pgrx::lwlock::PgLwLock;
@@ -14,6 +15,9 @@ use pgrx::shmem::PGRXSharedMemory;
 
 /// Longest path of a file; Linux opens none that is longer (`PATH_MAX`, with its final NUL).
 pub(crate) const MAX_PATH_BYTES: usize = 4095;
+
+/// Most bytes of the words that are kept of what went wrong.
+pub(crate) const LONGEST_CAUSE: usize = 256;
 
 /// Where keys came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,17 +29,6 @@ pub(crate) enum Source {
     Disk,
     /// `pgaad.jwks_file`.
     File,
-}
-
-/// A key with what is known of its history.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeyEntry {
-    /// The key.
-    pub(crate) key: SigningKey,
-    /// When it was first published by the provider, as far as this server saw.
-    pub(crate) first_seen: UnixTime,
-    /// When it was last seen.
-    pub(crate) last_seen: UnixTime,
 }
 
 impl Source {
@@ -64,6 +57,13 @@ pub(crate) struct KeyBoard {
     pub(crate) entries: [Option<KeyEntry>; MAX_KEYS],
 }
 
+impl KeyBoard {
+    /// The keys that tokens may be verified with.
+    pub(crate) fn alive(&self, now: UnixTime) -> impl Iterator<Item = &KeyEntry> {
+        self.entries.iter().flatten().filter(move |entry| entry.is_alive(now))
+    }
+}
+
 impl Default for KeyBoard {
     fn default() -> Self {
         Self {
@@ -84,7 +84,7 @@ pub(crate) struct RefreshState {
     /// Code of what went wrong at the last try; empty when nothing did.
     pub(crate) last_error: Inline<64>,
     /// The same in words, where the code leaves something open.
-    pub(crate) last_cause: Inline<256>,
+    pub(crate) last_cause: Inline<LONGEST_CAUSE>,
     /// What is wrong with `keys.json`, in words; empty when nothing is.
     pub(crate) snapshot_problem: Inline<256>,
     /// By how many seconds the server's clock was ahead of the provider's, when it last answered.

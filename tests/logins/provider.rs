@@ -169,17 +169,20 @@ fn provider_whose_certificate_is_not_good_for_it_is_not_talked_to() {
     std::fs::write(&trusted, expired.pem()).expect("our own file");
 
     let good = scene.tenant.ca_file();
-    for (case, authority, ca_file) in [
-        ("self-signed", format!("https://localhost:{}", serve_tls(&self_signed, &key)), &good),
-        ("expired", format!("https://localhost:{}", serve_tls(&expired, &key)), &trusted),
-        ("another name", forward_from_another_address(&scene.tenant.authority()), &good),
+    for (code, authority, ca_file) in [
+        ("tls_unknown_issuer", format!("https://localhost:{}", serve_tls(&self_signed, &key)), &good),
+        ("tls_certificate_expired", format!("https://localhost:{}", serve_tls(&expired, &key)), &trusted),
+        ("tls_wrong_name", forward_from_another_address(&scene.tenant.authority()), &good),
     ] {
         scene.cluster.append_conf(&format!(
             "pgaad.authority = '{authority}'\npgaad.ca_file = '{}'",
             ca_file.display()
         ));
         scene.cluster.reload();
-        assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f", "{case}");
-        assert_eq!(scene.cluster.value("SELECT last_error FROM pgaad.status"), "tls_failed", "{case}");
+        assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "f", "{code}");
+        assert_eq!(scene.cluster.value("SELECT last_error FROM pgaad.status"), code);
+        let problem = scene.cluster.value("SELECT problem FROM pgaad.status");
+        let host = authority.replace("https://", "");
+        assert!(problem.starts_with(&format!("{host}: ")), "{problem}");
     }
 }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use pgaad_core::time::UnixTime;
+use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
-use crate::connect::RacingConnector;
+use crate::connect::{NamingResolver, RacingConnector};
 use crate::error::FetchError;
 use crate::file;
+use crate::peer::Peer;
 
 /// For the TCP connection and the TLS handshake each.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,9 +33,9 @@ pub struct Route {
     pub https_proxy: Option<String>,
 }
 
-/// Whether a text is a URL of a proxy that can be used.
+/// Whether a text is a URL of a proxy that can be used: one that is asked by HTTP for a tunnel.
 pub fn is_proxy(url: &str) -> bool {
-    ureq::Proxy::new(url).is_ok()
+    url.starts_with("http://") && ureq::Proxy::new(url).is_ok_and(|proxy| !proxy.host().is_empty())
 }
 
 /// A document of the provider's.
@@ -48,16 +49,24 @@ pub(crate) struct Answer {
 pub(crate) struct Agent {
     agent: ureq::Agent,
     deadline: Instant,
+    /// Host and port of the proxy, if there is one.
+    proxy: Option<String>,
 }
 
 impl Agent {
     /// An agent whose time begins now.
     ///
     /// # Errors
-    /// [`FetchError::Proxy`], [`FetchError::CaFile`], [`FetchError::CaFileNotRead`]
+    /// [`FetchError::ProxyUnusable`], [`FetchError::CaFile`], [`FetchError::CaFileNotRead`],
+    /// [`FetchError::NoAuthorities`]
     pub(crate) fn new(route: &Route) -> Result<Self, FetchError> {
         let deadline = Instant::now() + TIMEOUT;
-        let proxy = route.https_proxy.as_deref().map(ureq::Proxy::new).transpose();
+        let proxy = match route.https_proxy.as_deref() {
+            Some(url) if is_proxy(url) => Some(ureq::Proxy::new(url).map_err(|_| FetchError::ProxyUnusable)?),
+            Some(_) => return Err(FetchError::ProxyUnusable),
+            None => None,
+        };
+        let host_of_proxy = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         let tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .root_certs(RootCerts::Specific(Arc::new(root_certificates(route.ca_file.as_deref())?)))
@@ -66,7 +75,7 @@ impl Agent {
             .tls_config(tls)
             .https_only(true)
             // Set in any case: unset means that environment variables decide.
-            .proxy(proxy.map_err(|_| FetchError::Proxy)?)
+            .proxy(proxy)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
@@ -76,8 +85,8 @@ impl Agent {
         // The agent's own connector tries one address after the other.
         let connector =
             ConnectProxyConnector::default().chain(RacingConnector).chain(RustlsConnector::default());
-        let agent = ureq::Agent::with_parts(config, connector, DefaultResolver::default());
-        Ok(Self { agent, deadline })
+        let agent = ureq::Agent::with_parts(config, connector, NamingResolver::default());
+        Ok(Self { agent, deadline, proxy: host_of_proxy })
     }
 
     /// Fetches a document.
@@ -85,6 +94,7 @@ impl Agent {
     /// # Errors
     /// [`FetchError`], whatever went wrong on the way.
     pub(crate) fn get(&self, url: &str) -> Result<Answer, FetchError> {
+        let peer = self.peer(url);
         let left = self.deadline.saturating_duration_since(Instant::now());
         let mut response = self
             .agent
@@ -93,33 +103,47 @@ impl Agent {
             .timeout_global(Some(left.max(Duration::from_millis(1))))
             .build()
             .call()
-            .map_err(|error| error_of(&error))?;
+            .map_err(|error| peer.error(&error))?;
         match response.status().as_u16() {
             200 => {}
-            300..=399 => return Err(FetchError::Redirected),
-            status => return Err(FetchError::Status(status)),
+            300..=399 => {
+                let location = response.headers().get("location").map(|location| location.as_bytes());
+                let location = String::from_utf8_lossy(location.unwrap_or_default()).into_owned();
+                return Err(FetchError::Redirected { to: peer.host, location });
+            }
+            status => return Err(FetchError::Status { to: peer.host, status }),
         }
         let date = response.headers().get("date").and_then(|date| unix_time(date.to_str().ok()?));
         let document = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec();
-        Ok(Answer { document: document.map_err(|error| error_of(&error))?, date })
+        Ok(Answer { document: document.map_err(|error| peer.error(&error))?, date })
+    }
+
+    fn peer(&self, url: &str) -> Peer {
+        let uri = url.parse::<Uri>().unwrap_or_default();
+        let host = format!("{}:{}", uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(443));
+        Peer { host, proxy: self.proxy.clone() }
     }
 }
 
 /// The system's authorities and those of `ca_file`.
 fn root_certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>, FetchError> {
+    const NOT_PEM: &str = "is not PEM, or is damaged";
     let system = rustls_native_certs::load_native_certs().certs;
     let mut roots: Vec<_> = system.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     if let Some(path) = ca_file {
         let pem = file::read(path, MAX_CA_BYTES).map_err(FetchError::CaFileNotRead)?.bytes;
         let before = roots.len();
         for item in ureq::tls::parse_pem(&pem) {
-            if let PemItem::Certificate(certificate) = item.map_err(|_| FetchError::CaFile)? {
+            if let PemItem::Certificate(certificate) = item.map_err(|_| FetchError::CaFile(NOT_PEM))? {
                 roots.push(certificate);
             }
         }
         if roots.len() == before {
-            return Err(FetchError::CaFile);
+            return Err(FetchError::CaFile("holds no certificate"));
         }
+    }
+    if roots.is_empty() {
+        return Err(FetchError::NoAuthorities);
     }
     Ok(roots)
 }
@@ -129,23 +153,4 @@ fn unix_time(date: &str) -> Option<UnixTime> {
     let time = httpdate::parse_http_date(date).ok()?;
     let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
     i64::try_from(seconds).ok().map(UnixTime::new)
-}
-
-fn error_of(error: &ureq::Error) -> FetchError {
-    match error {
-        ureq::Error::Timeout(_) => FetchError::TimedOut,
-        ureq::Error::HostNotFound => FetchError::NameUnknown,
-        ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => FetchError::TooLarge,
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => FetchError::Tls,
-        // rustls reports a certificate it does not trust through the stream it wraps.
-        ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-            FetchError::Tls
-        }
-        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => FetchError::TimedOut,
-        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => FetchError::Unreachable,
-        ureq::Error::Protocol(_) | ureq::Error::Http(_) => FetchError::NotHttp,
-        ureq::Error::InvalidProxyUrl | ureq::Error::ConnectProxyFailed(_) => FetchError::Proxy,
-        ureq::Error::Pem(_) => FetchError::CaFile,
-        _ => FetchError::Internal,
-    }
 }

@@ -1,15 +1,19 @@
-//! TCP connections to names that have several addresses, some of which may be dead (RFC 8305).
+//! Names, and TCP connections to those that have several addresses, some of which may be dead (RFC 8305).
 //!
 //! One address after the other costs a time-out for each that does not answer, and the provider's name has sixteen: a
 //! network whose IPv6 leads nowhere would never see a key. So a next address is tried a quarter of a second after the
 //! one before, or at once when that one failed, while all go on, and the first connection that stands is taken.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, time,
 };
@@ -41,6 +45,36 @@ impl<In: Transport> Connector<In> for RacingConnector {
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(Tcp { stream, buffers })))
+    }
+}
+
+/// The system's resolver, whose failures are told from those of connections.
+#[derive(Debug, Default)]
+pub(crate) struct NamingResolver(DefaultResolver);
+
+/// What the resolver said of a name.
+#[derive(Debug)]
+pub(crate) struct NotResolved(io::Error);
+
+impl fmt::Display for NotResolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for NotResolved {}
+
+impl Resolver for NamingResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        self.0.resolve(uri, config, timeout).map_err(|error| match error {
+            ureq::Error::Io(error) => ureq::Error::Other(Box::new(NotResolved(error))),
+            error => error,
+        })
     }
 }
 

@@ -9,8 +9,9 @@ mod error;
 pub mod file;
 mod keys;
 mod metadata;
+mod peer;
 
 pub use agent::{Route, is_proxy};
-pub use error::FetchError;
+pub use error::{FetchError, TlsFault};
 pub use keys::{FetchRequest, Fetched, fetch};
 pub use metadata::Metadata;

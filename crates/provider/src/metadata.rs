@@ -31,10 +31,13 @@ impl Metadata {
             Some(_) => Some(required(&object, "cloud_instance_name")?).filter(|name| !name.is_empty()),
         };
         if issuer != tenant.v2_issuer() {
-            return Err(FetchError::WrongIssuer);
+            return Err(FetchError::WrongIssuer {
+                found: issuer.to_owned(),
+                expected: tenant.v2_issuer().to_owned(),
+            });
         }
         if !tenant.authority().is_origin_of(jwks_uri) {
-            return Err(FetchError::ForeignKeysUrl);
+            return Err(FetchError::ForeignKeysUrl { found: jwks_uri.to_owned() });
         }
         Ok(Self { jwks_uri: jwks_uri.to_owned(), cloud: cloud.map(str::to_owned) })
     }
@@ -123,13 +126,14 @@ mod tests {
     fn another_issuer_and_keys_elsewhere_are_refused() {
         let other =
             r#""issuer":"https://login.microsoftonline.com/11111111-2222-4333-8444-555555555555/v2.0",URI"#;
-        assert_eq!(read(other), Err(FetchError::WrongIssuer));
+        let words = read(other).unwrap_err().words().unwrap();
+        assert!(words.contains("11111111-2222-4333-8444-555555555555/v2.0 and not https://"), "{words}");
         for uri in
             ["http://login.microsoftonline.com/keys", "https://login.microsoftonline.com.evil/keys", "keys"]
         {
             assert_eq!(
                 read(&format!(r#"ISSUER,"jwks_uri":"{uri}""#)),
-                Err(FetchError::ForeignKeysUrl),
+                Err(FetchError::ForeignKeysUrl { found: uri.to_owned() }),
                 "{uri}"
             );
         }

@@ -66,17 +66,18 @@ fn is_possible(test: &str) -> bool {
     is_root
 }
 
+fn request(authority: &str, route: Route) -> FetchRequest {
+    let (authority, id) =
+        (authority.parse().expect("an authority"), tenant::TENANT_ID.parse().expect("a GUID"));
+    FetchRequest { tenant: Tenant::new(id, Cloud::Public, Some(authority)), route, jwks_file: None }
+}
+
 /// Keys arrive.
 fn expect_keys(name: &str) {
     let directory = scratch(name);
     let provider = tenant::Tenant::start(&directory);
-    let authority = provider.authority().parse().expect("an authority");
-    let id = provider.tenant_id().parse().expect("a GUID");
-    let request = FetchRequest {
-        tenant: Tenant::new(id, Cloud::Public, Some(authority)),
-        route: Route { ca_file: Some(provider.ca_file()), https_proxy: None },
-        jwks_file: None,
-    };
+    let route = Route { ca_file: Some(provider.ca_file()), https_proxy: None };
+    let request = request(&provider.authority(), route);
     let fetched = fetch(&request).expect("one address answers");
     assert!(!fetched.keys.keys().is_empty());
     drop(provider);
@@ -104,4 +105,32 @@ fn addresses_that_refuse_between_dead_ones_cost_nothing() {
     if is_possible(NAME) && is_inside(NAME, &hosts) {
         expect_keys(NAME);
     }
+}
+
+#[test]
+fn names_that_nobody_knows_are_told_from_hosts_that_nobody_reaches() {
+    const NAME: &str = "names_that_nobody_knows_are_told_from_hosts_that_nobody_reaches";
+    if !is_possible(NAME) || !is_inside(NAME, &["127.0.0.1".to_owned()]) {
+        return;
+    }
+    let directory = scratch(NAME);
+    let provider = tenant::Tenant::start(&directory);
+    let to = |authority: &str, proxy: Option<&str>| {
+        let route = Route { ca_file: Some(provider.ca_file()), https_proxy: proxy.map(str::to_owned) };
+        let error = fetch(&request(authority, route)).expect_err("nobody answers");
+        (error.code(), error.words().expect("it says of whom it speaks"))
+    };
+    let local = "https://localhost";
+    for (authority, proxy, code, host) in [
+        ("https://no-such-host.invalid", None, "name_unknown", "no-such-host.invalid:443: "),
+        (local, Some("http://no-proxy.invalid:3128"), "proxy_name_unknown", "no-proxy.invalid:3128: "),
+        ("https://192.0.2.1:8443", None, "unreachable", "192.0.2.1:8443: Network is unreachable"),
+        (local, Some("http://192.0.2.1:3128"), "proxy_unreachable", "192.0.2.1:3128: "),
+        ("https://[2001:db8::dead:1]", None, "timed_out", "[2001:db8::dead:1]:443: "),
+    ] {
+        let (said, words) = to(authority, proxy);
+        assert_eq!((said.as_str(), words.starts_with(host)), (code, true), "{words}");
+    }
+    drop(provider);
+    fs::remove_dir_all(directory).expect("ours");
 }
