@@ -10,7 +10,7 @@ use pgaad_audit::hba::{self, Member};
 use pgaad_audit::pam_file::{PamFiles, Reading};
 use pgaad_audit::{Check, Finding, Severity, defects, findings};
 use pgaad_core::Reason;
-use pgaad_core::gate::OtherMethods;
+use pgaad_core::gate::{GatePolicy, OtherMethods};
 use pgaad_core::log_line::LogLine;
 use pgaad_core::role_name;
 use pgaad_provider::file::{self, FileError};
@@ -152,7 +152,7 @@ pub(crate) fn warn(hba_file: Result<HbaFile, String>, pam_files: PamFiles) {
 /// them. Neither while the settings in force cannot be read: then nobody is let in.
 #[pg_extern(name = "_gate_policy", stable, parallel_safe)]
 fn gate_policy() -> TableIterator<'static, (name!(allow_trust, bool), name!(allow_other_methods, bool))> {
-    let policy = Settings::read().map(|settings| settings.gate).unwrap_or_default();
+    let policy = Settings::read().map_or(GatePolicy::STRICT, |settings| settings.gate);
     TableIterator::once((policy.allow_trust, policy.other_methods != OtherMethods::NONE))
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::gate::{GatePolicy, GuardTrust, OtherMethods};
+use pgaad_core::guid::ObjectId;
 use pgaad_core::refresh::RefreshPolicy;
-use pgaad_core::tenant::{Cloud, Tenant};
+use pgaad_core::tenant::{Cloud, NotAnAuthority, Tenant};
 use pgaad_core::verify::TokenPolicy;
 use pgaad_provider::is_proxy;
 use pgrx::GucSetting;
@@ -140,11 +141,12 @@ impl Settings {
     /// [`Reason::SettingInvalid`] names the first setting whose value cannot be used.
     pub(crate) fn read() -> Result<Self, Reason> {
         let cloud = CLOUD.one_of(&Cloud::ALL.map(|cloud| (cloud.name(), cloud)))?;
-        let authority = AUTHORITY.optional(|text| text.parse().ok())?;
-        let tenant =
-            TENANT_ID.optional(|text| text.parse().ok())?.map(|id| Tenant::new(id, cloud, authority));
+        let authority = AUTHORITY.optional(&NotAnAuthority.to_string(), |text| text.parse().ok())?;
+        let tenant = TENANT_ID
+            .optional(A_TENANT_ID, |text| text.parse().ok())?
+            .map(|id| Tenant::new(id, cloud, authority));
         let audiences = audiences(cloud)?;
-        let scopes = SCOPE.optional(scopes)?.unwrap_or_default();
+        let scopes = SCOPE.optional("scopes, separated by commas", scopes)?.unwrap_or_default();
         let clock_skew = CLOCK_SKEW.duration(Duration::ZERO, Duration::from_secs(3_600))?;
         guard_trust()?;
         Ok(Self {
@@ -166,12 +168,11 @@ impl Settings {
                 max_stale: MAX_STALE.duration(Duration::from_secs(60), 30 * DAY)?,
             },
             key_wait: KEY_WAIT.duration(Duration::ZERO, Duration::from_secs(60))?,
-            max_token_bytes: MAX_TOKEN_BYTES
-                .typed(|text| setting::parse_bytes(text).filter(|bytes| (1_024..=65_535).contains(bytes)))?,
+            max_token_bytes: max_token_bytes()?,
             require_tls: REQUIRE_TLS.bool()?,
             gate: GatePolicy {
                 allow_trust: ALLOW_TRUST.bool()?,
-                other_methods: ALLOW_OTHER_METHODS.typed(other_methods)?,
+                other_methods: ALLOW_OTHER_METHODS.typed(|| SOME_METHODS.to_owned(), other_methods)?,
             },
             log_logins: LOG_LOGINS.one_of(&[
                 ("all", LogLogins::All),
@@ -179,10 +180,11 @@ impl Settings {
                 ("none", LogLogins::None),
             ])?,
             ends_sessions: SESSION_END.one_of(&[("never", false), ("token", true)])?,
-            server_name: SERVER_NAME.optional(|text| Some(text.to_owned()))?,
-            ca_file: CA_FILE.optional(absolute_path)?,
-            https_proxy: HTTPS_PROXY.optional(|text| is_proxy(text).then(|| text.to_owned()))?,
-            jwks_file: JWKS_FILE.optional(absolute_path)?,
+            server_name: SERVER_NAME.optional("a name", |text| Some(text.to_owned()))?,
+            ca_file: CA_FILE.optional(A_PATH, absolute_path)?,
+            https_proxy: HTTPS_PROXY
+                .optional("http://host:port", |text| is_proxy(text).then(|| text.to_owned()))?,
+            jwks_file: JWKS_FILE.optional(A_PATH, absolute_path)?,
         })
     }
 
@@ -226,6 +228,14 @@ impl Reading {
     }
 }
 
+/// What settings may be.
+const A_TENANT_ID: &str = "the id of a tenant, which is a GUID and no domain name: \
+                           az account show --query tenantId --output tsv";
+const SOME_METHODS: &str = "on, off, or a list of methods of pg_hba.conf, without trust and reject";
+const SOME_AUDIENCES: &str = "the aud of tokens, as an application id or its URI, without /.default or quotes; several \
+                              are separated by commas";
+const A_PATH: &str = "an absolute path";
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// `pgaad.guard_trust`. Apart from the other settings, since it is about logins of roles that are not Entra's: those do
@@ -251,11 +261,26 @@ fn absolute_path(text: &str) -> Option<PathBuf> {
 }
 
 fn audiences(cloud: Cloud) -> Result<Vec<String>, Reason> {
-    let set = AUDIENCE.optional(|text| {
-        let entries: Vec<String> = text.split(',').map(|entry| entry.trim().to_owned()).collect();
-        entries.iter().all(|entry| !entry.is_empty()).then_some(entries)
-    })?;
+    let set = AUDIENCE.optional(SOME_AUDIENCES, |text| text.split(',').map(audience).collect())?;
     Ok(set.unwrap_or_else(|| cloud.default_audiences().iter().map(|&audience| audience.to_owned()).collect()))
+}
+
+/// An accepted audience. What nobody's token has, because it was copied from elsewhere, is none.
+fn audience(entry: &str) -> Option<String> {
+    let entry = entry.trim();
+    let is_one = !entry.is_empty()
+        && !entry.ends_with("/.default")
+        && !entry.contains(|c: char| c.is_whitespace() || "'\"`;".contains(c));
+    // Tokens write application ids in lower case.
+    let id = || entry.parse::<ObjectId>().map_or_else(|_| entry.to_owned(), |id| id.to_string());
+    is_one.then(id)
+}
+
+fn max_token_bytes() -> Result<usize, Reason> {
+    MAX_TOKEN_BYTES.typed(
+        || "1024B to 65535B: a whole number of bytes, or of a unit after it: B or kB".to_owned(),
+        |text| setting::parse_bytes(text).filter(|bytes| (1_024..=65_535).contains(bytes)),
+    )
 }
 
 /// Scopes are words: `scp` separates them by spaces, a list of ours by commas or spaces.
@@ -267,26 +292,48 @@ fn scopes(text: &str) -> Option<Vec<String>> {
 }
 
 impl TextSetting {
-    fn typed<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Reason> {
-        parse(self.text().trim()).ok_or(Reason::SettingInvalid { setting: self.name() })
+    /// `expected` says what the value may be.
+    fn typed<T>(
+        &self,
+        expected: impl FnOnce() -> String,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Reason> {
+        let text = self.text();
+        parse(text.trim()).ok_or_else(|| Reason::SettingInvalid {
+            setting: self.name(),
+            value: (!self.is_hidden()).then_some(text),
+            expected: expected(),
+        })
     }
 
     /// Empty means not set.
-    fn optional<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Reason> {
-        self.typed(|text| if text.is_empty() { Some(None) } else { parse(text).map(Some) })
+    fn optional<T>(
+        &self,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Reason> {
+        let parse = |text: &str| if text.is_empty() { Some(None) } else { parse(text).map(Some) };
+        self.typed(|| expected.to_owned(), parse)
     }
 
     fn bool(&self) -> Result<bool, Reason> {
-        self.typed(setting::parse_bool)
+        self.typed(|| "on or off".to_owned(), setting::parse_bool)
     }
 
     fn duration(&self, least: Duration, most: Duration) -> Result<Duration, Reason> {
-        self.typed(|text| setting::parse_duration(text).filter(|span| (least..=most).contains(span)))
+        let expected = || {
+            let (least, most) = (least.as_secs(), most.as_secs());
+            format!("{least}s to {most}s: a whole number of seconds, or of a unit after it: s, min, h or d")
+        };
+        self.typed(expected, |text| {
+            setting::parse_duration(text).filter(|span| (least..=most).contains(span))
+        })
     }
 
     /// Words are compared without regard to case, as core's enumerations are.
     fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Reason> {
-        self.typed(|text| {
+        let expected = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", or ");
+        self.typed(expected, |text| {
             words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
         })
     }

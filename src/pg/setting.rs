@@ -46,6 +46,11 @@ impl TextSetting {
         self.name.to_str().unwrap_or_default()
     }
 
+    /// Whether it is shown to a few only.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.flags.contains(GucFlags::SUPERUSER_ONLY)
+    }
+
     /// The value in force, as written.
     pub(crate) fn text(&self) -> String {
         self.value.get().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()

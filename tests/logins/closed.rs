@@ -277,21 +277,24 @@ fn bad_setting_refuses_every_token_and_is_named() {
     let scene = Scene::start();
     let role = scene.member();
     let authority = scene.tenant.authority();
-    for (name, bad, good) in [
-        ("pgaad.cloud", "mars", "public"),
-        ("pgaad.authority", "http://localhost", authority.as_str()),
-        ("pgaad.authority", "not a url", authority.as_str()),
+    let with_tenant = format!("{authority}/{}", scene.tenant.tenant_id());
+    for (name, bad, good, expected) in [
+        ("pgaad.cloud", "mars", "public", "public, or usgov, or china"),
+        ("pgaad.authority", "http://localhost", authority.as_str(), "https://host or https://host:port"),
+        ("pgaad.authority", &with_tenant, authority.as_str(), "the tenant and what follows it is added"),
+        ("pgaad.clock_skew", "5m", "300", "0s to 3600s: a whole number of seconds"),
     ] {
         let mark = scene.cluster.log_mark();
         scene.cluster.set(name, bad);
         for route in scene.token_routes() {
             let line = expect_closed(&scene, route, &role, "setting_invalid");
-            assert!(line.contains(&format!("setting={name}")), "{line}");
+            let said = format!("setting={name} value=\"{bad}\" expected=\"{expected}");
+            assert!(line.contains(&said), "{said}: {line}");
         }
         let said = format!("pgaad: bad setting, token logins are refused: setting={name}");
         scene.cluster.wait_for_log(mark, &said);
         let problem = scene.cluster.value("SELECT problem FROM pgaad.status WHERE NOT ready");
-        assert!(problem.contains(name), "{problem}");
+        assert!(problem.contains(name) && problem.contains(expected), "{problem}");
         scene.cluster.set(name, good);
         for route in scene.token_routes() {
             scene.attempt(route, &role).expect_admitted();
@@ -304,6 +307,47 @@ fn bad_setting_refuses_every_token_and_is_named() {
         }
         scene.cluster.set(name, good);
     }
+}
+
+#[test]
+fn each_setting_that_is_badly_written_says_what_it_may_be() {
+    let scene = Scene::start();
+    for (name, good, expected, values) in [
+        (
+            "tenant_id",
+            scene.tenant.tenant_id().as_str(),
+            "a GUID and no domain name",
+            &["contoso.com", "common"][..],
+        ),
+        (
+            "audience",
+            "",
+            "without /.default or quotes",
+            &["api://x/.default", "\"api://x\"", "a;b", "a b", "a,,b"],
+        ),
+        ("clock_skew", "300s", "0s to 3600s", &["5m", "1 hour", "64kB", "-1", "3601"]),
+        ("refresh_interval", "1h", "10s to 86400s", &["9", "2d", "1.5x"]),
+        ("max_token_bytes", "32kB", "1024B to 65535B", &["24", "64kB", "1s"]),
+        ("require_tls", "on", "on or off", &["maybe", "2"]),
+        ("log_logins", "all", "all, or refused, or none", &["some"]),
+        ("session_end", "never", "never, or token", &["later"]),
+        ("guard_trust", "remote", "remote, or all, or off", &["local"]),
+        ("allow_other_methods", "off", "a list of methods of pg_hba.conf", &["passwort", "trust"]),
+        ("ca_file", scene.tenant.ca_file().to_str().expect("UTF-8"), "an absolute path", &["ca.pem"]),
+    ] {
+        let name = format!("pgaad.{name}");
+        for value in values {
+            scene.cluster.set(&name, value);
+            let problem = scene.cluster.value("SELECT problem FROM pgaad.status");
+            let said = format!("setting={name} value=\"{}\" expected=\"", value.replace('"', "\\\""));
+            assert!(problem.contains(&said) && problem.contains(expected), "{said}: {problem}");
+        }
+        scene.cluster.set(&name, good);
+    }
+    // A proxy's URL may hold a password.
+    scene.cluster.set("pgaad.https_proxy", "socks5://me:secret@proxy:1080");
+    let problem = scene.cluster.value("SELECT problem FROM pgaad.status");
+    assert!(problem.contains("expected=\"http://host:port\"") && !problem.contains("secret"), "{problem}");
 }
 
 /// The worker hears of a reload a moment later than the sessions do.

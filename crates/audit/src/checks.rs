@@ -198,6 +198,10 @@ mod tests {
         evidence
     }
 
+    fn unusable(setting: &'static str) -> Reason {
+        Reason::SettingInvalid { setting, value: owned("x"), expected: "y".to_owned() }
+    }
+
     fn owned(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
@@ -208,7 +212,7 @@ mod tests {
             let audiences = audiences.iter().map(|&audience| audience.to_owned()).collect();
             with_policy(|policy| policy.audiences = audiences)
         };
-        let unusable = Reason::SettingInvalid { setting: "pgaad.clock_skew" };
+        let unusable = unusable("pgaad.clock_skew");
         for (evidence, item, detail) in [
             (Evidence { settings: Err(unusable), ..evidence() }, "settings", "setting=pgaad.clock_skew"),
             (Evidence { outer_library: owned("audit.so"), ..evidence() }, "hook", "audit.so has put itself"),
@@ -271,8 +275,7 @@ mod tests {
         let of_policy = ["audience", "audience_shared", "scope", "keys", "key_issuers", "clock"];
         let no_tenant = Evidence { moment: evidence().moment, ..Evidence::default() };
         assert_eq!(silent(&no_tenant), of_policy);
-        let unusable =
-            Evidence { settings: Err(Reason::SettingInvalid { setting: "pgaad.scope" }), ..evidence() };
+        let unusable = Evidence { settings: Err(unusable("pgaad.scope")), ..evidence() };
         assert_eq!(silent(&unusable), [&["tenant"], &of_policy[..]].concat());
         assert_eq!(
             silent(&Evidence { moment: None, ..evidence() }),

@@ -186,8 +186,8 @@ pub enum GuardTrust {
     Off,
 }
 
-/// The settings that decide by which lines members get in. The default lets the least through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The settings that decide by which lines members get in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatePolicy {
     /// `pgaad.allow_trust`.
     pub allow_trust: bool,

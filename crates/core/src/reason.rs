@@ -101,8 +101,16 @@ reasons! {
     SettingInvalid {
         /// The setting's full name.
         setting: &'static str,
+        /// Its value; `None` where it may hold a secret.
+        value: Option<String>,
+        /// What it may be: values, range and unit.
+        expected: String,
     } => Step::Connection, "setting_invalid", "correct the setting that the log names, and reload",
-        |line| line.fact("setting", setting);
+        |line| {
+            let line = line.fact("setting", setting);
+            let line = value.iter().fold(line, |line, value| line.quoted("value", value));
+            line.quoted("expected", expected)
+        };
     /// the connection is neither encrypted nor local, and `pgaad.require_tls` is on; said before the token is asked
     /// for
     EncryptionRequired => Step::Connection, "tls_required",

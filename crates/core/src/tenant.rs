@@ -84,17 +84,18 @@ impl Cloud {
     }
 }
 
-/// Base URL of an identity provider: `https://host[:port][/path]`, kept without a trailing slash.
+/// Base URL of an identity provider: `https://host[:port][/path]`, kept without a trailing slash. What pgaad adds
+/// itself, the tenant and what follows it, is not in its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority(String);
 
-/// The text is no `https://host[:port][/path]`.
+/// The text is no `https://host[:port][/path]`, or has the tenant in its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnAuthority;
 
 impl fmt::Display for NotAnAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a URL of the form https://host[:port][/path]")
+        f.write_str("https://host or https://host:port; the tenant and what follows it is added")
     }
 }
 
@@ -103,7 +104,10 @@ impl FromStr for Authority {
 
     fn from_str(text: &str) -> Result<Self, NotAnAuthority> {
         let url = https_url(text).ok_or(NotAnAuthority)?;
-        if url.query().is_some() || text.contains('#') {
+        let is_added = |part: &str| {
+            ["v2.0", "oauth2", "discovery", ".well-known"].contains(&part) || part.parse::<TenantId>().is_ok()
+        };
+        if url.query().is_some() || text.contains('#') || url.path().split('/').any(is_added) {
             return Err(NotAnAuthority);
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
@@ -233,6 +237,9 @@ mod tests {
             "https://host#x",
             "https://ho st",
             "file:///etc/passwd",
+            "https://login.microsoftonline.com/7d3f3c4e-7d0c-4b3a-9b6c-0f2a5e1c9d10",
+            "https://login.microsoftonline.com/common/v2.0",
+            "https://login.microsoftonline.com/x/.well-known/openid-configuration",
         ] {
             assert_eq!(bad.parse::<Authority>(), Err(NotAnAuthority), "{bad}");
         }

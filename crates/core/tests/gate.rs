@@ -6,7 +6,8 @@ use pgaad_core::gate::{
     judge,
 };
 
-const UNUSABLE: Reason = Reason::SettingInvalid { setting: "pgaad.clock_skew" };
+const UNUSABLE: Reason =
+    Reason::SettingInvalid { setting: "pgaad.clock_skew", value: None, expected: String::new() };
 
 /// Calls `see` with every combination of facts.
 fn walk(mut see: impl FnMut(&Facts)) -> usize {

@@ -85,8 +85,7 @@ impl Record {
                 let is_demand = act == Act::Demand;
                 let ticket = if is_demand { self.queue.demand(self.now) } else { self.queue.ask(self.now) };
                 assert_eq!(ticket.since, self.now, "a request waits from now on");
-                self.wait(ticket, false);
-                self.waiting.last_mut().expect("it was just added").is_demand = is_demand;
+                self.wait(ticket, false, is_demand);
             }
             Act::Login => self.login(was_pending),
             Act::Begin => self.running = self.queue.pending().map(|ticket| (ticket, self.step)),
@@ -116,17 +115,17 @@ impl Record {
         assert_eq!(ticket.is_some(), was_pending || is_free, "{self:?}");
         let Some(ticket) = ticket else { return };
         if was_pending {
-            self.wait(ticket, true);
+            self.wait(ticket, true, false);
         } else {
             self.caused.push(self.now);
-            self.wait(ticket, false);
+            self.wait(ticket, false, false);
         }
     }
 
-    fn wait(&mut self, ticket: Ticket, joined: bool) {
+    fn wait(&mut self, ticket: Ticket, joined: bool, is_demand: bool) {
         // A login that joins is where the last request is.
         let made = if joined { self.last_asked() } else { self.step };
-        self.waiting.push(Waiting { ticket, made, joined, is_demand: false, is_answered: false });
+        self.waiting.push(Waiting { ticket, made, joined, is_demand, is_answered: false });
     }
 
     fn last_asked(&self) -> usize {

@@ -85,7 +85,8 @@ impl Peer {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                     TlsFault::WrongName
                 }
-                CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+                // The second is an authority that has the name of one that is trusted.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
                 _ => TlsFault::Other,
             },
             _ => TlsFault::Other,
