@@ -134,12 +134,17 @@ deb-test: deb
 	$(call say,the Debian package on a clean Debian 12)
 	@packaging/try target/deb/postgresql-$(PG)-pgaad_*.deb
 
-# The major is that of the PG_CONFIG, whatever PG says.
+# The major is that of the PG_CONFIG, whatever PG says. The server may run meanwhile: packaging/install.
 install: INSTALL_PG = $(shell $(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
+install: INSTALL_TREE = $(CURDIR)/target/install/pg$(INSTALL_PG)
 install:
 	$(call say,installing into the PostgreSQL of $(PG_CONFIG))
-	@PG=$(INSTALL_PG) PG_CONFIG=$(PG_CONFIG) .ci/provision
-	$(CARGO) pgrx install --release --sudo --pg-config $(PG_CONFIG) --no-default-features --features pg$(INSTALL_PG)
+	@command -v $(CARGO) >/dev/null || { echo 'Rust is missing: https://rustup.rs says how to install it.' >&2; exit 1; }
+	@PG=$(INSTALL_PG) PG_CONFIG=$(PG_CONFIG) .ci/provision build
+	@rm -rf $(INSTALL_TREE)
+	$(CARGO) pgrx package --pg-config $(PG_CONFIG) --no-default-features --features pg$(INSTALL_PG) \
+	    --out-dir $(INSTALL_TREE)
+	packaging/install $(INSTALL_TREE)
 
 provision:
 	@PG=$(PG) .ci/provision

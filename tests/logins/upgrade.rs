@@ -4,7 +4,10 @@
 use pgaad_tests::account::server_command;
 use pgaad_tests::wire::{self, Outcome};
 use pgaad_tests::{Cluster, Installation, PamService, Route, Scene, run_directory};
-use std::process::Output;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 use tenant::{Tenant, object_id};
 
 /// Runs `pg_upgrade`, in a directory of its own.
@@ -135,6 +138,33 @@ fn database_that_is_not_updated_yet_is_served_by_the_new_library() {
         }
         run("SELECT * FROM pgaadauth_list_principals(false)");
     }
+}
+
+/// A server that has the library mapped must not find it written over.
+#[test]
+fn library_is_installed_while_the_server_runs() {
+    let installation = Installation::private();
+    let scene = Scene::on(&installation, |cluster| cluster);
+    let role = scene.member();
+    let (postmaster, before) = (scene.cluster.postmaster_pid(), metadata(installation.library()));
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/install"))
+        .arg(Installation::package())
+        .env("DESTDIR", installation.root())
+        .output()
+        .expect("bash");
+    assert!(output.status.success(), "{output:?}");
+    let after = metadata(installation.library());
+    assert_ne!(before.ino(), after.ino(), "another file, beside the one that is mapped");
+    assert_eq!((before.len(), before.mode()), (after.len(), after.mode()));
+    scene.attempt(scene.route(), &role).expect_admitted();
+    assert!(scene.cluster.value("SELECT pgaad.refresh()") == "t");
+    assert_eq!(scene.cluster.postmaster_pid(), postmaster);
+    scene.cluster.restart();
+    scene.attempt(scene.route(), &role).expect_admitted();
+}
+
+fn metadata(path: PathBuf) -> Metadata {
+    std::fs::metadata(path).expect("it is installed")
 }
 
 #[test]

@@ -166,6 +166,16 @@ impl Installation {
         }
     }
 
+    /// The tree's root, below which everything has the path that it has on the system.
+    pub fn root(&self) -> &Path {
+        &self.tree.root
+    }
+
+    /// The package that is under test, which has the same paths below it.
+    pub fn package() -> PathBuf {
+        package_directory(&System::under_test(), "PGAAD_PACKAGE", "target/release")
+    }
+
     /// The directory of the programs.
     pub fn bin(&self) -> PathBuf {
         inside(&self.tree.root, &self.tree.system.bin)
