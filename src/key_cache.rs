@@ -22,8 +22,8 @@ use crate::settings::Settings;
 /// How often a login that waits for a fetch looks whether it is over.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Publishes `set` in place of what was published before. A key that the provider has withdrawn dies with its grace; one
-/// that the operator's file does not hold any more, or that is missing when an operator asks, dies here.
+/// Publishes `set` in place of what was published before. A key that the provider has withdrawn dies with its grace;
+/// one that the operator's file does not hold any more, or that is missing when an operator asks, dies here.
 ///
 /// `file` is the `pgaad.jwks_file` that holds the set, `None` for one of the provider's.
 pub(crate) fn publish(

@@ -43,7 +43,7 @@ pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Reason> {
         return Ok(None);
     }
     if message_type != i32::from(b'p') {
-        return Err(Reason::Malformed);
+        return Err(Reason::Malformed { shape: None });
     }
     // SAFETY: an empty StringInfo in the current context.
     //   initStringInfo(&buf);
@@ -64,7 +64,7 @@ pub(crate) fn ask_for_password(port: Port) -> Result<Option<Secret>, Reason> {
     let secret = match packet::password(received) {
         _ if failed != 0 => Ok(None),
         Some(password) => copy(password).map(Some),
-        None => Err(Reason::Malformed),
+        None => Err(Reason::Malformed { shape: None }),
     };
     received.zeroize();
     secret

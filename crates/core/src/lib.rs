@@ -37,6 +37,7 @@ pub mod refusal;
 pub mod role_facts;
 pub mod role_name;
 pub mod self_test;
+pub mod shape;
 pub mod snapshot;
 pub mod steps;
 pub mod subject;

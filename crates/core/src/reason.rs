@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::guid::ObjectId;
 use crate::log_line::LogLine;
+use crate::shape::Shape;
 use crate::steps::Step;
 use crate::suggestion::Suggestion;
 use crate::time::UnixTime;
@@ -125,9 +126,12 @@ reasons! {
         "ask for fewer claims (groups assigned to the application), or raise `pgaad.max_token_bytes`",
         |line| line.fact("bytes", bytes);
     /// the password is not three base64url parts whose first is a JSON object (RFC 7515 §7.1)
-    Malformed => Step::Header, "malformed_token",
-        "send an access token, whole: a password, or a token cut by the client (psql's prompt, a form field), \
-         looks like this";
+    Malformed {
+        /// What was sent in its place; `None` where there was no password at all.
+        shape: Option<Shape>,
+    } => Step::Header, "malformed_token",
+        "send an access token, whole and nothing else: `looks_like` in the log says what was sent in its place",
+        |line| shape.iter().fold(line, |line, shape| shape.facts(line));
     /// a header member is missing, has the wrong type or an unusable value (RFC 7515 §4.1)
     HeaderInvalid {
         /// The member.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::json::Object;
 use crate::keys::{KeyName, SigningKey};
 use crate::reason::Reason;
+use crate::shape::Shape;
 
 /// The bytes of a password message, wiped from memory when dropped. Does not print.
 pub struct RawToken(Zeroizing<Vec<u8>>);
@@ -61,6 +62,8 @@ impl fmt::Debug for RawToken {
     }
 }
 
+const MALFORMED: Reason = Reason::Malformed { shape: None };
+
 /// The header, as far as pgaad uses it.
 #[derive(Debug)]
 struct Header {
@@ -94,18 +97,25 @@ impl<'a> UnverifiedToken<'a> {
     /// [`Reason::CriticalHeader`], [`Reason::ForbiddenHeader`], [`Reason::UnsupportedAlgorithm`] and
     /// [`Reason::HeaderInvalid`] for what the header says.
     pub fn parse(raw: &'a RawToken) -> Result<Self, Reason> {
-        let text = std::str::from_utf8(&raw.0).map_err(|_| Reason::Malformed)?;
-        let (signing_input, signature) = text.rsplit_once('.').ok_or(Reason::Malformed)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(Reason::Malformed)?;
+        Self::parse_text(&raw.0).map_err(|reason| match reason {
+            Reason::Malformed { .. } => Reason::Malformed { shape: Some(Shape::of(&raw.0)) },
+            reason => reason,
+        })
+    }
+
+    fn parse_text(bytes: &'a [u8]) -> Result<Self, Reason> {
+        let text = std::str::from_utf8(bytes).map_err(|_| MALFORMED)?;
+        let (signing_input, signature) = text.rsplit_once('.').ok_or(MALFORMED)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(MALFORMED)?;
         if payload.contains('.') {
-            return Err(Reason::Malformed);
+            return Err(MALFORMED);
         }
         let header = base64url(header)?;
         let payload = Zeroizing::new(base64url(payload)?);
         if signature.is_empty() {
             // `alg: none` has this shape (RFC 7519 §6); say so when the header is the cause.
             Header::read(&header)?;
-            return Err(Reason::Malformed);
+            return Err(MALFORMED);
         }
         let signature = Zeroizing::new(base64url(signature)?);
         Ok(Self {
@@ -165,7 +175,7 @@ impl SignedPayload {
 impl Header {
     /// Reads a header, deny by default: a member that is not known refuses the token.
     fn read(json: &[u8]) -> Result<Self, Reason> {
-        let object = Object::read(json).ok_or(Reason::Malformed)?;
+        let object = Object::read(json).ok_or(MALFORMED)?;
         if object.member("crit").is_some() {
             return Err(Reason::CriticalHeader);
         }
@@ -223,6 +233,6 @@ fn known_name(name: &str) -> &'static str {
 fn base64url(text: &str) -> Result<Vec<u8>, Reason> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(base64::decoded_len_estimate(text.len())).map_err(|_| Reason::OutOfMemory)?;
-    URL_SAFE_NO_PAD.decode_vec(text, &mut bytes).map_err(|_| Reason::Malformed)?;
+    URL_SAFE_NO_PAD.decode_vec(text, &mut bytes).map_err(|_| MALFORMED)?;
     Ok(bytes)
 }
