@@ -83,8 +83,9 @@ impl Agent {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build();
         // The agent's own connector tries one address after the other.
-        let connector =
-            ConnectProxyConnector::default().chain(RacingConnector).chain(RustlsConnector::default());
+        let connector = ConnectProxyConnector::default()
+            .chain(RacingConnector::default())
+            .chain(RustlsConnector::default());
         let agent = ureq::Agent::with_parts(config, connector, NamingResolver::default());
         Ok(Self { agent, deadline, proxy: host_of_proxy })
     }

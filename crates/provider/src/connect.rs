@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,11 @@ use ureq::unversioned::transport::{
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Opens connections, unless the chain before it has one.
-#[derive(Debug)]
-pub(crate) struct RacingConnector;
+#[derive(Debug, Default)]
+pub(crate) struct RacingConnector {
+    /// The address that answered last: it is tried before the others.
+    answered: Mutex<Option<SocketAddr>>,
+}
 
 impl<In: Transport> Connector<In> for RacingConnector {
     type Out = Either<In, Tcp>;
@@ -37,10 +41,14 @@ impl<In: Transport> Connector<In> for RacingConnector {
             return Ok(Some(Either::A(chained)));
         }
         let limit = span(details.timeout).unwrap_or(Duration::MAX);
-        let stream = race(&interleaved(&details.addrs), limit).map_err(|error| match error.kind() {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = interleaved(&details.addrs);
+        addresses.sort_by_key(|address| Some(*address) != *answered);
+        let stream = race(&addresses, limit).map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => ureq::Error::Timeout(details.timeout.reason),
             _ => ureq::Error::Io(error),
         })?;
+        *answered = stream.peer_addr().ok();
         stream.set_nodelay(true)?;
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());

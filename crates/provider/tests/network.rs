@@ -1,11 +1,18 @@
 //! Networks as they are: names with dead addresses. Each test runs again in namespaces of its own, where a cable takes
 //! everything and answers nothing, and `/etc/hosts` is the test's.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may panic")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may panic"
+)]
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 use std::{env, fs, process};
 
 use pgaad_core::tenant::{Cloud, Tenant};
@@ -24,8 +31,11 @@ fn is_inside(test: &str, hosts: &[String]) -> bool {
     }
     let directory = scratch(test);
     let file = directory.join("hosts");
-    fs::write(&file, hosts.iter().map(|address| format!("{address} localhost\n")).collect::<String>())
-        .expect("a file of ours");
+    fs::write(
+        &file,
+        hosts.iter().map(|address| format!("{address} localhost provider.test\n")).collect::<String>(),
+    )
+    .expect("a file of ours");
     let script = format!(
         "set -e
          ip link set lo up
@@ -42,7 +52,7 @@ fn is_inside(test: &str, hosts: &[String]) -> bool {
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--propagation=private", "sh", "-c", &script, "sh"])
         .arg(env::current_exe().expect("this test's binary"))
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
         .env(INSIDE, "1")
         .status()
         .expect("unshare starts");
@@ -133,4 +143,44 @@ fn names_that_nobody_knows_are_told_from_hosts_that_nobody_reaches() {
     }
     drop(provider);
     fs::remove_dir_all(directory).expect("ours");
+}
+
+#[test]
+#[ignore = "a measurement: cargo test -p pgaad-provider --test network -- --ignored --nocapture"]
+fn keys_take_about_as_long_as_curl_takes_for_the_same_documents() {
+    const NAME: &str = "keys_take_about_as_long_as_curl_takes_for_the_same_documents";
+    for count in [0, 1, 8] {
+        let hosts = [dead(count), vec!["127.0.0.1".to_owned()]].concat();
+        if !is_possible(NAME) || !is_inside(NAME, &hosts) {
+            continue;
+        }
+        // Inside there is one turn, with the addresses that are there.
+        let dead = fs::read_to_string("/etc/hosts").expect("ours").matches("2001:db8::").count();
+        let directory = scratch(NAME);
+        let provider = tenant::Tenant::start(&directory);
+        let route = Route { ca_file: Some(provider.ca_file()), https_proxy: None };
+        let request = request(&provider.authority(), route);
+        let mut times: Vec<_> = (0..5)
+            .map(|_| {
+                let began = Instant::now();
+                fetch(&request).expect("one address answers");
+                began.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        // curl knows localhost by itself.
+        let host = provider.authority().replace("localhost", "provider.test");
+        let keys = format!("{host}/{}/discovery/v2.0/keys", provider.tenant_id());
+        let mut curl = Command::new("curl");
+        curl.args(["-sSk", "-w", "%{time_total} ", "-o", "/dev/null", "-o", "/dev/null"]);
+        curl.arg(request.tenant.metadata_url().replace("localhost", "provider.test")).arg(keys);
+        let curl = curl.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        eprintln!(
+            "{dead} dead addresses: keys after {:?} (median of 5); curl, each document: {curl:?}",
+            times[2]
+        );
+        drop(provider);
+        fs::remove_dir_all(directory).expect("ours");
+        return;
+    }
 }
