@@ -123,6 +123,20 @@ BEGIN
             AND NOT EXISTS (SELECT FROM pg_db_role_setting setting, unnest(setting.setconfig) entry
                             WHERE setting.setrole = role.oid AND entry ~ '^session_preload_libraries=.*pgaad')
       UNION ALL
+        -- What the primary does to roles counts here once it is replayed. An idle primary sends nothing to replay.
+        SELECT 'standby_lag', why || ': who was revoked on the primary meanwhile still gets in here',
+               CASE why WHEN 'replay is paused' THEN 'SELECT pg_wal_replay_resume();'
+                        ELSE 'SELECT * FROM pg_stat_wal_receiver;' END
+        FROM (SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL
+                          WHEN pg_is_wal_replay_paused() THEN 'replay is paused'
+                          WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')
+                          THEN 'no primary sends its changes'
+                          WHEN pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()
+                               AND pg_last_xact_replay_timestamp() < now() - interval '1 min'
+                          THEN format('this standby is %s behind', now() - pg_last_xact_replay_timestamp())
+                          END AS why) lag
+        WHERE why IS NOT NULL
+      UNION ALL
         SELECT 'unknown_settings', format('%s:%s: %s is no setting of pgaad''s', sourcefile, sourceline, name),
                format('Take line %s out of %s.', sourceline, sourcefile)
         FROM pg_file_settings setting WHERE name ~* '^pgaad\.'

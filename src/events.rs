@@ -26,13 +26,12 @@ pub(crate) fn last() -> Vec<(u64, Event)> {
         .collect()
 }
 
-/// How often each code came up, and when last; codes that never did are left out.
-pub(crate) fn counts() -> Vec<(&'static str, u64, UnixTime)> {
-    let counted = |(counter, code)| {
+/// How often each code came up, and when last: all codes, so that a count begins at zero and not at its first time.
+pub(crate) fn counts() -> impl Iterator<Item = (&'static str, u64, Option<UnixTime>)> {
+    codes().enumerate().map(|(counter, code)| {
         let (count, last) = event_buffer::count(counter);
-        (code, count, last)
-    };
-    codes().enumerate().map(counted).filter(|(_, count, _)| *count > 0).collect()
+        (code, count, (count > 0).then_some(last))
+    })
 }
 
 /// All codes, each at the place of its counter.

@@ -295,13 +295,13 @@ fn login_counts() -> TableIterator<
     (
         name!(code, TextToSql),
         name!(count, i64),
-        name!(last_at, TimestampWithTimeZone),
+        name!(last_at, Option<TimestampWithTimeZone>),
         name!(since, TimestampWithTimeZone),
     ),
 > {
     let since = event_buffer::began();
-    TableIterator::new(events::counts().into_iter().map(move |(code, count, last)| {
-        (code.into(), i64::try_from(count).unwrap_or(i64::MAX), timestamp(last), timestamp(since))
+    TableIterator::new(events::counts().map(move |(code, count, last)| {
+        (code.into(), i64::try_from(count).unwrap_or(i64::MAX), last.map(timestamp), timestamp(since))
     }))
 }
 
