@@ -126,7 +126,9 @@ BEGIN
         -- What the primary does to roles counts here once it is replayed. An idle primary sends nothing to replay.
         SELECT 'standby_lag', why || ': who was revoked on the primary meanwhile still gets in here',
                CASE why WHEN 'replay is paused' THEN 'SELECT pg_wal_replay_resume();'
-                        ELSE 'SELECT * FROM pg_stat_wal_receiver;' END
+                        WHEN 'no primary sends its changes'
+                        THEN 'Start the primary, or correct primary_conninfo on this standby.'
+                        ELSE 'SELECT wait_event FROM pg_stat_activity WHERE backend_type = ''startup'';' END
         FROM (SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL
                           WHEN pg_is_wal_replay_paused() THEN 'replay is paused'
                           WHEN NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')

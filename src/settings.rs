@@ -265,7 +265,7 @@ fn audiences(cloud: Cloud) -> Result<Vec<String>, Reason> {
     Ok(set.unwrap_or_else(|| cloud.default_audiences().iter().map(|&audience| audience.to_owned()).collect()))
 }
 
-/// An accepted audience. What nobody's token has, because it was copied from elsewhere, is none.
+/// An accepted audience. A text that no token can have, since it was copied with something else, is refused.
 fn audience(entry: &str) -> Option<String> {
     let entry = entry.trim();
     let is_one = !entry.is_empty()

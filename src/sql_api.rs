@@ -144,7 +144,8 @@ fn status_row() -> TableIterator<
     let row = (
         policy.is_some(),
         is_ready,
-        problem.or(cause.filter(|words| !words.is_empty())).map(TextToSql::from),
+        // While keys serve, a fetch that failed locks nobody out.
+        problem.or(cause.filter(|words| !is_ready && !words.is_empty())).map(TextToSql::from),
         worker::pid(WorkerId::Keys),
         refreshes.last_success.map(timestamp),
         error.map(TextToSql::from),

@@ -329,6 +329,10 @@ fn worker_warns_of_files_and_settings_at_start_and_reload() {
     );
     let mark = server.cluster.log_mark();
     server.lines(&[TOKEN_LINE, "host all all 0.0.0.0/0 trust"]);
+    // Advice is no reason for a warning.
+    server.cluster.set("pgaad.audience", "");
+    server.cluster.wait_for_log(mark, "LOG:  pgaad: check: item=audience_shared detail=");
+    server.cluster.set("pgaad.audience", "api://pgaad-test");
     let warned = "WARNING:  pgaad: check: item=hba_trust_remote detail=";
     server.cluster.wait_for_log(mark, warned);
     // A hint ends its line as it is to be pasted, or says where it can be read.

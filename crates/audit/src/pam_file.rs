@@ -19,8 +19,8 @@ fn path(service: &str) -> String {
     format!("/etc/pam.d/{name}")
 }
 
-/// A file: its text, `None` where there is none, or why it was not read, as the end of a sentence that begins with its
-/// name.
+/// A file: its text, `None` where there is none, or why it was not read. That is the end of a sentence that
+/// begins with its name.
 pub type Reading = Result<Option<String>, String>;
 
 /// The PAM service files of ours, and the one that decides where one is missing.

@@ -117,7 +117,7 @@ fn race(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
         let begun = waiting.next();
         if let Some(address) = begun {
             let sender = sender.clone();
-            // Whoever receives may have what it wants.
+            // The receiver is gone once another connection stands.
             let attempt = move || drop(sender.send(TcpStream::connect_timeout(&address, limit)));
             thread::Builder::new().name("pgaad connect".to_owned()).spawn(attempt)?;
             running += 1;

@@ -61,7 +61,9 @@ impl Peer {
         }
         let (to, why) = (self.first(), error.to_string());
         match error.kind() {
-            io::ErrorKind::TimedOut => FetchError::TimedOut { to, during: "of the system's own" },
+            io::ErrorKind::TimedOut => {
+                FetchError::TimedOut { to, during: "while the operating system waited" }
+            }
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe

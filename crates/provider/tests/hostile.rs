@@ -226,6 +226,10 @@ fn causes_have_names_and_facts() {
         let proxy = answer_each(answer);
         expect_error(&by(&proxy), "proxy_failed", words);
     }
+    let proxy = answer_each("407 Proxy Authentication Required").replace("http://", "http://me:secret@");
+    expect_error(&by(&proxy), "proxy_failed", "502");
+    let words = fetch(&by(&proxy)).expect_err("502").words().unwrap_or_default();
+    assert!(!words.contains("secret"), "{words}");
     let file = provider.directory.join("authorities");
     for (content, words) in [("", "holds no certificate"), ("-----BEGIN CERTIFICATE-----\nx", "is not PEM")] {
         std::fs::write(&file, content).expect("a file of ours");
@@ -245,7 +249,8 @@ fn causes_have_names_and_facts() {
     expect_error(&provider.request(), "connection_refused", &host);
 }
 
-/// A proxy that gives each request this status, or hangs up where there is none.
+/// A proxy that gives each request this status, or closes the connection where there is none. To a request with the
+/// password `secret` of `me` it gives 502.
 fn answer_each(status: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -254,12 +259,15 @@ fn answer_each(status: &'static str) -> String {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 let mut byte = [0];
-                // Who hangs up may be faster.
+                // The client may be gone.
                 if client.read(&mut byte).unwrap_or_default() == 0 {
                     break;
                 }
                 head.extend(byte);
             }
+            let is_known =
+                String::from_utf8_lossy(&head).contains("Proxy-Authorization: Basic bWU6c2VjcmV0\r\n");
+            let status = if is_known { "502 Bad Gateway" } else { status };
             if !status.is_empty() {
                 let _ =
                     client.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());

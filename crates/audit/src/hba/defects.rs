@@ -61,7 +61,7 @@ pub(crate) fn token_without_tls(lines: &Lines) -> Vec<Defect> {
     lines.for_members().filter(asks).filter_map(defect).collect()
 }
 
-/// Trust lines for other machines, whoever they match.
+/// Trust lines for other machines, for any role.
 pub(crate) fn trust_remote(lines: &Lines) -> Vec<Defect> {
     let is_open = |line: &&Line| line.method == Method::Trust && line.is_reachable_from_elsewhere();
     let defect = |line: &Line| {
