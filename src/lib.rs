@@ -47,7 +47,7 @@ pub extern "C-unwind" fn _PG_init() {
     jobs::register();
     pg::worker::request();
     pg::seclabel::install(labels::judge);
-    pg::utility::install(membership_guard::GUARD);
+    pg::utility::install(membership_guard::GUARD, settings::advise_of);
     pg::pam::arm(login::decide_for_pam, session::is_admitted);
     pg::oauth::arm(login::decide_for_oauth);
     pg::hook::install(gate::gate);

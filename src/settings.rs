@@ -213,6 +213,21 @@ impl Settings {
     }
 }
 
+/// Warns who has set a setting, by `ALTER SYSTEM`, to a value that cannot be used: nothing tells them otherwise until
+/// the next reload locks everybody out.
+pub(crate) fn advise_of(name: &str, value: &str) {
+    let Err(Reason::SettingInvalid { setting, value, expected }) =
+        setting::with_value(name, value, Settings::read)
+    else {
+        return;
+    };
+    let value = value.map_or_else(|| "have this value".to_owned(), |value| format!("be \"{value}\""));
+    report::caution(
+        format!("{setting} cannot {value}: from the next reload on nobody logs in with a token"),
+        format!("It may be {expected}. To take the value back: ALTER SYSTEM RESET {setting};"),
+    );
+}
+
 /// What the postmaster read when it loaded the library, and every backend inherits.
 static AT_START: OnceLock<Reading> = OnceLock::new();
 

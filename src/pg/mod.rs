@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+mod alter_system;
 pub(crate) mod auth_failed;
 mod c_string;
 pub(crate) mod catalog;

@@ -1,5 +1,6 @@
 //! Settings as PostgreSQL stores them: text, read with core's own parsers.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
@@ -51,10 +52,32 @@ impl TextSetting {
         self.flags.contains(GucFlags::SUPERUSER_ONLY)
     }
 
-    /// The value in force, as written.
+    /// The value in force, as written, or the one that is [tried](with_value).
     pub(crate) fn text(&self) -> String {
+        let tried = TRIED.with_borrow(|tried| {
+            tried
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(self.name()))
+                .map(|(_, value)| value.clone())
+        });
+        if let Some(value) = tried {
+            return value;
+        }
         self.value.get().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
     }
+}
+
+thread_local! {
+    /// A setting and the value that it is to have while somebody looks what would follow from it.
+    static TRIED: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+}
+
+/// What `read` makes of the settings if the one of this name had this value.
+pub(crate) fn with_value<T>(name: &str, value: &str, read: impl FnOnce() -> T) -> T {
+    TRIED.set(Some((name.to_owned(), value.to_owned())));
+    let result = read();
+    TRIED.take();
+    result
 }
 
 /// Registers a boolean that every user may set and that has no effect of its own.

@@ -1,7 +1,7 @@
 //! `ProcessUtility_hook` (utility.c): every statement that changes roles or their members, wherever it is run, in a
-//! function and in a DO block too.
+//! function and in a DO block too; and `ALTER SYSTEM`, which may write down a setting of ours.
 //!
-//! A statement that is not about roles passes from this hook to the next one, or to core, as if there were no hook:
+//! A statement that is about neither passes from this hook to the next one, or to core, as if there were no hook:
 //! by one preset pointer, from a frame that owns nothing. So do the parts of a statement that is: guarded code of
 //! ours runs before and after them and keeps nothing across, and an error of core's jumps over these frames untouched.
 
@@ -18,7 +18,7 @@ use pgrx::prelude::*;
 use super::report::SqlError;
 use super::role_plan::{Plan, Step};
 use super::role_statement::{self, Change};
-use super::{raw, role_graph};
+use super::{alter_system, raw, role_graph};
 
 /// Who is asked before and after a statement.
 #[derive(Clone, Copy)]
@@ -44,6 +44,11 @@ type Hook = unsafe extern "C-unwind" fn(
 
 static GUARD: OnceLock<Guard> = OnceLock::new();
 
+/// Sees the name and the value of a setting of ours that `ALTER SYSTEM` has written.
+pub(crate) type AdviseOfSetting = fn(&str, &str);
+
+static ADVISE_OF_SETTING: OnceLock<AdviseOfSetting> = OnceLock::new();
+
 /// The function to call next: of the library that was in the hook before, or core's own.
 #[allow(clippy::as_conversions, reason = "the one way from a function to its address")]
 static NEXT: AtomicPtr<()> = AtomicPtr::new(raw::standard_ProcessUtility as *mut ());
@@ -67,9 +72,10 @@ static ROLES_LOCK: pg_sys::LOCKTAG = pg_sys::LOCKTAG {
 /// `ExclusiveLock` (lockdefs.h).
 const EXCLUSIVE: pg_sys::LOCKMODE = 7;
 
-/// Puts the guard before every statement about roles. Call once, from `_PG_init`.
-pub(crate) fn install(guard: Guard) {
-    if GUARD.set(guard).is_err() {
+/// Puts the guard before every statement about roles, and the advice behind every `ALTER SYSTEM` about a setting of
+/// ours. Call once, from `_PG_init`.
+pub(crate) fn install(guard: Guard, advise_of_setting: AdviseOfSetting) {
+    if GUARD.set(guard).is_err() || ADVISE_OF_SETTING.set(advise_of_setting).is_err() {
         return;
     }
     // SAFETY: libraries are loaded by the postmaster's only thread, before any statement.
@@ -101,10 +107,16 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the arguments are core's own, passed on as they came.
     unsafe {
-        // One call for both: of two, rustc makes but one a tail call. Any other keeps a frame of ours on the stack, and
+        // One call for all: of two, rustc makes but one a tail call. Any other keeps a frame of ours on the stack, and
         // recursion of others' procedures would end earlier.
-        let is_ours = role_statement::may_be_about_roles((*statement).utilityStmt);
-        let hook: Hook = if is_ours { carry_out } else { next() };
+        let node = (*statement).utilityStmt;
+        let hook: Hook = if role_statement::may_be_about_roles(node) {
+            carry_out
+        } else if alter_system::is_one(node) {
+            write_setting
+        } else {
+            next()
+        };
         hook(statement, query, read_only, context, params, environment, dest, completion);
     }
 }
@@ -151,6 +163,37 @@ unsafe extern "C-unwind" fn carry_out(
             raw::CommandCounterIncrement();
         }
         finish(plan);
+    }
+}
+
+/// Carries out an `ALTER SYSTEM`, in a frame that owns nothing.
+#[allow(clippy::too_many_arguments, reason = "core's own signature")]
+#[inline(never)]
+unsafe extern "C-unwind" fn write_setting(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const c_char,
+    read_only: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    dest: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: the arguments are core's own, passed on as they came.
+    unsafe {
+        next()(statement, query, read_only, context, params, environment, dest, completion);
+        advise_of_setting(statement);
+    }
+}
+
+/// Tells of a value that cannot be used, once it is written.
+#[pg_guard]
+unsafe extern "C-unwind" fn advise_of_setting(statement: *mut pg_sys::PlannedStmt) {
+    // SAFETY: an ALTER SYSTEM that core has carried out.
+    if let Some((name, value)) = unsafe { alter_system::setting_of((*statement).utilityStmt) }
+        && let Some(advise) = ADVISE_OF_SETTING.get()
+    {
+        advise(&name, &value);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Real logins to throw-away clusters: one module for each subject.
 
 mod admin;
+mod alter_system;
 mod azure;
 mod check;
 mod claims;
