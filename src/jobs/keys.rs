@@ -212,7 +212,7 @@ fn drop_keys_of_another_source(settings: &Settings) {
 
 /// Notes why a fetch brought no keys. A file that says that there are none is believed.
 fn report_failure(error: FetchError) {
-    if matches!(error, FetchError::JwksFileWithoutKeys(_)) {
+    if matches!(error, FetchError::JwksFileWithoutKeys { .. }) {
         key_cache::drop_all();
     }
     let (code, words) = (error.code(), error.words().unwrap_or_default());

@@ -17,7 +17,7 @@ use pgrx::shmem::PGRXSharedMemory;
 pub(crate) const MAX_PATH_BYTES: usize = 4095;
 
 /// Most bytes of the words that are kept of what went wrong.
-pub(crate) const LONGEST_CAUSE: usize = 256;
+pub(crate) const LONGEST_CAUSE: usize = 512;
 
 /// Where keys came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -300,28 +300,50 @@ fn keys_of_a_file_that_is_no_longer_configured_die_with_the_reload() {
 }
 
 #[test]
-fn key_file_that_says_that_there_are_no_keys_is_believed_and_half_a_file_is_not() {
+fn key_file_that_says_that_there_are_no_keys_is_believed_and_what_is_no_key_set_loses_nothing() {
     let scene = Scene::start();
     let role = scene.member();
     let file = key_file(&scene);
     let good = fs::read_to_string(&file).expect("our own file");
     set_path(&scene, "pgaad.jwks_file", &file);
     assert!(refresh(&scene));
-    for broken in [&good[..good.len() / 2], "", "{\"keys\":[", "<html>"] {
+    let key = scene.tenant.keys().jwks()["keys"][0].to_string();
+    let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (broken, words) in [
+        (&good.as_bytes()[..good.len() / 2], "ends in the middle, after "),
+        (b"", "is empty"),
+        (b"{\"keys\":[],}", "is not JSON from byte 12 on: trailing comma"),
+        (b"<html>", "is HTML or XML"),
+        (format!("\u{feff}{good}").as_bytes(), "begins with a byte order mark"),
+        (&utf16, "is UTF-16 or binary"),
+        (&fs::read(scene.tenant.ca_file()).expect("the tenant's own"), "is a certificate in PEM"),
+        (key.as_bytes(), "is a single key"),
+        (format!("[{key}]").as_bytes(), "is an array and not an object"),
+        (b"{\"issuer\":\"x\",\"jwks_uri\":\"y\"}", "is the OpenID metadata"),
+        (b"{}", "has no array keys"),
+    ] {
+        let mark = scene.cluster.log_mark();
         fs::write(&file, broken).expect("our own file");
-        assert!(!refresh(&scene), "{broken}");
+        assert!(!refresh(&scene), "{words}");
+        let line = scene.cluster.wait_for_log(mark, "key refresh failed: code=keys_malformed");
+        assert!(line.contains(&format!("cause=\"pgaad.jwks_file: the key set {words}")), "{words}: {line}");
+        assert!(detail(&scene, "keys").contains(words), "{words}: {}", detail(&scene, "keys"));
         scene.attempt(scene.route(), &role).expect_admitted();
     }
     fs::remove_file(&file).expect("our own file");
     assert!(!refresh(&scene));
     assert_eq!(last_error(&scene), "jwks_file_unreadable");
     scene.attempt(scene.route(), &role).expect_admitted();
-    for none in ["{}", "{\"keys\":[]}", "{\"keys\":[{\"kty\":\"oct\"}]}", "[]"] {
+    for (none, words) in [
+        ("{\"keys\":[]}", "pgaad.jwks_file has no key; the keys from before are dropped"),
+        ("{\"keys\":[{\"kty\":\"oct\"}]}", "one is not RSA; the keys from before are dropped"),
+    ] {
         fs::write(&file, &good).expect("our own file");
         assert!(refresh(&scene));
         scene.attempt(scene.route(), &role).expect_admitted();
         fs::write(&file, none).expect("our own file");
         assert!(!refresh(&scene), "{none}");
+        assert!(detail(&scene, "keys").contains(words), "{words}: {}", detail(&scene, "keys"));
         scene.attempt(scene.route(), &role).expect_refused("no_keys");
         assert_eq!(scene.cluster.value("SELECT keys FROM pgaad.status"), "0");
     }

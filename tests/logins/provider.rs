@@ -159,9 +159,13 @@ fn provider_whose_certificate_is_not_good_for_it_is_not_talked_to() {
     let scene = Scene::start();
     let key = rcgen::KeyPair::generate().expect("a key");
     let names = || vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let self_signed =
-        rcgen::CertificateParams::new(names()).and_then(|params| params.self_signed(&key)).expect("made");
-    let mut params = rcgen::CertificateParams::new(names()).expect("names");
+    let params = || {
+        let mut params = rcgen::CertificateParams::new(names()).expect("names");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "TLS inspection");
+        params
+    };
+    let self_signed = params().self_signed(&key).expect("made");
+    let mut params = params();
     params.not_before = rcgen::date_time_ymd(2001, 1, 1);
     params.not_after = rcgen::date_time_ymd(2002, 1, 1);
     let expired = params.self_signed(&key).expect("made");
@@ -170,10 +174,12 @@ fn provider_whose_certificate_is_not_good_for_it_is_not_talked_to() {
     std::fs::write(&trusted, expired.pem()).expect("our own file");
 
     let good = scene.tenant.ca_file();
-    for (code, authority, ca_file) in [
-        ("tls_unknown_issuer", format!("https://localhost:{}", serve_tls(&self_signed, &key)), &good),
-        ("tls_certificate_expired", format!("https://localhost:{}", serve_tls(&expired, &key)), &trusted),
-        ("tls_wrong_name", forward_from_another_address(&scene.tenant.authority()), &good),
+    let at = |port| format!("https://localhost:{port}");
+    let elsewhere = forward_from_another_address(&scene.tenant.authority());
+    for (code, authority, ca_file, certificate) in [
+        ("tls_unknown_issuer", at(serve_tls(&self_signed, &key)), &good, "issuer \"CN=TLS inspection\""),
+        ("tls_certificate_expired", at(serve_tls(&expired, &key)), &trusted, "to 2002-01-01T00:00:00Z"),
+        ("tls_wrong_name", elsewhere, &good, "subject \"CN="),
     ] {
         scene.cluster.append_conf(&format!(
             "pgaad.authority = '{authority}'\npgaad.ca_file = '{}'",
@@ -185,5 +191,6 @@ fn provider_whose_certificate_is_not_good_for_it_is_not_talked_to() {
         let detail = scene.cluster.value("SELECT detail FROM pgaad.check() WHERE item = 'keys'");
         let said = format!("the last fetch failed: {code} ({}: ", authority.replace("https://", ""));
         assert!(detail.contains(&said), "{said}: {detail}");
+        assert!(detail.contains(certificate), "{certificate}: {detail}");
     }
 }

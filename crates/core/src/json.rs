@@ -28,9 +28,23 @@ pub enum Json<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
-/// Whether this is one whole document of JSON, strict or not: half of one is a file that is being written.
-pub fn is_whole(document: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok()
+/// Where a document is not JSON any more, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonError {
+    /// The number of the byte, from 1, at which that was clear.
+    pub offset: usize,
+    /// In the parser's words, which quote nothing of the document.
+    pub why: String,
+}
+
+/// What keeps a document from being read as [`Json`]; `None` if nothing does.
+pub fn error_of(document: &[u8]) -> Option<JsonError> {
+    let error = serde_json::from_slice::<Json<'_>>(document).err()?;
+    let lines = document.split_inclusive(|byte| *byte == b'\n');
+    let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    let said = error.to_string();
+    let why = said.split(" at line ").next().unwrap_or_default().to_owned();
+    Some(JsonError { offset: before.saturating_add(error.column()), why })
 }
 
 impl<'a> Object<'a> {
@@ -172,6 +186,25 @@ mod tests {
         assert!(Object::read(br#"{"a":1,"a":1}"#).is_none());
         assert!(Object::read(br#"{"a":1,"\u0061":1}"#).is_none());
         assert!(Object::read(br#"{"a":1,"b":[{"c":1,"c":1}]}"#).is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (document, offset, why) in [
+            ("{\"a\" 1}", 6, "expected `:`"),
+            ("{\n\"a\":1,\n\"b\":x}", 14, "expected value"),
+            ("{\"a\":[1,2", 9, "EOF while parsing a list"),
+            ("{\"a\":1,\"a\":1}", 13, "a member is named twice"),
+            ("{\"a\":1} x", 9, "trailing characters"),
+            ("", 0, "EOF while parsing a value"),
+        ] {
+            assert_eq!(
+                error_of(document.as_bytes()),
+                Some(JsonError { offset, why: why.to_owned() }),
+                "{document}"
+            );
+        }
+        assert_eq!(error_of(b"[{}]"), None);
     }
 
     #[test]

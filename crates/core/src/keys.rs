@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::inline::Inline;
 use crate::json::{Json, Object};
+pub use crate::key_error::{KeyError, KeySetError};
 use crate::tenant::Tenant;
 
 /// Most keys a set may have; Entra publishes about half a dozen.
@@ -134,52 +135,6 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Why one key of a set does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyError {
-    /// The entry is no JSON object, or a member has the wrong type or too many bytes.
-    Malformed,
-    /// No `kid`, an empty one, or one of more than 128 bytes.
-    NoKeyId,
-    /// `kty` is not `RSA`; `oct` and elliptic curves among others.
-    NotRsa,
-    /// The entry carries private or symmetric parts (`d`, `p`, `k`, …): a leaked key must not be used.
-    PrivateParts,
-    /// `use`, `key_ops` or `alg` say that it is not for verifying RS256.
-    WrongPurpose,
-    /// The modulus is even, has a leading zero, or not 2048 to 8192 bits.
-    WeakModulus,
-    /// The exponent is neither 3 nor 65537.
-    WrongExponent,
-    /// The modulus has the ROCA fingerprint (CVE-2017-15361): its private key can be computed.
-    Roca,
-    /// Another key of the set that could sign for the same tenant has the same `kid` or `x5t` and different numbers:
-    /// neither counts.
-    Ambiguous,
-}
-
-/// Why a whole document is no usable key set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySetError {
-    /// Not a JSON object with an array `keys`, or a member named twice anywhere.
-    Malformed,
-    /// More than [`MAX_KEYS`] entries.
-    TooManyKeys,
-    /// No entry, or none that passed the checks.
-    NoUsableKey,
-}
-
-impl KeySetError {
-    /// A stable name for logs and `pgaad.status`.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Malformed => "keys_malformed",
-            Self::TooManyKeys => "keys_too_many",
-            Self::NoUsableKey => "keys_unusable",
-        }
-    }
-}
-
 /// The keys of one document that passed, and why the others did not.
 #[derive(Clone, Debug)]
 pub struct KeySet {
@@ -217,7 +172,7 @@ impl KeySet {
         keep_first_of_each_id(&mut foreign);
         own.append(&mut foreign);
         if own.is_empty() {
-            return Err(KeySetError::NoUsableKey);
+            return Err(KeySetError::NoUsableKey(errors));
         }
         Ok(Self { keys: own, errors })
     }

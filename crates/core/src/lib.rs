@@ -20,6 +20,7 @@ pub mod explain;
 pub mod gate;
 pub mod guid;
 pub mod inline;
+pub mod key_error;
 pub mod key_history;
 pub mod keys;
 pub mod kind;

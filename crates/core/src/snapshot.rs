@@ -22,7 +22,7 @@ pub struct Snapshot {
 }
 
 /// Why a snapshot cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotError {
     /// Not the JSON this module writes.
     Malformed,

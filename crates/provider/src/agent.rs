@@ -2,18 +2,21 @@
 //! size.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use pgaad_core::time::UnixTime;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use ureq::http::Uri;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 
 use crate::connect::{NamingResolver, RacingConnector};
 use crate::error::FetchError;
 use crate::file;
+use crate::misfit;
 use crate::peer::Peer;
+use crate::tls::TlsConnector;
 
 /// For the TCP connection and the TLS handshake each.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,12 +70,8 @@ impl Agent {
             None => None,
         };
         let host_of_proxy = proxy.as_ref().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .root_certs(RootCerts::Specific(Arc::new(root_certificates(route.ca_file.as_deref())?)))
-            .build();
+        let tls = TlsConnector::new(authorities(route.ca_file.as_deref())?)?;
         let config = ureq::Agent::config_builder()
-            .tls_config(tls)
             .https_only(true)
             // Set in any case: unset means that environment variables decide.
             .proxy(proxy)
@@ -83,9 +82,7 @@ impl Agent {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .build();
         // The agent's own connector tries one address after the other.
-        let connector = ConnectProxyConnector::default()
-            .chain(RacingConnector::default())
-            .chain(RustlsConnector::default());
+        let connector = ConnectProxyConnector::default().chain(RacingConnector::default()).chain(tls);
         let agent = ureq::Agent::with_parts(config, connector, NamingResolver::default());
         Ok(Self { agent, deadline, proxy: host_of_proxy })
     }
@@ -126,27 +123,26 @@ impl Agent {
     }
 }
 
-/// The system's authorities and those of `ca_file`.
-fn root_certificates(ca_file: Option<&Path>) -> Result<Vec<Certificate<'static>>, FetchError> {
-    const NOT_PEM: &str = "is not PEM, or is damaged";
-    let system = rustls_native_certs::load_native_certs().certs;
-    let mut roots: Vec<_> = system.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+/// The system's authorities, as far as they can be read, and those of `ca_file`, of which each must be readable.
+fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, FetchError> {
+    let mut authorities = RootCertStore::empty();
+    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
         let pem = file::read(path, MAX_CA_BYTES).map_err(FetchError::CaFileNotRead)?.bytes;
-        let before = roots.len();
-        for item in ureq::tls::parse_pem(&pem) {
-            if let PemItem::Certificate(certificate) = item.map_err(|_| FetchError::CaFile(NOT_PEM))? {
-                roots.push(certificate);
-            }
+        let mut count = 0_usize;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let added = certificate.ok().and_then(|certificate| authorities.add(certificate).ok());
+            added.ok_or(FetchError::CaFile("holds a certificate that is damaged"))?;
+            count = count.saturating_add(1);
         }
-        if roots.len() == before {
-            return Err(FetchError::CaFile("holds no certificate"));
+        if count == 0 {
+            return Err(FetchError::CaFile(misfit::of_certificates(&pem)));
         }
     }
-    if roots.is_empty() {
+    if authorities.is_empty() {
         return Err(FetchError::NoAuthorities);
     }
-    Ok(roots)
+    Ok(authorities)
 }
 
 /// The `Date` of an answer (RFC 9110 §6.6.1).

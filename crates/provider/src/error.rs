@@ -26,8 +26,11 @@ pub enum FetchError {
     JwksFileNotRead(FileError),
     /// `pgaad.jwks_file` is dated in the future: its age cannot be told.
     JwksFileFromTheFuture,
-    /// `pgaad.jwks_file` is a complete document that says that there are no keys which can be used.
-    JwksFileWithoutKeys(KeySetError),
+    /// `pgaad.jwks_file` is a key set without a key that can be used.
+    JwksFileWithoutKeys {
+        /// What is wrong with its keys.
+        why: String,
+    },
     /// The name is not resolved.
     Name {
         /// Of which host.
@@ -98,7 +101,12 @@ pub enum FetchError {
         why: String,
     },
     /// The metadata is not what it should be.
-    MetadataMalformed,
+    MetadataMalformed {
+        /// Whose it is.
+        to: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The metadata is another tenant's or another provider's.
     WrongIssuer {
         /// Whose it is.
@@ -112,7 +120,14 @@ pub enum FetchError {
         found: String,
     },
     /// The key set is none.
-    Keys(KeySetError),
+    Keys {
+        /// Whose it is: a host and port, or `pgaad.jwks_file`.
+        to: String,
+        /// What is wrong with it.
+        error: KeySetError,
+        /// The same in words.
+        why: String,
+    },
     /// The fetch broke down.
     Internal,
 }
@@ -162,10 +177,11 @@ impl FetchError {
             Self::Status { status, .. } => return format!("http_status_{status}"),
             Self::TooLarge { .. } => "too_large",
             Self::NotHttp { .. } => "not_http",
-            Self::MetadataMalformed => "metadata_malformed",
+            Self::MetadataMalformed { .. } => "metadata_malformed",
             Self::WrongIssuer { .. } => "metadata_wrong_issuer",
             Self::ForeignKeysUrl { .. } => "metadata_foreign_keys_url",
-            Self::Keys(error) | Self::JwksFileWithoutKeys(error) => error.code(),
+            Self::JwksFileWithoutKeys { .. } => "keys_unusable",
+            Self::Keys { error, .. } => error.code(),
             Self::Internal => "internal_error",
         }
         .to_owned()
@@ -185,9 +201,11 @@ impl FetchError {
             Self::JwksFileFromTheFuture => {
                 "pgaad.jwks_file is dated in the future, so its age cannot be told".to_owned()
             }
-            Self::JwksFileWithoutKeys(_) => {
-                "pgaad.jwks_file says that there are no keys; those from before are dropped".to_owned()
+            Self::JwksFileWithoutKeys { why } => {
+                format!("pgaad.jwks_file {why}; the keys from before are dropped")
             }
+            Self::MetadataMalformed { to, why } => format!("{to}: the OpenID metadata {why}"),
+            Self::Keys { to, why, .. } => format!("{to}: the key set {why}"),
             Self::Name { to, why, .. }
             | Self::Connection { to, why, .. }
             | Self::Broken { to, why }
@@ -199,7 +217,7 @@ impl FetchError {
             Self::Status { to, .. } | Self::TooLarge { to } => to.clone(),
             Self::WrongIssuer { found, expected } => format!("{found} and not {expected}"),
             Self::ForeignKeysUrl { found } => found.clone(),
-            Self::ProxyUnusable | Self::MetadataMalformed | Self::Keys(_) | Self::Internal => return None,
+            Self::ProxyUnusable | Self::Internal => return None,
         })
     }
 }

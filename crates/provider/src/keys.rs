@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-use pgaad_core::json;
 use pgaad_core::keys::{KeySet, KeySetError};
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
@@ -13,6 +12,7 @@ use crate::agent::{Agent, MAX_BODY_BYTES, Route};
 use crate::error::FetchError;
 use crate::file;
 use crate::metadata::Metadata;
+use crate::misfit;
 
 /// Where to fetch from, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,24 +57,39 @@ fn download_keys(request: &FetchRequest) -> Result<Fetched, FetchError> {
     let agent = Agent::new(&request.route)?;
     let metadata = Metadata::read(&agent.get(&request.tenant.metadata_url())?.document, &request.tenant)?;
     let answer = agent.get(metadata.jwks_uri())?;
-    let fetched = import(answer.document, &request.tenant, metadata.cloud().map(str::to_owned))?;
+    let cloud = metadata.cloud().map(str::to_owned);
+    let fetched = import(request.tenant.authority().as_str(), answer.document, &request.tenant, cloud)?;
     Ok(Fetched { provider_time: answer.date, ..fetched })
 }
 
 /// Reads the keys from a file that the operator provides.
 fn read_keys(path: &Path, tenant: &Tenant) -> Result<Fetched, FetchError> {
     let file = file::read(path, MAX_BODY_BYTES).map_err(FetchError::JwksFileNotRead)?;
-    // Half a file is a copy that is under way, or a full disk. A whole document is meant.
-    let is_complete = json::is_whole(&file.bytes);
-    let fetched = import(file.bytes, tenant, None).map_err(|error| match error {
-        FetchError::Keys(error) if is_complete => FetchError::JwksFileWithoutKeys(error),
+    // A key set without keys is meant so. What is no key set was put there by mistake, or is half of a copy that is
+    // under way.
+    let fetched = import("pgaad.jwks_file", file.bytes, tenant, None).map_err(|error| match error {
+        FetchError::Keys { error: KeySetError::NoUsableKey(_), why, .. } => {
+            FetchError::JwksFileWithoutKeys { why }
+        }
         error => error,
     })?;
     Ok(Fetched { modified: Some(file.modified), ..fetched })
 }
 
-fn import(document: Vec<u8>, tenant: &Tenant, cloud: Option<String>) -> Result<Fetched, FetchError> {
-    let keys = KeySet::import(&document, tenant, cloud.as_deref()).map_err(FetchError::Keys)?;
-    let document = String::from_utf8(document).map_err(|_| FetchError::Keys(KeySetError::Malformed))?;
+/// `from` is where the document is from.
+fn import(
+    from: &str,
+    document: Vec<u8>,
+    tenant: &Tenant,
+    cloud: Option<String>,
+) -> Result<Fetched, FetchError> {
+    let refused = |document: &[u8], error| {
+        let why = misfit::of_key_set(document, &error);
+        FetchError::Keys { to: from.to_owned(), error, why }
+    };
+    let keys =
+        KeySet::import(&document, tenant, cloud.as_deref()).map_err(|error| refused(&document, error))?;
+    let document =
+        String::from_utf8(document).map_err(|error| refused(error.as_bytes(), KeySetError::Malformed))?;
     Ok(Fetched { keys, document, cloud, provider_time: None, modified: None })
 }

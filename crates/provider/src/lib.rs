@@ -9,7 +9,9 @@ mod error;
 pub mod file;
 mod keys;
 mod metadata;
+mod misfit;
 mod peer;
+mod tls;
 
 pub use agent::{Route, is_proxy};
 pub use error::{FetchError, TlsFault};

@@ -4,6 +4,7 @@ use pgaad_core::json::{Json, Object};
 use pgaad_core::tenant::Tenant;
 
 use crate::error::FetchError;
+use crate::misfit;
 
 /// Longest text of a member that counts; Entra's have less than a hundred bytes.
 const MAX_TEXT_BYTES: usize = 2048;
@@ -23,12 +24,17 @@ impl Metadata {
     /// [`FetchError::WrongIssuer`] unless the issuer is the tenant's v2 issuer;
     /// [`FetchError::ForeignKeysUrl`] for keys elsewhere than at the tenant's authority.
     pub fn read(document: &[u8], tenant: &Tenant) -> Result<Self, FetchError> {
-        let object = Object::read(document).ok_or(FetchError::MetadataMalformed)?;
-        let (issuer, jwks_uri) = (required(&object, "issuer")?, required(&object, "jwks_uri")?);
+        let malformed =
+            |why| FetchError::MetadataMalformed { to: tenant.authority().as_str().to_owned(), why };
+        let Some(object) = Object::read(document) else {
+            return Err(malformed(misfit::of_object(document).unwrap_or_default()));
+        };
+        let required = |member| required(&object, member).map_err(malformed);
+        let (issuer, jwks_uri) = (required("issuer")?, required("jwks_uri")?);
         // Entra's extension.
         let cloud = match object.member("cloud_instance_name") {
             None | Some(Json::Null) => None,
-            Some(_) => Some(required(&object, "cloud_instance_name")?).filter(|name| !name.is_empty()),
+            Some(_) => Some(required("cloud_instance_name")?).filter(|name| !name.is_empty()),
         };
         if issuer != tenant.v2_issuer() {
             return Err(FetchError::WrongIssuer {
@@ -53,12 +59,13 @@ impl Metadata {
     }
 }
 
-fn required<'a>(object: &'a Object<'_>, member: &str) -> Result<&'a str, FetchError> {
+/// A member that must be there; else what is wrong.
+fn required<'a>(object: &'a Object<'_>, member: &str) -> Result<&'a str, String> {
     object
         .member(member)
         .and_then(Json::as_text)
         .filter(|text| text.len() <= MAX_TEXT_BYTES)
-        .ok_or(FetchError::MetadataMalformed)
+        .ok_or_else(|| misfit::of_member(object, member))
 }
 
 #[cfg(test)]
@@ -107,10 +114,12 @@ mod tests {
             r#"ISSUER,URI,"a":{"b":1,"b":2}"#,
             &long,
         ] {
-            assert_eq!(read(members), Err(FetchError::MetadataMalformed), "{members}");
+            let error = read(members).expect_err(members);
+            assert!(matches!(error, FetchError::MetadataMalformed { .. }), "{members}: {error:?}");
         }
         for document in [&b""[..], b"[]", b"\xef\xbb\xbf{}", b"<html>", b"\"issuer\""] {
-            assert_eq!(Metadata::read(document, &tenant()), Err(FetchError::MetadataMalformed));
+            let error = Metadata::read(document, &tenant()).expect_err("no object");
+            assert!(matches!(error, FetchError::MetadataMalformed { .. }), "{error:?}");
         }
     }
 

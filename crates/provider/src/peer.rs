@@ -6,6 +6,7 @@ use rustls::CertificateError;
 
 use crate::connect::NotResolved;
 use crate::error::{FetchError, TlsFault};
+use crate::tls::RefusedCertificate;
 
 /// Whom a request is for. Both with their ports.
 #[derive(Clone, Debug)]
@@ -25,10 +26,6 @@ impl Peer {
             ureq::Error::Other(error) if error.is::<NotResolved>() => self.not_resolved(error.to_string()),
             ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => {
                 FetchError::TooLarge { to }
-            }
-            ureq::Error::Rustls(error) => self.tls_error(error),
-            ureq::Error::Tls(error) => {
-                FetchError::Tls { to, fault: TlsFault::Other, why: (*error).to_owned() }
             }
             ureq::Error::Io(error) => self.io_error(error),
             ureq::Error::ConnectionFailed => {
@@ -78,22 +75,32 @@ impl Peer {
     }
 
     fn tls_error(&self, error: &rustls::Error) -> FetchError {
-        let fault = match error {
-            rustls::Error::InvalidCertificate(error) => match error {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    TlsFault::NotYetValid
-                }
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                    TlsFault::WrongName
-                }
-                // The second is an authority that has the name of one that is trusted.
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
-                _ => TlsFault::Other,
-            },
-            _ => TlsFault::Other,
+        let to = self.host.clone();
+        let refused = match error {
+            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
+                other.0.downcast_ref::<RefusedCertificate>()
+            }
+            _ => None,
         };
-        FetchError::Tls { to: self.host.clone(), fault, why: error.to_string() }
+        match refused {
+            Some(refused) => {
+                FetchError::Tls { to, fault: fault_of(&refused.error), why: refused.to_string() }
+            }
+            None => FetchError::Tls { to, fault: TlsFault::Other, why: error.to_string() },
+        }
+    }
+}
+
+fn fault_of(error: &CertificateError) -> TlsFault {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::NotYetValid,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsFault::WrongName
+        }
+        // The second is an authority that has the name of one that is trusted.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
+        _ => TlsFault::Other,
     }
 }
 

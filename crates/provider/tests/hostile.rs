@@ -231,7 +231,15 @@ fn causes_have_names_and_facts() {
     let words = fetch(&by(&proxy)).expect_err("502").words().unwrap_or_default();
     assert!(!words.contains("secret"), "{words}");
     let file = provider.directory.join("authorities");
-    for (content, words) in [("", "holds no certificate"), ("-----BEGIN CERTIFICATE-----\nx", "is not PEM")] {
+    for (content, words) in [
+        ("", "pgaad.ca_file is empty"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB", "holds a certificate"),
+        (
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            "holds a certificate that is damaged",
+        ),
+        ("-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n", "holds a key, and no certificate"),
+    ] {
         std::fs::write(&file, content).expect("a file of ours");
         expect_error(&trusting(file.clone()), "ca_file_unusable", words);
     }
@@ -239,7 +247,7 @@ fn causes_have_names_and_facts() {
     for (behavior, code, words) in [
         (Behavior::Redirect("https://portal.example/".into()), "redirected", "to https://portal.example/"),
         (Behavior::Status(503), "http_status_503", host.as_str()),
-        (Behavior::Html, "metadata_malformed", ""),
+        (Behavior::Html, "metadata_malformed", "the OpenID metadata is HTML"),
         (Behavior::framed("SSH-2.0-OpenSSH_9.2\r\n", b""), "not_http", host.as_str()),
     ] {
         provider.tenant.set_behavior(behavior);

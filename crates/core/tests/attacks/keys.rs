@@ -160,8 +160,8 @@ fn a_key_that_must_not_sign_is_left_out_and_its_tokens_are_refused() {
         let document = json!({ "keys": [key, second] });
         assert_eq!(import(&document).errors(), [error], "{name}");
         let alone = json!({ "keys": [document["keys"][0]] });
-        let error = import_bytes(alone.to_string().as_bytes()).map(|_| ());
-        assert_eq!(error, Err(KeySetError::NoUsableKey), "{name}");
+        let refused = import_bytes(alone.to_string().as_bytes()).map(|_| ());
+        assert_eq!(refused, Err(KeySetError::NoUsableKey(vec![error])), "{name}");
         let sent = Login::with(token().mint());
         attacks.push(Attack::new(name, sent.clone().keys(&document), sent.keys(&sound), "key_unknown"));
     }
@@ -251,8 +251,8 @@ fn a_document_that_is_no_key_set_is_refused_whole() {
             KeySetError::TooManyKeys,
             format!("{{\"keys\":[{}0]}}", "0,".repeat(9_999)).into(),
         ),
-        ("an empty set", KeySetError::NoUsableKey, b"{\"keys\":[]}".to_vec()),
-        ("a set of null", KeySetError::NoUsableKey, b"{\"keys\":[null]}".to_vec()),
+        ("an empty set", KeySetError::NoUsableKey(vec![]), b"{\"keys\":[]}".to_vec()),
+        ("a set of null", KeySetError::NoUsableKey(vec![KeyError::Malformed]), b"{\"keys\":[null]}".to_vec()),
     ];
     let mut malformed =
         |name: &'static str, document: Vec<u8>| rows.push((name, KeySetError::Malformed, document));
