@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .allowlist_type("Port|HbaLine|AuthToken|TokenizedAuthLine|FormData_pg_auth_members")
         .allowlist_function("sendAuthRequest|pq_startmsgread|pq_getbyte|pq_getmessage|hba_authname")
         // Raw, without pgrx's guard, which rebuilds errors.
-        .allowlist_function("errstart|errcode|errmsg|errdetail|errhint|errfinish|proc_exit")
+        .allowlist_function("errstart|errcode|errmsg|errdetail|errdetail_log|errhint|errfinish|proc_exit")
         .allowlist_function("FindDefaultConversion|hba_getauthmethod|pg_regexec")
         .allowlist_function("tokenize_auth_file|parse_hba_line|open_auth_file|free_auth_file")
         .allowlist_function("pg_foreach_ifaddr")

@@ -680,16 +680,17 @@ BEGIN
     DROP VIEW pgaad.events;
     DROP FUNCTION pgaad.event_rows();
     CREATE FUNCTION pgaad._event_rows() RETURNS TABLE (
-        "id" bigint, "at" timestamp with time zone, "code" TEXT, "route" TEXT, "role" TEXT, "client" TEXT, "rule" TEXT,
-        "kind" TEXT, "tid" TEXT, "oid" TEXT, "upn" TEXT, "appid" TEXT, "kid" TEXT, "uti" TEXT, "facts" jsonb)
+        "id" bigint, "at" timestamp with time zone, "code" TEXT, "route" TEXT, "role" TEXT, "client" TEXT,
+        "hba_file" TEXT, "hba_line" INT, "rule" TEXT, "kind" TEXT, "tid" TEXT, "oid" TEXT, "upn" TEXT, "appid" TEXT,
+        "aud" TEXT, "kid" TEXT, "uti" TEXT, "facts" jsonb)
     STRICT VOLATILE PARALLEL RESTRICTED
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'event_records_wrapper';
     REVOKE ALL ON FUNCTION pgaad._event_rows() FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION pgaad._event_rows() TO pg_monitor, azure_ad_admin;
     CREATE VIEW pgaad.events AS
-        SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, kid, uti,
-               CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, rule, facts
+        SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, aud, kid, uti,
+               CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, hba_file, hba_line, rule, facts
         FROM pgaad._event_rows();
     FOREACH statement IN ARRAY coalesce(repeated, '{}'::text[]) LOOP
         EXECUTE statement;
@@ -699,6 +700,7 @@ END
 $events$;
 COMMENT ON VIEW pgaad.events IS 'the last 256 decisions, since the server started; client is null for a Unix socket';
 COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the token''s signature was good';
+COMMENT ON COLUMN pgaad.events.hba_line IS 'the number of the line of pg_hba.conf that matched, in hba_file';
 COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal: an object of its facts, and the hint';
 
 -- What each function does, for psql's \df+. The names that begin with _ are internal.

@@ -9,11 +9,12 @@ CREATE VIEW pgaad.keys AS
 COMMENT ON VIEW pgaad.keys IS 'the signing keys that tokens are verified with';
 
 CREATE VIEW pgaad.events AS
-    SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, kid, uti,
-           CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, rule, facts
+    SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, aud, kid, uti,
+           CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, hba_file, hba_line, rule, facts
     FROM pgaad._event_rows();
 COMMENT ON VIEW pgaad.events IS 'the last 256 decisions, since the server started; client is null for a Unix socket';
 COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the token''s signature was good';
+COMMENT ON COLUMN pgaad.events.hba_line IS 'the number of the line of pg_hba.conf that matched, in hba_file';
 COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal: an object of its facts, and the hint';
 
 CREATE VIEW pgaad.stat_logins AS

@@ -17,7 +17,7 @@ use crate::pg::hook::Verdict;
 use crate::pg::packet;
 use crate::pg::port::Port;
 use crate::pg::{clock, report, sessions};
-use crate::session;
+use crate::session::{self, Decision};
 use crate::settings::{self, Settings};
 
 /// Called by the hook for every login of the server.
@@ -57,7 +57,7 @@ fn pass(port: Port, core: Answer) -> Result<Verdict, Refusal> {
         outcome = judge(&facts);
     }
     match outcome {
-        Outcome::LeaveToCore => {}
+        Outcome::LeaveToCore => note_failure_of_pam(port, core, decision.as_ref()),
         Outcome::LeaveReplicationToCore => log_replication(port),
         Outcome::CarryOut => {
             return carry_out(port, decision.unwrap_or(Err(Reason::NotDecided.into())).map(Some));
@@ -70,6 +70,22 @@ fn pass(port: Port, core: Answer) -> Result<Verdict, Refusal> {
         first_commit::expect(judged);
     }
     Ok(Verdict::LeaveToCore)
+}
+
+/// Notes a login that PAM has refused without us, or against us: core answers it, and its log has not the cause but
+/// libpam's word for it.
+fn note_failure_of_pam(port: Port, core: Answer, decision: Option<&Decision>) {
+    let Some(service) = port.own_service() else { return };
+    let admitted = match decision {
+        None => false,
+        Some(Ok(_)) => true,
+        // What our module has refused is noted as that.
+        Some(Err(_)) => return,
+    };
+    if core == Answer::No {
+        let reason = Reason::PamFailed { service: service.to_owned(), admitted };
+        events::note(port, &Event::refused(&attempt(port), &reason, None, clock::now()));
+    }
 }
 
 fn judged(role: Option<&Role>) -> Judged {
@@ -143,5 +159,6 @@ fn attempt(port: Port) -> LoginAttempt {
         role: role_name::from_bytes(port.role_name().to_bytes()),
         client: port.client().to_string(),
         route: port.method().route(),
+        hba: port.place(),
     }
 }

@@ -143,8 +143,11 @@ fn find(
 ) -> Result<SigningKey, Reason> {
     with_usable(tenant, settings, now, |board, age_seconds| {
         let keys = || board.alive(now).map(|entry| &entry.key);
-        let unknown = Reason::KeyUnknown { keys: keys().count(), age_seconds };
-        keys::find(keys(), name, tenant).copied().ok_or(unknown)
+        keys::find(keys(), name, tenant).copied().ok_or_else(|| Reason::KeyUnknown {
+            kid: name.text().to_owned(),
+            keys: keys().count(),
+            age_seconds,
+        })
     })?
 }
 

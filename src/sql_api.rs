@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 use pgaad_core::label::Binding;
 use pgaad_core::labelling::Labelling;
 use pgaad_core::log_line::LogLine;
-use pgaad_core::subject::TokenSubject;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
-use serde_json::{Map, Value};
 
 use crate::events;
 use crate::key_cache;
@@ -188,107 +186,6 @@ fn key_rows() -> TableIterator<
     }))
 }
 
-/// The rows of `pgaad.events`.
-#[pg_extern(name = "_event_rows", volatile, parallel_restricted)]
-#[allow(clippy::type_complexity, reason = "the columns of the view")]
-fn event_records() -> TableIterator<
-    'static,
-    (
-        name!(id, i64),
-        name!(at, TimestampWithTimeZone),
-        name!(code, TextToSql),
-        name!(route, TextToSql),
-        name!(role, NameToSql),
-        name!(client, TextToSql),
-        name!(rule, Option<TextToSql>),
-        name!(kind, Option<TextToSql>),
-        name!(tid, Option<TextToSql>),
-        name!(oid, Option<TextToSql>),
-        name!(upn, Option<TextToSql>),
-        name!(appid, Option<TextToSql>),
-        name!(kid, Option<TextToSql>),
-        name!(uti, Option<TextToSql>),
-        name!(facts, Option<JsonToSql>),
-    ),
-> {
-    TableIterator::new(event_rows_with(|facts| json_object(facts).map(JsonToSql::from)))
-}
-
-/// `pgaad.event_rows` of 0.1.0, whose facts are text, for databases whose extension has not been updated: a function
-/// must not return another type than it was declared with.
-#[pg_extern(sql = false)]
-#[allow(clippy::type_complexity, reason = "the columns of the view")]
-fn event_rows() -> TableIterator<
-    'static,
-    (
-        name!(id, i64),
-        name!(at, TimestampWithTimeZone),
-        name!(code, TextToSql),
-        name!(route, TextToSql),
-        name!(role, NameToSql),
-        name!(client, TextToSql),
-        name!(rule, Option<TextToSql>),
-        name!(kind, Option<TextToSql>),
-        name!(tid, Option<TextToSql>),
-        name!(oid, Option<TextToSql>),
-        name!(upn, Option<TextToSql>),
-        name!(appid, Option<TextToSql>),
-        name!(kid, Option<TextToSql>),
-        name!(uti, Option<TextToSql>),
-        name!(facts, Option<TextToSql>),
-    ),
-> {
-    TableIterator::new(event_rows_with(|facts| serde_json::to_string(&facts).ok().map(TextToSql::from)))
-}
-
-/// A row of `pgaad.events`, its facts in some form.
-type EventRow<Facts> = (
-    i64,
-    TimestampWithTimeZone,
-    TextToSql,
-    TextToSql,
-    NameToSql,
-    TextToSql,
-    Option<TextToSql>,
-    Option<TextToSql>,
-    Option<TextToSql>,
-    Option<TextToSql>,
-    Option<TextToSql>,
-    Option<TextToSql>,
-    Option<TextToSql>,
-    Option<TextToSql>,
-    Option<Facts>,
-);
-
-fn event_rows_with<Facts>(
-    form: fn(Map<String, Value>) -> Option<Facts>,
-) -> impl Iterator<Item = EventRow<Facts>> {
-    events::last().into_iter().map(move |(id, event)| {
-        let role = NameToSql::new(&event.role);
-        let facts = Some(event.facts_and_hint()).filter(|facts| !facts.is_empty()).and_then(form);
-        let subject = event.subject;
-        let of_subject =
-            |field: fn(&TokenSubject) -> Option<&str>| subject.as_ref().and_then(field).map(TextToSql::from);
-        (
-            i64::try_from(id).unwrap_or(i64::MAX),
-            timestamp(UnixTime::new(event.at)),
-            event.code.into(),
-            event.route.into(),
-            role,
-            event.client.into(),
-            event.rule.map(TextToSql::from),
-            of_subject(|subject| subject.kind.as_deref()),
-            of_subject(|subject| Some(&subject.tid)),
-            of_subject(|subject| subject.oid.as_deref()),
-            of_subject(|subject| subject.upn.as_deref()),
-            of_subject(|subject| subject.appid.as_deref()),
-            of_subject(|subject| Some(&subject.kid)),
-            of_subject(|subject| subject.uti.as_deref()),
-            facts,
-        )
-    })
-}
-
 /// The rows of `pgaad.stat_logins`.
 #[pg_extern(name = "_login_counts", volatile, parallel_restricted)]
 fn login_counts() -> TableIterator<
@@ -339,7 +236,7 @@ fn readable(text: TextFromSql) -> NameToSql {
 }
 
 /// Microseconds since 2000, as PostgreSQL counts (datatype/timestamp.h); what that cannot hold is infinity.
-fn timestamp(time: UnixTime) -> TimestampWithTimeZone {
+pub(crate) fn timestamp(time: UnixTime) -> TimestampWithTimeZone {
     /// 2000-01-01T00:00:00Z.
     const POSTGRES_EPOCH: UnixTime = UnixTime::new(946_684_800);
     time.since(POSTGRES_EPOCH)

@@ -87,6 +87,7 @@ pub(super) fn fatal(answer: PublicAnswer, port: Port) -> ! {
         if let Some(detail) = failure.detail {
             libpq::errdetail(detail.as_ptr());
         }
+        port.log_matched_line();
         libpq::errfinish(failure.file.as_ptr(), failure.line, failure.function.as_ptr());
     }
     // Should it come back, the client must not get in.

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::net::IpAddr;
 
+use pgaad_core::event::HbaPlace;
 use pgaad_core::gate::{Entry, Line, Method};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
@@ -123,6 +124,31 @@ impl Port {
             _ => Entry::Name,
         };
         Line { method, entry, verifies_certificate: self.has_verified_certificate() }
+    }
+
+    /// Where the matched line is.
+    pub(crate) fn place(&self) -> Option<HbaPlace> {
+        let line = self.hba()?;
+        // SAFETY: core's parser made the line; the file's name is a C string, or null.
+        let file = unsafe { text(version::file_of(line)) }?;
+        Some(HbaPlace::new(&file, u32::try_from(line.linenumber).ok()?))
+    }
+
+    /// Adds to the error that is being made what core's log has of the matched line.
+    ///
+    /// # Safety
+    /// Between `errstart` and `errfinish`, from a plain frame.
+    pub(super) unsafe fn log_matched_line(&self) {
+        if let Some(line) = self.hba().filter(|line| !line.rawline.is_null()) {
+            // SAFETY: as above.
+            unsafe { version::log_matched_line(line) };
+        }
+    }
+
+    /// The service of a `pam` line of ours.
+    pub(crate) fn own_service(&self) -> Option<&str> {
+        // The line lives as long as the login.
+        hba_line::own_service(self.hba()?)
     }
 
     /// How the matched line authenticates.

@@ -11,6 +11,7 @@ mod dump;
 mod encoding;
 mod events;
 mod explain;
+mod facts;
 mod files;
 mod gate;
 mod guard;

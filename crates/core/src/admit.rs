@@ -10,7 +10,7 @@ use crate::reason::Reason;
 use crate::role_facts::RoleFacts;
 use crate::role_name::MAX_NAME_BYTES;
 use crate::steps::Step;
-use crate::suggestion::{Suggestion, is_same_user};
+use crate::suggestion::{self, Suggestion, is_same_user};
 use crate::time::UnixTime;
 
 /// The settings that decide which roles are admitted how.
@@ -99,7 +99,19 @@ pub(crate) const CHECKS: [RoleCheck; 7] = [
 
 /// The role exists and is a direct member of `azure_ad_user`.
 fn check_member(case: &RoleCase<'_>) -> Result<(), Reason> {
-    if case.role()?.is_member { Ok(()) } else { Err(Reason::RoleNotMember) }
+    let role = case.role()?;
+    if role.is_member { Ok(()) } else { Err(Reason::RoleNotMember { grant: grant(case, role) }) }
+}
+
+/// The statement that makes the role a member, where the role belongs to the principal already: by a label, which only
+/// those give who may, or by a name that the tenant gave the principal. Never for superusers and administrators, whom
+/// somebody must make members who knows what they do.
+fn grant(case: &RoleCase<'_>, role: &RoleFacts) -> Option<String> {
+    if role.is_admin || role.is_superuser {
+        return None;
+    }
+    bind(case.principal.as_ref().ok()?, role, case.policy).ok()?;
+    suggestion::membership(&role.name)
 }
 
 /// The role has `LOGIN`.
@@ -156,14 +168,14 @@ pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy)
         Binding::User(object_id) => {
             expect_kind(principal, Kind::User)?;
             if principal.object_id() != object_id {
-                return Err(Reason::PrincipalMismatch);
+                return Err(Reason::PrincipalMismatch { label: object_id, token: principal.object_id() });
             }
             Ok(Rule::Id)
         }
         Binding::Service { object_id, client_id } => {
             expect_kind(principal, Kind::App)?;
             if principal.object_id() != object_id && principal.client_id() != client_id {
-                return Err(Reason::PrincipalMismatch);
+                return Err(Reason::PrincipalMismatch { label: object_id, token: principal.object_id() });
             }
             Ok(Rule::Id)
         }
@@ -246,6 +258,7 @@ fn is_named(principal: &Principal, name: &str) -> bool {
     }
 }
 
-fn expect_kind(principal: &Principal, kind: Kind) -> Result<(), Reason> {
-    if principal.kind() == kind { Ok(()) } else { Err(Reason::KindMismatch) }
+fn expect_kind(principal: &Principal, label: Kind) -> Result<(), Reason> {
+    let token = principal.kind();
+    if token == label { Ok(()) } else { Err(Reason::KindMismatch { label, token }) }
 }

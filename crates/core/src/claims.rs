@@ -127,6 +127,7 @@ impl Claims {
             oid: self.oid.map(|oid| oid.to_string()),
             upn: self.user_name().map(str::to_owned),
             appid: self.client_id().map(|id| id.to_string()),
+            aud: self.aud.join(" "),
             kid: kid.to_owned(),
             uti: self.uti.clone(),
         }

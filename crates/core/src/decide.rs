@@ -60,8 +60,11 @@ pub struct Known<'a> {
 
 impl Surroundings for Known<'_> {
     fn key(&mut self, name: KeyName<'_>, tenant: &Tenant) -> Result<SigningKey, Reason> {
-        let unknown = Reason::KeyUnknown { keys: self.keys.keys().len(), age_seconds: 0 };
-        self.keys.find(name, tenant).copied().ok_or(unknown)
+        self.keys.find(name, tenant).copied().ok_or_else(|| Reason::KeyUnknown {
+            kid: name.text().to_owned(),
+            keys: self.keys.keys().len(),
+            age_seconds: 0,
+        })
     }
 
     fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {

@@ -35,6 +35,34 @@ impl Display for Route {
     }
 }
 
+/// Where a line of `pg_hba.conf` is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HbaPlace {
+    /// The file, of a long path its end.
+    pub file: String,
+    /// The line's number, from 1.
+    pub line: u32,
+}
+
+impl HbaPlace {
+    /// Longest file that is told whole, in characters.
+    const MAX_FILE_CHARS: usize = 128;
+
+    /// The line of that number of a file. Of a longer path the beginning is left out, and marked with `…`.
+    pub fn new(file: &str, line: u32) -> Self {
+        let surplus = file.chars().count().saturating_sub(Self::MAX_FILE_CHARS);
+        let end: String = file.chars().skip(surplus).collect();
+        Self { file: if surplus > 0 { format!("…{end}") } else { end }, line }
+    }
+}
+
+impl Display for HbaPlace {
+    /// `FILE:LINE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
 /// Who tries to log in, as PostgreSQL knows it before any token is looked at.
 #[derive(Clone, Debug)]
 pub struct LoginAttempt {
@@ -44,6 +72,8 @@ pub struct LoginAttempt {
     pub client: String,
     /// The way in.
     pub route: Route,
+    /// The matched line of `pg_hba.conf`.
+    pub hba: Option<HbaPlace>,
 }
 
 /// One decision: what the log says of it, and the views.
@@ -59,6 +89,9 @@ pub struct Event {
     pub role: String,
     /// The client's address as text, `[local]` for a Unix socket.
     pub client: String,
+    /// The matched line of `pg_hba.conf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hba: Option<HbaPlace>,
     /// The rule that bound the token to the role, of an admission.
     pub rule: Option<String>,
     /// Whose token it was, as far as its signature was good.
@@ -102,6 +135,7 @@ impl Event {
             route: attempt.route.to_string(),
             role: attempt.role.clone(),
             client: attempt.client.clone(),
+            hba: attempt.hba.clone(),
             rule: None,
             subject: None,
             facts: Vec::new(),
@@ -143,6 +177,9 @@ impl Event {
             .fact("route", &self.route)
             .quoted("role", &self.role)
             .fact("client", &self.client);
+        if let Some(place) = &self.hba {
+            line = line.quoted("hba", &place.to_string());
+        }
         if let Some(rule) = &self.rule {
             line = line.fact("by", rule);
         }
@@ -156,7 +193,8 @@ impl Event {
             if let Some(upn) = &subject.upn {
                 line = line.quoted("upn", upn);
             }
-            line = some(line, "appid", &subject.appid).quoted("kid", &subject.kid);
+            line =
+                some(line, "appid", &subject.appid).quoted("aud", &subject.aud).quoted("kid", &subject.kid);
             line = line.quoted("uti", subject.uti.as_deref().unwrap_or_default());
         }
         self.with_facts_and_hint(line).into_text()
@@ -184,6 +222,7 @@ impl Event {
             hint: self.hint.clone().filter(|hint| hint.len() <= longest),
             subject: self.subject.as_ref().map(|subject| TokenSubject {
                 upn: subject.upn.as_ref().map(cut),
+                aud: cut(&subject.aud),
                 kid: cut(&subject.kid),
                 uti: subject.uti.as_ref().map(cut),
                 ..subject.clone()
@@ -201,13 +240,19 @@ mod tests {
     fn an_event_of_any_size_fits_and_what_is_not_foreign_is_never_cut() {
         let id = "123cd850-d9df-40bd-94d5-c9f07b7fa203";
         let long = "\u{1}".repeat(50_000);
-        let attempt = LoginAttempt { role: long.clone(), client: "10.0.0.7".into(), route: Route::Pam };
+        let attempt = LoginAttempt {
+            role: long.clone(),
+            client: "10.0.0.7".into(),
+            route: Route::Pam,
+            hba: Some(HbaPlace::new(&"/d".repeat(500), 97)),
+        };
         let subject = TokenSubject {
             kind: Some("user".into()),
             tid: id.into(),
             oid: Some(id.into()),
             upn: Some(long.clone()),
             appid: Some(id.into()),
+            aud: long.clone(),
             kid: long.clone(),
             uti: Some(long),
         };
@@ -215,8 +260,17 @@ mod tests {
         let read = Event::decode(&event.encode(2_000).unwrap()).unwrap();
         assert_eq!((read.at, read.code.as_str(), read.client.as_str()), (7, "role_missing", "10.0.0.7"));
         assert_eq!(read.subject.unwrap().oid.as_deref(), Some(id));
+        let place = read.hba.unwrap();
+        assert!(place.file.starts_with("…/d") && place.file.chars().count() == 129, "{place}");
+        assert!(event.line().contains("/d/d:97\""), "{}", event.line());
         assert_eq!(event.encode(10), None);
-        let short = Event { role: "ann".into(), subject: None, hint: Some("SELECT 1;".repeat(9)), ..event };
+        let short = Event {
+            role: "ann".into(),
+            hba: None,
+            subject: None,
+            hint: Some("SELECT 1;".repeat(9)),
+            ..event
+        };
         assert_eq!(Event::decode(&short.encode(200).unwrap()).unwrap().hint, None, "no piece of a statement");
         assert_eq!(Event::decode(&short.encode(2_000).unwrap()), Some(short));
     }

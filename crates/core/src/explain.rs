@@ -178,8 +178,11 @@ fn explain_token(
 /// The key that the token names.
 fn find_key<'a>(token: &UnverifiedToken<'_>, context: &'a Context<'_>) -> Result<&'a SigningKey, Reason> {
     let keys = context.keys.as_ref().map_err(Clone::clone)?;
-    keys::find(keys.iter(), token.key_name(), &context.policy.tenant)
-        .ok_or(Reason::KeyUnknown { keys: keys.len(), age_seconds: 0 })
+    keys::find(keys.iter(), token.key_name(), &context.policy.tenant).ok_or_else(|| Reason::KeyUnknown {
+        kid: token.key_name().text().to_owned(),
+        keys: keys.len(),
+        age_seconds: 0,
+    })
 }
 
 /// Walks the checks of a role to their end.

@@ -288,7 +288,7 @@ fn judge_member(facts: &Facts) -> Outcome {
 
 fn judge_other(facts: &Facts) -> Outcome {
     match facts.line.method {
-        Method::TokenByPam | Method::TokenByOAuth => Outcome::Refuse(Reason::RoleNotMember),
+        Method::TokenByPam | Method::TokenByOAuth => Outcome::Refuse(Reason::RoleNotMember { grant: None }),
         Method::Other(_) => Outcome::LeaveToCore,
         Method::Trust => judge_other_on_trust(facts),
     }
@@ -296,7 +296,7 @@ fn judge_other(facts: &Facts) -> Outcome {
 
 fn judge_other_on_trust(facts: &Facts) -> Outcome {
     let reason = match facts.line.entry {
-        Entry::Members => Reason::RoleNotMember,
+        Entry::Members => Reason::RoleNotMember { grant: None },
         Entry::Anybody if !facts.line.verifies_certificate && is_guarded(facts) => Reason::TrustLineGuard,
         Entry::Anybody | Entry::Name => return Outcome::LeaveToCore,
     };

@@ -43,7 +43,7 @@ pub enum KeyName<'a> {
 
 impl<'a> KeyName<'a> {
     /// The name itself.
-    pub(crate) fn text(self) -> &'a str {
+    pub fn text(self) -> &'a str {
         match self {
             Self::Kid(kid) => kid,
             Self::Thumbprint(x5t) => x5t,

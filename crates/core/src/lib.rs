@@ -31,6 +31,7 @@ pub mod membership;
 pub mod membership_rules;
 pub mod packet;
 pub mod principal;
+pub mod public_answer;
 pub mod reason;
 pub mod refresh;
 pub mod refresh_queue;

@@ -35,6 +35,7 @@ pub struct Principal {
     tenant: TenantId,
     object_id: ObjectId,
     client_id: ClientId,
+    audience: String,
     user_name: Option<String>,
     upn: Option<String>,
     is_guest: bool,
@@ -58,6 +59,7 @@ impl Principal {
             tenant: claims.tid,
             object_id: identity.object_id,
             client_id: identity.client_id,
+            audience: claims.aud.join(" "),
             user_name: claims.user_name().map(str::to_owned).filter(|_| identity.kind == Kind::User),
             upn: claims.upn.filter(|_| identity.kind == Kind::User),
             is_guest: identity.is_guest,
@@ -145,6 +147,7 @@ impl From<&Principal> for TokenSubject {
             oid: Some(principal.object_id.to_string()),
             upn: principal.user_name.clone(),
             appid: Some(principal.client_id.to_string()),
+            aud: principal.audience.clone(),
             kid: principal.key_id.clone(),
             uti: principal.token_id.clone(),
         }

@@ -2,30 +2,17 @@
 
 use std::fmt;
 
+mod define;
+
+use self::define::{reasons, with_facts};
 use crate::guid::ObjectId;
+use crate::kind::Kind;
 use crate::log_line::LogLine;
+pub use crate::public_answer::PublicAnswer;
 use crate::shape::Shape;
 use crate::steps::Step;
 use crate::suggestion::Suggestion;
 use crate::time::UnixTime;
-
-/// What a client that is turned away is told.
-///
-/// Kept very small on purpose: a new way to tell a stranger something has to be a new variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PublicAnswer {
-    /// SQLSTATE 28P01, the same for every token and every role: it failed, but not why (as
-    /// PostgreSQL's own `auth_failed` in `auth.c`).
-    Failed,
-    /// SQLSTATE 28P01, with the reason: the token is a genuine one of this tenant's and has expired.
-    /// Its holder can read the same in it.
-    TokenExpired,
-    /// SQLSTATE 28P01, with the reason: the token is a genuine one of this tenant's for another resource.
-    TokenForAnotherResource,
-    /// SQLSTATE 28000: the connection is not encrypted. Said before a token is asked for, and to
-    /// everybody, so it tells nothing about a role.
-    EncryptionRequired,
-}
 
 /// A claim as it is named in the token, for the log.
 pub type ClaimName = &'static str;
@@ -41,58 +28,6 @@ pub struct Code {
     pub meaning: &'static str,
     /// What to do.
     pub advice: &'static str,
-}
-
-/// The facts of a variant that has some; the line as it is for one that has none.
-macro_rules! with_facts {
-    ($line:ident) => {
-        $line
-    };
-    ($line:ident, $name:ident, $facts:expr) => {{
-        let $name = $line;
-        $facts
-    }};
-}
-
-/// One row for each reason: what it means, its fields, the step that it belongs to, its code, what to do, and how its
-/// fields are written to the log. A field that is not written there does not compile.
-macro_rules! reasons {
-    ($( $(#[doc = $doc:literal])+ $variant:ident $({ $($(#[$field_doc:meta])* $field:ident : $type:ty),+ $(,)? })?
-        => $step:expr, $code:literal, $advice:literal $(, |$line:ident| $facts:expr)?; )+) => {
-        /// Why a login was refused. Carries typed facts, never a piece of a token's text; claims only of tokens
-        /// whose signature was good.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum Reason {
-            $( $(#[doc = $doc])+ $variant $({ $($(#[$field_doc])* $field: $type),+ })?, )+
-        }
-
-        impl Reason {
-            /// The stable name of the refusal, for logs, views and documents. Never renamed.
-            pub const fn code(&self) -> &'static str {
-                match self { $( Self::$variant { .. } => $code, )+ }
-            }
-
-            /// The step of the straight line that it belongs to.
-            pub const fn step(&self) -> Step {
-                match self { $( Self::$variant { .. } => $step, )+ }
-            }
-
-            /// Adds the facts to a log line, except those that the token's subject has anyway.
-            #[must_use]
-            #[deny(unused_variables)]
-            pub fn facts(&self, line: LogLine) -> LogLine {
-                match self {
-                    $( Self::$variant { $($($field),+)? } => with_facts!(line $(, $line, $facts)?), )+
-                }
-            }
-
-            /// All codes with their meaning and what to do, in the order of the straight line: the
-            /// source of `docs/codes.md`.
-            pub const CODES: &'static [Code] = &[
-                $( Code { name: $code, step: $step, meaning: concat!($($doc),+), advice: $advice }, )+
-            ];
-        }
-    };
 }
 
 reasons! {
@@ -163,13 +98,25 @@ reasons! {
         |line| line.fact("key_age_s", age_seconds);
     /// no key of the tenant has the token's key id, also after a fetch where one was allowed
     KeyUnknown {
+        /// The `kid`, or `x5t`, that the token names; nobody vouches for it.
+        kid: String,
         /// Number of keys known.
         keys: usize,
         /// Their age.
         age_seconds: i64,
     } => Step::Key, "key_unknown",
         "is the token of this tenant and cloud? `SELECT pgaad.refresh()`, then compare with `pgaad.keys`",
-        |line| line.fact("keys", keys).fact("key_age_s", age_seconds);
+        |line| line.quoted("kid", kid).fact("keys", keys).fact("key_age_s", age_seconds);
+    /// the signature is not as long as the key that the token names makes it: the token was cut, or something was
+    /// added to it
+    SignatureLength {
+        /// Bytes of the signature.
+        signature_bytes: usize,
+        /// Bytes of the key's modulus, which is as long as its signatures are (RFC 8017 §8.2.1).
+        key_bytes: usize,
+    } => Step::Key, "signature_length",
+        "send the whole token: it was cut or added to on its way, by a field that is too short or by copying",
+        |line| line.fact("signature_bytes", signature_bytes).fact("key_bytes", key_bytes);
     /// the signature is not the key's (RFC 7515 §5.2)
     BadSignature => Step::Key, "bad_signature", "get a new token; somebody may be trying to forge one";
     /// the payload is not a JSON object without duplicates
@@ -217,8 +164,13 @@ reasons! {
         /// The token's, separated by spaces.
         aud: String,
     } => Step::Audience, "wrong_audience",
-        "ask for a token for this server: the resource is an entry of `pgaad.audience`",
-        |line| line.quoted("aud", aud);
+        "ask for a token for this server: the resource is an entry of `pgaad.audience`; if `aud` is the client id of \
+         an application of yours whose URI is accepted, add it there, since version 2 tokens carry the client id",
+        |line| {
+            // The subject has it.
+            let _ = aud;
+            line
+        };
     /// `exp` is past by more than `pgaad.clock_skew`
     Expired {
         /// The claim.
@@ -268,9 +220,17 @@ reasons! {
     RoleMissing => Step::Role, "role_missing",
         "correct the user name of the connection, or create the role as a member of `azure_ad_user`";
     /// the role is not a direct member of `azure_ad_user`
-    RoleNotMember => Step::Role, "role_not_member",
-        "grant `azure_ad_user` to the role itself, not through another role; or give the role's `pg_hba.conf` \
-         line its own method";
+    RoleNotMember {
+        /// The statement that makes it one, where the role is bound to the token's holder: nobody else gets in by it.
+        grant: Option<String>,
+    } => Step::Role, "role_not_member",
+        "grant `azure_ad_user` to the role itself, not through another role: the log has the statement where the \
+         role is the holder's; or give the role's `pg_hba.conf` line its own method",
+        |line| {
+            // The statement is the hint.
+            let _ = grant;
+            line
+        };
     /// the role may not log in (`NOLOGIN`)
     RoleNologin => Step::Role, "role_nologin", "give the role `LOGIN`, if it is meant to log in";
     /// the role's `VALID UNTIL` is past
@@ -280,12 +240,24 @@ reasons! {
     /// the role's security label cannot be read, or names another tenant
     LabelUnusable => Step::Binding, "label_unusable", "write the label again, as docs/identity.md says";
     /// the role is bound to another object id
-    PrincipalMismatch => Step::Binding, "principal_mismatch",
-        "log in as your own role, or correct the object id in the role's label";
+    PrincipalMismatch {
+        /// That of the label.
+        label: ObjectId,
+        /// The token's.
+        token: ObjectId,
+    } => Step::Binding, "principal_mismatch",
+        "log in as your own role, or correct the object id in the role's label",
+        |line| line.fact("label_oid", label).fact("token_oid", token);
     /// the role is bound to the other kind: a user's token for a service, or the reverse
-    KindMismatch => Step::Binding, "kind_mismatch",
+    KindMismatch {
+        /// That of the label.
+        label: Kind,
+        /// The token's.
+        token: Kind,
+    } => Step::Binding, "kind_mismatch",
         "log in with a token of the kind that the label names: a program's own for `service`, a user's for \
-         `user`";
+         `user`",
+        |line| line.fact("label_kind", label).fact("token_kind", token);
     /// the token's groups do not hold the role's group
     NotInGroup {
         /// The role's group.
@@ -345,6 +317,17 @@ reasons! {
     /// `delegate_ident_mapping=1`
     OauthNotDelegated => Step::Connection, "oauth_not_delegated",
         "add `delegate_ident_mapping=1` to the `oauth` line in `pg_hba.conf`";
+    /// PAM refused the login without asking pgaad, or after pgaad had admitted it: the module or another one of the
+    /// service could not be loaded, or said no
+    PamFailed {
+        /// The service.
+        service: String,
+        /// Whether pgaad was asked, and had admitted the login.
+        admitted: bool,
+    } => Step::Connection, "pam_failed",
+        "read core's and libpam's own words in the log around this line, and `SELECT * FROM pgaad.check()`, which \
+         looks at the service file",
+        |line| line.quoted("service", service).fact("pgaad", if *admitted { "admitted" } else { "not_asked" });
     /// during the login the role was renamed, and its name went to another one; one of the two is a member of
     /// `azure_ad_user`
     RoleChanged => Step::Connection, "role_changed",
@@ -384,6 +367,7 @@ impl Reason {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::RoleNotBound { suggestion, .. } => suggestion.as_ref().map(ToString::to_string),
+            Self::RoleNotMember { grant } => grant.clone(),
             _ => None,
         }
     }

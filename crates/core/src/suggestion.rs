@@ -33,6 +33,12 @@ impl fmt::Display for Suggestion {
     }
 }
 
+/// The statement that makes the role `name` a member of `azure_ad_user`; `None` where the name cannot be written
+/// plainly.
+pub(crate) fn membership(name: &str) -> Option<String> {
+    is_plain(name).then(|| format!("GRANT azure_ad_user TO \"{name}\";"))
+}
+
 /// Whether two names are spellings of one user's: of another case, or of a guest, once by their mail address and once
 /// as the tenant that invited them calls them.
 pub(crate) fn is_same_user(one: &str, other: &str) -> bool {

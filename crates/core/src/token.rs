@@ -147,8 +147,14 @@ impl<'a> UnverifiedToken<'a> {
     /// Checks the signature with `key` as RS256, whatever the header says, and gives the payload out.
     ///
     /// # Errors
-    /// [`Reason::BadSignature`] unless `key` made the signature over these very bytes (RFC 7515 §5.2 step 8).
+    /// [`Reason::SignatureLength`] unless the signature is as long as one of `key`'s; [`Reason::BadSignature`] unless
+    /// `key` made it over these very bytes (RFC 7515 §5.2 step 8).
     pub fn verify_signature(self, key: &SigningKey) -> Result<SignedPayload, Reason> {
+        // RFC 8017 §8.2.2 step 1.
+        let (signature_bytes, key_bytes) = (self.signature.len(), key.modulus().len());
+        if signature_bytes != key_bytes {
+            return Err(Reason::SignatureLength { signature_bytes, key_bytes });
+        }
         rs256(key, self.signing_input, &self.signature)?;
         Ok(SignedPayload { bytes: self.payload, typed: self.header.typed })
     }

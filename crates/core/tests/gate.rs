@@ -9,6 +9,8 @@ use pgaad_core::gate::{
 const UNUSABLE: Reason =
     Reason::SettingInvalid { setting: "pgaad.clock_skew", value: None, expected: String::new() };
 
+const NOT_MEMBER: Reason = Reason::RoleNotMember { grant: None };
+
 /// Calls `see` with every combination of facts.
 fn walk(mut see: impl FnMut(&Facts)) -> usize {
     let mut count = 0;
@@ -86,8 +88,8 @@ fn expected(f: &Facts) -> Outcome {
         (yes && member && trust,                                    Outcome::Refuse(Reason::TrustNotAllowed)),
         (yes && member && named,                                    Outcome::LeaveToCore),
         (yes && member,                                             Outcome::Refuse(Reason::MethodNotAllowed)),
-        (yes && token,                                              Outcome::Refuse(Reason::RoleNotMember)),
-        (yes && written_for_members,                                asked(Reason::RoleNotMember)),
+        (yes && token,                                              Outcome::Refuse(NOT_MEMBER)),
+        (yes && written_for_members,                                asked(NOT_MEMBER)),
         (yes && anybody && f.is_physical_replication,               Outcome::LeaveReplicationToCore),
         (yes && anybody,                                            asked(Reason::TrustLineGuard)),
         (yes,                                                       Outcome::LeaveToCore),

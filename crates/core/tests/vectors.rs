@@ -78,7 +78,7 @@ fn verify_jws(jws: &str, keys: Option<&KeySet>) -> Result<SignedPayload, Reason>
     let token = UnverifiedToken::parse(&raw)?;
     let found = keys.and_then(|keys| keys.find(token.key_name(), &this_tenant()));
     let known = keys.map_or(0, |keys| keys.keys().len());
-    let key = *found.ok_or(Reason::KeyUnknown { keys: known, age_seconds: 0 })?;
+    let key = *found.ok_or(Reason::KeyUnknown { kid: String::new(), keys: known, age_seconds: 0 })?;
     token.verify_signature(&key)
 }
 

@@ -1,4 +1,4 @@
-//! What a document is that is not the JSON it should be: what was saved in a wrong form, is another document, or was cut.
+//! What a document is that is not the JSON it should be: saved in a wrong form, another document, or cut.
 
 use pgaad_core::json::{self, Json, Object};
 use pgaad_core::key_error::{KeyError, KeySetError};

@@ -132,7 +132,7 @@ pub(super) fn of_refused_role(reason: &Reason, case: &RoleCase<'_>, name: &str) 
 /// What lifts a refusal of the role `name`, an SQL identifier.
 fn statement(reason: &Reason, name: &str) -> Option<String> {
     match reason {
-        Reason::RoleNotMember => Some(format!("GRANT azure_ad_user TO {name};")),
+        Reason::RoleNotMember { .. } => Some(format!("GRANT azure_ad_user TO {name};")),
         Reason::RoleNologin => Some(format!("ALTER ROLE {name} LOGIN;")),
         Reason::RoleExpired => Some(format!("ALTER ROLE {name} VALID UNTIL 'infinity';")),
         _ => None,

@@ -143,7 +143,7 @@ fn a_public_key_is_no_hmac_secret() {
         attacks.push(Attack::by(
             format!("HS256 keyed with {secret} that says RS256"),
             forged.header("alg", "RS256").mint(),
-            "bad_signature",
+            "signature_length",
         ));
     }
     for (name, algorithm) in [("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)] {

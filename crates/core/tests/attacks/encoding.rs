@@ -157,7 +157,7 @@ fn a_token_that_is_not_exactly_three_parts_is_refused() {
             // These two are three parts of base64url, so later checks speak.
             let code = match name {
                 "header and payload exchanged" => "forbidden_header",
-                "payload and signature exchanged" => "bad_signature",
+                "payload and signature exchanged" => "signature_length",
                 _ => "malformed_token",
             };
             Attack::by(name, token, code)
@@ -274,14 +274,14 @@ fn a_signature_that_the_key_did_not_make_over_these_bytes_is_refused() {
             format!("{header}.{resigned_payload}.{foreign}"),
             "bad_signature",
         ),
-        Attack::by("a zero byte before", with(&[&[0], &bytes[..]].concat()), "bad_signature"),
-        Attack::by("a zero byte behind", with(&[&bytes[..], &[0]].concat()), "bad_signature"),
-        Attack::by("the last byte missing", with(&bytes[..255]), "bad_signature"),
-        Attack::by("the first byte missing", with(&bytes[1..]), "bad_signature"),
-        Attack::by("twice", with(&bytes.repeat(2)), "bad_signature"),
+        Attack::by("a zero byte before", with(&[&[0], &bytes[..]].concat()), "signature_length"),
+        Attack::by("a zero byte behind", with(&[&bytes[..], &[0]].concat()), "signature_length"),
+        Attack::by("the last byte missing", with(&bytes[..255]), "signature_length"),
+        Attack::by("the first byte missing", with(&bytes[1..]), "signature_length"),
+        Attack::by("twice", with(&bytes.repeat(2)), "signature_length"),
         Attack::by("backwards", with(&bytes.iter().rev().copied().collect::<Vec<_>>()), "bad_signature"),
-        Attack::by("one byte", with(&[1]), "bad_signature"),
-        Attack::by("a megabyte", with(&vec![7; 1 << 20]), "bad_signature"),
+        Attack::by("one byte", with(&[1]), "signature_length"),
+        Attack::by("a megabyte", with(&vec![7; 1 << 20]), "signature_length"),
     ];
     for (name, fill) in [("zero", 0_u8), ("0xff", 0xff)] {
         attacks.push(Attack::by(format!("256 bytes of {name}"), with(&[fill; 256]), "bad_signature"));

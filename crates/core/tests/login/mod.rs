@@ -298,7 +298,8 @@ pub(crate) fn assert_refused(class: &str, attacks: &[Attack]) {
 /// The explanation of an admitted token finds no fault; that of a refused one names the code that the decision names.
 fn explanation_fault(login: &Login, code: &str) -> Option<String> {
     // What only the signature or the whole password can show.
-    if ["malformed_token", "bad_signature", "no_token", "token_too_large"].contains(&code) {
+    if ["malformed_token", "bad_signature", "signature_length", "no_token", "token_too_large"].contains(&code)
+    {
         return None;
     }
     let errors: Vec<_> = login.explain()?.into_iter().filter(|finding| finding.ok != Some(true)).collect();
