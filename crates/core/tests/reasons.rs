@@ -21,6 +21,7 @@ fn the_document_lists_every_code_and_no_other() {
     let told = |code: &str| match code {
         "tls_required" => "28000, before a token is asked for: the connection must be encrypted",
         "method_not_allowed" => "what PostgreSQL answers to a wrong secret by that method",
+        "pam_failed" => "what PostgreSQL answers when PAM says no",
         "role_changed" => {
             "28P01; by a method that asks for no token, what PostgreSQL answers to a wrong secret by it"
         }
@@ -41,6 +42,36 @@ fn the_document_lists_every_code_and_no_other() {
         std::fs::write(document, format!("{head}{table}")).unwrap();
     }
     assert!(std::fs::read_to_string(document).unwrap().ends_with(&table), "see above how to write it anew");
+}
+
+/// The keys that the sources of a log line write: the first literal of each call that adds a fact.
+fn keys_of(source: &str) -> Vec<&str> {
+    let product = source.split("#[cfg(test)]").next().unwrap_or_default();
+    [".fact(", ".quoted(", ".fact_if(", "some(line, "]
+        .iter()
+        .flat_map(|call| product.split(call).skip(1))
+        .filter_map(|rest| rest.split(')').next()?.split('"').nth(1))
+        .collect()
+}
+
+#[test]
+fn the_document_of_the_log_has_every_fact() {
+    let document = include_str!("../../../docs/monitoring.md");
+    let (_, table) = document.split_once("### The facts of a line").expect("the table of facts");
+    let keys: Vec<_> = [
+        include_str!("../src/reason.rs"),
+        include_str!("../src/event.rs"),
+        include_str!("../src/shape.rs"),
+    ]
+    .into_iter()
+    .flat_map(keys_of)
+    .collect();
+    assert!(keys.len() > 40, "{keys:?}");
+    for key in keys {
+        let rows = || table.lines().filter(|line| line.starts_with("| "));
+        let has = |row: &str| row.split(" | ").next().is_some_and(|head| head.contains(&format!("`{key}`")));
+        assert!(rows().any(has), "{key}");
+    }
 }
 
 #[test]
