@@ -139,6 +139,10 @@ BEGIN
                           END AS why) lag
         WHERE why IS NOT NULL
       UNION ALL
+        SELECT 'extension', format('the extension''s SQL is of %s, and the library is %s', extversion, version),
+               'ALTER EXTENSION pgaad UPDATE;'
+        FROM pg_extension, pgaad.status WHERE extname = 'pgaad' AND extversion <> version
+      UNION ALL
         SELECT 'unknown_settings', format('%s:%s: %s is no setting of pgaad''s', sourcefile, sourceline, name),
                format('Take line %s out of %s.', sourceline, sourcefile)
         FROM pg_file_settings setting WHERE name ~* '^pgaad\.'

@@ -627,6 +627,10 @@ BEGIN
                           END AS why) lag
         WHERE why IS NOT NULL
       UNION ALL
+        SELECT 'extension', format('the extension''s SQL is of %s, and the library is %s', extversion, version),
+               'ALTER EXTENSION pgaad UPDATE;'
+        FROM pg_extension, pgaad.status WHERE extname = 'pgaad' AND extversion <> version
+      UNION ALL
         SELECT 'unknown_settings', format('%s:%s: %s is no setting of pgaad''s', sourcefile, sourceline, name),
                format('Take line %s out of %s.', sourceline, sourcefile)
         FROM pg_file_settings setting WHERE name ~* '^pgaad\.'
@@ -645,10 +649,37 @@ $function$;
 REVOKE ALL ON FUNCTION pgaad._check_server(text[], text[], text[]), pgaad._gate_policy(), pgaad.check() FROM PUBLIC;
 
 -- Internal functions begin with an underscore. The views would follow them, yet keep their old names as aliases.
-ALTER FUNCTION pgaad.status_row() RENAME TO _status_row;
+CREATE FUNCTION pgaad._status_row() RETURNS TABLE (
+    "configured" bool, "ready" bool, "problem" TEXT, "worker_pid" INT, "last_success" timestamp with time zone,
+    "last_error" TEXT, "next_refresh" timestamp with time zone, "keys" INT, "age" interval, "version" TEXT,
+    "clock_ahead" interval)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'status_record_wrapper';
+REVOKE ALL ON FUNCTION pgaad._status_row() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._status_row() TO pg_monitor, azure_ad_admin;
+-- Whoever was granted the old one, to read the view, is granted the new one.
+DO $status$
+DECLARE
+    grantee pg_catalog.text;
+BEGIN
+    FOR grantee IN
+        SELECT pg_catalog.quote_ident(role.rolname)
+        FROM pg_catalog.pg_proc old, pg_catalog.aclexplode(old.proacl) entry, pg_catalog.pg_roles role
+        WHERE old.oid OPERATOR(pg_catalog.=) 'pgaad.status_row()'::pg_catalog.regprocedure
+          AND role.oid OPERATOR(pg_catalog.=) entry.grantee AND entry.grantee OPERATOR(pg_catalog.<>) old.proowner
+    LOOP
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION pgaad._status_row() TO %s', grantee);
+    END LOOP;
+END
+$status$;
 CREATE OR REPLACE VIEW pgaad.status AS
-    SELECT configured, ready, problem, worker_pid, last_success, last_error, next_refresh, keys, age, version
+    SELECT configured, ready, problem, worker_pid, last_success, last_error, next_refresh, keys, age, version,
+           clock_ahead
     FROM pgaad._status_row();
+DROP FUNCTION pgaad.status_row();
+COMMENT ON COLUMN pgaad.status.clock_ahead IS
+    'by how much this server''s clock was ahead of the provider''s when that last answered';
 ALTER FUNCTION pgaad.key_rows() RENAME TO _key_rows;
 CREATE OR REPLACE VIEW pgaad.keys AS
     SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source
@@ -677,6 +708,10 @@ BEGIN
           FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE attrelid = 'pgaad.events'::regclass) given,
         aclexplode(given.acl) entry LEFT JOIN pg_roles grantee ON grantee.oid = entry.grantee
     WHERE entry.grantee <> given.owner;
+    repeated := repeated || ARRAY(
+        SELECT format('GRANT EXECUTE ON FUNCTION pgaad._event_rows() TO %I', grantee.rolname)
+        FROM pg_proc old, aclexplode(old.proacl) entry JOIN pg_roles grantee ON grantee.oid = entry.grantee
+        WHERE old.oid = 'pgaad.event_rows()'::regprocedure AND entry.grantee <> old.proowner);
     DROP VIEW pgaad.events;
     DROP FUNCTION pgaad.event_rows();
     CREATE FUNCTION pgaad._event_rows() RETURNS TABLE (

@@ -1,7 +1,10 @@
 CREATE VIEW pgaad.status AS
-    SELECT configured, ready, problem, worker_pid, last_success, last_error, next_refresh, keys, age, version
+    SELECT configured, ready, problem, worker_pid, last_success, last_error, next_refresh, keys, age, version,
+           clock_ahead
     FROM pgaad._status_row();
 COMMENT ON VIEW pgaad.status IS 'whether token logins can work on this server, and what the key worker is about';
+COMMENT ON COLUMN pgaad.status.clock_ahead IS
+    'by how much this server''s clock was ahead of the provider''s when that last answered';
 
 CREATE VIEW pgaad.keys AS
     SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "the macros export each function under its C name")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use pgaad_audit::evidence::{self, Evidence, Moment};
@@ -19,8 +20,9 @@ use pgrx::prelude::*;
 use crate::key_cache;
 use crate::pg::hba::{Candidates, HbaFile};
 use crate::pg::text::{TextFromSql, TextToSql};
+use crate::pg::worker::{self, WorkerId};
 use crate::pg::{clock, entry, hook, report, shmem};
-use crate::settings::Settings;
+use crate::settings::{Settings, default_of};
 
 extension_sql_file!(
     "../sql/check.sql",
@@ -74,9 +76,16 @@ fn check_server(
     let member =
         |name: String| Member { roles: vec![name.clone(), "azure_ad_user".to_owned()], name: Some(name) };
     let rows = rows(names.map(member).collect(), &[]);
-    TableIterator::new(rows.into_iter().filter_map(|(check, ok, detail, hint)| {
+    let outdated = (
+        "extension".into(),
+        false,
+        format!("the extension's SQL is of 0.1.0, and the library is {}", env!("CARGO_PKG_VERSION")).into(),
+        Some("ALTER EXTENSION pgaad UPDATE;".into()),
+    );
+    let told = rows.into_iter().filter_map(|(check, ok, detail, hint)| {
         Some((check.item.into(), ok?, detail.into(), hint.map(TextToSql::from)))
-    }))
+    });
+    TableIterator::new(std::iter::once(outdated).chain(told))
 }
 
 /// A check, whether all is well, what was found, what to do.
@@ -127,12 +136,15 @@ pub(crate) fn read_pam_files(services: &[String]) -> PamFiles {
             Err(error) => Err(error.to_string()),
         }
     };
-    PamFiles::read(services, &entry::own_path(), read)
+    let own = entry::own_path();
+    let id = |path: &str| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let is_own = |path: &str| id(path).is_some_and(|found| id(&own) == Some(found));
+    PamFiles::read(services, &own, read, is_own)
 }
 
 /// As if no service file could be read.
 pub(crate) fn unread_pam_files(services: &[String], error: FileError) -> PamFiles {
-    PamFiles::read(services, &entry::own_path(), |_| Err(error.to_string()))
+    PamFiles::read(services, &entry::own_path(), |_| Err(error.to_string()), |_| false)
 }
 
 /// Says in the log what is wrong with files and settings. For the worker, at its start and at each reload.
@@ -165,14 +177,22 @@ fn of_files(
     let settings = settings.map_err(Reason::clone).map(|settings| evidence::Settings {
         token: settings.token.clone(),
         of_lines: hba::Settings {
+            tls: crate::pg::hba::is_tls_on(),
             require_tls: settings.require_tls,
             allow_trust: settings.gate.allow_trust,
             other_methods: settings.gate.other_methods,
         },
     });
+    let usable_value = match &settings {
+        Err(Reason::SettingInvalid { setting, .. }) => Some((*setting, default_of(setting))),
+        _ => None,
+    };
+    let lines = hba_file.map(|file| file.lines);
     Evidence {
         settings,
-        lines: hba_file.map(|file| file.lines),
+        usable_value,
+        changed_files: lines.as_deref().map(crate::pg::hba::changed_since_reload).unwrap_or_default(),
+        lines,
         pam_files,
         outer_library: hook::outer_library(),
         ..Evidence::default()
@@ -181,7 +201,7 @@ fn of_files(
 
 /// What only a moment tells: not for the log.
 fn moment(settings: &Result<Settings, Reason>) -> Moment {
-    let worker = shmem::refresh_state();
+    let refreshes = shmem::refresh_state();
     let now = clock::now();
     let (key_age, keys, keys_without_issuer) = shmem::with_keys(|board| {
         let keys = || board.alive(now);
@@ -193,7 +213,8 @@ fn moment(settings: &Result<Settings, Reason>) -> Moment {
         Some(reason.facts(LogLine::new(reason.code())).into_text())
     };
     Moment {
-        snapshot_problem: Some(worker.snapshot_problem.as_str())
+        never_had_worker: worker::never_ran(WorkerId::Keys),
+        snapshot_problem: Some(refreshes.snapshot_problem.as_str())
             .filter(|problem| !problem.is_empty())
             .map(str::to_owned),
         no_keys: settings.as_ref().ok().and_then(why_none),
@@ -204,6 +225,6 @@ fn moment(settings: &Result<Settings, Reason>) -> Moment {
         key_age,
         keys,
         keys_without_issuer,
-        clock_ahead: worker.clock_ahead,
+        clock_ahead: refreshes.clock_ahead,
     }
 }

@@ -3,6 +3,7 @@
 //! A value that cannot be used refuses every login that is ours, with the setting's name in the
 //! log; it never falls back to a default that the operator did not write.
 
+use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -45,8 +46,7 @@ macro_rules! settings {
         }
 
         /// Name and default of every setting under `pgaad.`, as the README lists them.
-        #[cfg(any(test, feature = "pg_test"))]
-        pub(crate) const TABLE: &[(&std::ffi::CStr, &std::ffi::CStr)] = &[ $( ($name, $default), )+ ];
+        pub(crate) const TABLE: &[(&CStr, &CStr)] = &[ $( ($name, $default), )+ ];
     };
 }
 
@@ -211,6 +211,14 @@ impl Settings {
         let reading = CHOSEN.get_or_init(|| at_start().unwrap_or_else(|| AFRESH.get_or_init(Reading::now)));
         reading.settings.as_ref().map_err(Reason::clone)
     }
+}
+
+/// The default of a setting.
+pub(crate) fn default_of(name: &str) -> String {
+    let of_name = |(found, default): &(&CStr, &CStr)| {
+        (found.to_bytes() == name.as_bytes()).then(|| default.to_string_lossy().into_owned())
+    };
+    TABLE.iter().find_map(of_name).unwrap_or_default()
 }
 
 /// Warns who has set a setting, by `ALTER SYSTEM`, to a value that cannot be used: nothing tells them otherwise until

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use pgaad_audit::{MORE_WORKERS, NO_WORKER};
 use pgaad_core::label::Binding;
 use pgaad_core::labelling::Labelling;
 use pgaad_core::log_line::LogLine;
@@ -79,6 +80,14 @@ fn claims() -> Option<JsonToSql> {
 /// Has the keys fetched now, waits for it, and tells how it goes. `true` if that brought keys.
 #[pg_extern(volatile, parallel_restricted)]
 fn refresh() -> bool {
+    if worker::never_ran(WorkerId::Keys) {
+        SqlError {
+            code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+            message: NO_WORKER.to_owned(),
+            hint: MORE_WORKERS.into(),
+        }
+        .raise();
+    }
     let began = Instant::now();
     report::notice(match worker::pid(WorkerId::Keys) {
         Some(pid) => format!("asking the key worker, process {pid}"),
@@ -111,6 +120,41 @@ fn refresh() -> bool {
 /// The row of `pgaad.status`.
 #[pg_extern(name = "_status_row", volatile, parallel_restricted)]
 #[allow(clippy::type_complexity, reason = "the columns of the view")]
+fn status_record() -> TableIterator<
+    'static,
+    (
+        name!(configured, bool),
+        name!(ready, bool),
+        name!(problem, Option<TextToSql>),
+        name!(worker_pid, Option<i32>),
+        name!(last_success, Option<TimestampWithTimeZone>),
+        name!(last_error, Option<TextToSql>),
+        name!(next_refresh, Option<TimestampWithTimeZone>),
+        name!(keys, i32),
+        name!(age, Option<Interval>),
+        name!(version, TextToSql),
+        name!(clock_ahead, Option<Interval>),
+    ),
+> {
+    let status = Status::now();
+    TableIterator::once((
+        status.configured,
+        status.ready,
+        status.problem,
+        status.worker_pid,
+        status.last_success,
+        status.last_error,
+        status.next_refresh,
+        status.keys,
+        status.age,
+        status.version,
+        status.clock_ahead,
+    ))
+}
+
+/// `pgaad.status_row` of 0.1.0, which says nothing of the clock: for databases whose extension has not been updated.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "the columns of the view")]
 fn status_row() -> TableIterator<
     'static,
     (
@@ -126,33 +170,68 @@ fn status_row() -> TableIterator<
         name!(version, TextToSql),
     ),
 > {
-    let refreshes = shmem::refresh_state();
-    let settings = Settings::read();
-    let problem = match &settings {
-        Ok(settings) => settings.token.is_none().then(|| "pgaad.tenant_id is not set".to_owned()),
-        Err(reason) => Some(reason.facts(LogLine::new("bad setting:")).into_text()),
-    };
-    let policy = settings.as_ref().ok().and_then(|settings| Some((settings, settings.token.as_ref()?)));
-    let is_ready = policy.is_some_and(|(settings, policy)| {
-        key_cache::all(&policy.tenant, settings).is_ok_and(|keys| !keys.is_empty())
-    });
-    let now = clock::now();
-    let (fetched_at, keys) = shmem::with_keys(|board| (board.fetched_at, board.alive(now).count()));
-    let (error, cause) = key_cache::last_error(&settings).unzip();
-    let row = (
-        policy.is_some(),
-        is_ready,
-        // While keys serve, a fetch that failed locks nobody out.
-        problem.or(cause.filter(|words| !is_ready && !words.is_empty())).map(TextToSql::from),
-        worker::pid(WorkerId::Keys),
-        refreshes.last_success.map(timestamp),
-        error.map(TextToSql::from),
-        refreshes.next_refresh.map(timestamp),
-        i32::try_from(keys).unwrap_or(i32::MAX),
-        (keys > 0).then(|| interval(now.since(fetched_at))).flatten(),
-        env!("CARGO_PKG_VERSION").into(),
-    );
-    TableIterator::once(row)
+    let status = Status::now();
+    TableIterator::once((
+        status.configured,
+        status.ready,
+        status.problem,
+        status.worker_pid,
+        status.last_success,
+        status.last_error,
+        status.next_refresh,
+        status.keys,
+        status.age,
+        status.version,
+    ))
+}
+
+/// Whether token logins can work, and what the key worker is about.
+struct Status {
+    configured: bool,
+    ready: bool,
+    problem: Option<TextToSql>,
+    worker_pid: Option<i32>,
+    last_success: Option<TimestampWithTimeZone>,
+    last_error: Option<TextToSql>,
+    next_refresh: Option<TimestampWithTimeZone>,
+    keys: i32,
+    age: Option<Interval>,
+    version: TextToSql,
+    clock_ahead: Option<Interval>,
+}
+
+impl Status {
+    fn now() -> Self {
+        let refreshes = shmem::refresh_state();
+        let settings = Settings::read();
+        let policy = settings.as_ref().ok().and_then(|settings| Some((settings, settings.token.as_ref()?)));
+        let ready = policy.is_some_and(|(settings, policy)| {
+            key_cache::all(&policy.tenant, settings).is_ok_and(|keys| !keys.is_empty())
+        });
+        let now = clock::now();
+        let (fetched_at, keys) = shmem::with_keys(|board| (board.fetched_at, board.alive(now).count()));
+        let (error, cause) = key_cache::last_error(&settings).unzip();
+        let problem = match &settings {
+            Err(reason) => Some(reason.facts(LogLine::new("bad setting:")).into_text()),
+            Ok(settings) if settings.token.is_none() => Some("pgaad.tenant_id is not set".to_owned()),
+            Ok(_) if !ready && worker::never_ran(WorkerId::Keys) => Some(NO_WORKER.to_owned()),
+            // While keys serve, a fetch that failed locks nobody out.
+            Ok(_) => cause.filter(|words| !ready && !words.is_empty()),
+        };
+        Self {
+            configured: policy.is_some(),
+            ready,
+            problem: problem.map(TextToSql::from),
+            worker_pid: worker::pid(WorkerId::Keys),
+            last_success: refreshes.last_success.map(timestamp),
+            last_error: error.map(TextToSql::from),
+            next_refresh: refreshes.next_refresh.map(timestamp),
+            keys: i32::try_from(keys).unwrap_or(i32::MAX),
+            age: (keys > 0).then(|| interval(now.since(fetched_at))).flatten(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            clock_ahead: refreshes.clock_ahead.and_then(interval),
+        }
+    }
 }
 
 /// The rows of `pgaad.keys`.

@@ -5,6 +5,7 @@ use std::ffi::{CString, c_void};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::ptr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pgaad_audit::hba::{Addresses, Database, Line, Method, Network, Role, Transports};
 use pgaad_core::{gate, role_name};
@@ -48,9 +49,37 @@ pub(crate) fn read(candidates: Candidates) -> Result<HbaFile, String> {
 
 /// The file.
 pub(crate) fn path() -> PathBuf {
-    // SAFETY: a C string of core's (guc.c), set at start.
-    let path = unsafe { text(pg_sys::HbaFileName) };
-    PathBuf::from(path.unwrap_or_default())
+    PathBuf::from(hba_line::main_file())
+}
+
+/// Those files of the lines that were changed after this process has heard of a reload: the server goes by what they
+/// said before.
+pub(crate) fn changed_since_reload(lines: &[Line]) -> Vec<String> {
+    let mut files: Vec<_> = lines.iter().filter_map(|line| line.file.clone()).collect();
+    files.push(hba_line::main_file());
+    files.sort();
+    files.dedup();
+    let reloaded = reloaded();
+    let is_younger = |file: &String| {
+        let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified());
+        changed.is_ok_and(|changed| changed > reloaded)
+    };
+    files.into_iter().filter(is_younger).collect()
+}
+
+/// When the configuration was loaded last.
+fn reloaded() -> SystemTime {
+    /// 2000-01-01T00:00:00Z (timestamp.h, `POSTGRES_EPOCH_JDATE`).
+    const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);
+    // SAFETY: a plain global of this process (guc.c), microseconds.
+    let since = unsafe { pg_sys::PgReloadTime };
+    UNIX_EPOCH + POSTGRES_EPOCH + Duration::from_micros(u64::try_from(since).unwrap_or_default())
+}
+
+/// Whether the server speaks TLS (`ssl`). Lines for TLS only match nobody otherwise.
+pub(crate) fn is_tls_on() -> bool {
+    // SAFETY: a plain global (postmaster.c), the value of the setting.
+    unsafe { pg_sys::EnableSSL }
 }
 
 /// Another memory context, until this is dropped, by an error too: then nobody may go on in a context that is deleted.
@@ -180,9 +209,7 @@ fn method(parsed: &libpq::HbaLine) -> Method {
 
 /// The file that a line is in, if that is not `pg_hba.conf` itself.
 fn included_file(parsed: &libpq::HbaLine) -> Option<String> {
-    // SAFETY: a string of the parsed line, or null.
-    let file = unsafe { text(version::source_file(parsed)) };
-    file.filter(|file| *file != path().to_string_lossy())
+    Some(hba_line::file(parsed)).filter(|file| *file != hba_line::main_file())
 }
 
 /// Those of `candidates` that a regular expression matches.

@@ -9,7 +9,7 @@ use pgrx::PgList;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-use super::c_string::c_str;
+use super::c_string::{c_str, text};
 use super::libpq::{self, AuthToken, HbaLine, UserAuth};
 use super::version;
 
@@ -53,6 +53,18 @@ pub(super) fn own_service(line: &HbaLine) -> Option<&str> {
 /// majors can live on one host.
 fn is_our_service(service: &str) -> bool {
     service == "pgaad" || service.strip_prefix("pgaad-").is_some_and(|rest| !rest.is_empty())
+}
+
+/// `pg_hba.conf`.
+pub(super) fn main_file() -> String {
+    // SAFETY: a C string of core's (guc.c), set at start.
+    unsafe { text(pg_sys::HbaFileName) }.unwrap_or_default()
+}
+
+/// The file that a line is in.
+pub(super) fn file(line: &HbaLine) -> String {
+    // SAFETY: a string of the line, or null.
+    unsafe { text(version::source_file(line)) }.unwrap_or_else(main_file)
 }
 
 /// A word of the column of databases or roles.

@@ -129,9 +129,7 @@ impl Port {
     /// Where the matched line is.
     pub(crate) fn place(&self) -> Option<HbaPlace> {
         let line = self.hba()?;
-        // SAFETY: core's parser made the line; the file's name is a C string, or null.
-        let file = unsafe { text(version::file_of(line)) }?;
-        Some(HbaPlace::new(&file, u32::try_from(line.linenumber).ok()?))
+        Some(HbaPlace::new(&hba_line::file(line), u32::try_from(line.linenumber).ok()?))
     }
 
     /// Adds to the error that is being made what core's log has of the matched line.

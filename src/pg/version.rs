@@ -84,25 +84,6 @@ pub(super) unsafe fn set_authn_id(port: *mut libpq::Port, id: *mut c_char) {
     unsafe { (*port).authn_id = id };
 }
 
-/// The file that holds the line: since 16 a line may be of an included file (hba.h, `HbaLine.sourcefile`).
-///
-/// # Safety
-/// A line that core's parser made.
-#[cfg(since_16)]
-pub(super) unsafe fn file_of(line: &libpq::HbaLine) -> *const c_char {
-    line.sourcefile
-}
-
-/// The file that holds the line: there is one only.
-///
-/// # Safety
-/// As since 16.
-#[cfg(not(since_16))]
-pub(super) unsafe fn file_of(_line: &libpq::HbaLine) -> *const c_char {
-    // SAFETY: a plain global (guc.c), set while the server starts.
-    unsafe { pg_sys::HbaFileName }
-}
-
 /// Adds to the error that is being made what core's log has of the matched line when a login fails; no client is told.
 /// auth.c, `auth_failed`: "cdetail = psprintf(_("Connection matched file \"%s\" line %d: \"%s\""),
 /// port->hba->sourcefile, port->hba->linenumber, port->hba->rawline);".

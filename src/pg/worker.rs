@@ -14,7 +14,7 @@ use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
 use pgrx::shmem::PGRXSharedMemory;
 
-use super::version;
+use super::{clock, event_buffer, version};
 
 /// Which worker it is. A new one is a variant here and a row of the table that is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub extern "C-unwind" fn pgaad_worker_main(place: pg_sys::Datum) {
     let _ = OWN.set(worker.id);
     // SAFETY: plain globals of this process; a background worker's latch is its PGPROC's, in shared memory.
     let (pid, latch) = unsafe { (pg_sys::MyProcPid, pg_sys::MyLatch.addr()) };
-    set_process(worker.id, Process { pid, latch });
+    set_process(worker.id, Process { pid, latch, has_run: true });
     (worker.main)()
 }
 
@@ -92,6 +92,8 @@ struct Process {
     pid: i32,
     /// Address of its latch in shared memory, the same in every process; 0 while there is none.
     latch: usize,
+    /// Whether there was one since shared memory was made.
+    has_run: bool,
 }
 
 /// Those of all workers, each in its place.
@@ -123,6 +125,13 @@ fn process(id: WorkerId) -> Process {
 /// The worker's process id, if there is one.
 pub(crate) fn pid(id: WorkerId) -> Option<i32> {
     Some(process(id).pid).filter(|pid| *pid != 0)
+}
+
+/// Whether the worker has never run, although the server has been up for long enough: it had no slot for it
+/// (bgworker.c, `RegisterBackgroundWorker`: "too many background workers").
+pub(crate) fn never_ran(id: WorkerId) -> bool {
+    const LONG_ENOUGH: i64 = 5;
+    !process(id).has_run && clock::now().since(event_buffer::began()) > LONG_ENOUGH
 }
 
 /// Wakes the worker, if there is one.
@@ -164,7 +173,7 @@ pub(crate) fn sleep(timeout: Duration) -> Wake {
 /// after code 0 it never would (bgworker.c).
 pub(crate) fn stop() -> ! {
     if let Some(id) = OWN.get() {
-        set_process(*id, Process::default());
+        set_process(*id, Process { has_run: true, ..Process::default() });
     }
     version::exit(1)
 }

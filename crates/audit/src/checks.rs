@@ -55,18 +55,22 @@ use Look::{At, AtLines, AtPamFiles, InCatalogs};
 use Severity::{Advice, Fault, Hole};
 
 /// All checks, in the order in which `pgaad.check()` shows them.
-pub const CHECKS: [Check; 31] = [
+pub const CHECKS: [Check; 35] = [
     row("settings", Fault, "every pgaad setting has a value that can be used", At(settings::unusable)),
     row("tenant", Fault, "pgaad.tenant_id is set", At(settings::tenant)),
     row("audience", Fault, "tokens of pgaad.cloud can have the accepted audiences", At(settings::audience)),
     row("audience_shared", Advice, "tokens are for this server or its group", At(settings::audience_shared)),
     row("scope", Advice, "users' tokens need an accepted scope", At(settings::scope)),
+    row("extension", Fault, "the extension's SQL is that of the library", InCatalogs),
+    row("worker", Fault, "the key worker runs, or has run", At(keys::worker)),
     row("keys", Fault, "there are keys, and they are fresh", At(keys::usable)),
     row("keys_file", Fault, "pgaad/keys.json can be read and written, as far as tried", At(keys::file)),
     row("key_issuers", Advice, "each key says whose tokens it signs", At(keys::issuers)),
     row("clock", Fault, "the server's clock is that of the provider, as far as known", At(keys::clock)),
     row("hook", Hole, "no library loaded later stands before pgaad", At(settings::hook)),
     row("hba_file", Fault, "pg_hba.conf can be read", At(settings::hba_file)),
+    row("hba_reload", Fault, "pg_hba.conf is loaded as it is", At(settings::hba_reload)),
+    row("hba_tls_off", Fault, "no line asks for a token over TLS while ssl is off", AtLines(hba::tls_off)),
     row("hba_token_line", Fault, "a line asks for a token", AtLines(hba::token_line)),
     row(
         "hba_token_without_tls",
@@ -231,6 +235,12 @@ mod tests {
             ),
             (with_policy(|policy| policy.scopes.clear()), "scope", "any scope"),
             (at(|moment| moment.no_keys = owned("no_keys")), "keys", "no_keys"),
+            (at(|moment| moment.never_had_worker = true), "worker", "has not run since the server's start"),
+            (
+                Evidence { changed_files: vec!["/etc/pg_hba.conf".into()], ..evidence() },
+                "hba_reload",
+                "/etc/pg_hba.conf was changed, and not loaded since",
+            ),
             (
                 at(|moment| moment.last_error = owned("timed_out")),
                 "keys",
@@ -280,11 +290,24 @@ mod tests {
         assert_eq!(silent(&unusable), [&["tenant"], &of_policy[..]].concat());
         assert_eq!(
             silent(&Evidence { moment: None, ..evidence() }),
-            ["keys", "keys_file", "key_issuers", "clock"]
+            ["worker", "keys", "keys_file", "key_issuers", "clock"]
         );
         let of_lines = CHECKS.iter().map(|check| check.item).filter(|item| item.starts_with("hba_"));
         let of_lines: Vec<_> = of_lines.filter(|item| *item != "hba_file").collect();
         assert_eq!(silent(&Evidence { lines: Err("nonsense".into()), ..evidence() }), of_lines);
+    }
+
+    #[test]
+    fn the_document_lists_every_check_with_its_severity_and_no_other() {
+        let document = include_str!("../../../docs/checks.md");
+        let rows = document.lines().filter(|line| line.starts_with("| `"));
+        let listed: Vec<_> =
+            rows.filter_map(|row| row.split(" | ").take(2).collect::<Vec<_>>().try_into().ok()).collect();
+        let wanted: Vec<_> = CHECKS
+            .iter()
+            .map(|check| [format!("| `{}`", check.item), check.severity.name().to_owned()])
+            .collect();
+        assert_eq!(listed.iter().map(|row: &[&str; 2]| row.map(str::to_owned)).collect::<Vec<_>>(), wanted);
     }
 
     #[test]

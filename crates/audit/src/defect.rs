@@ -1,5 +1,8 @@
 //! What a check finds.
 
+/// The end of a hint that changes a setting: has the server read it.
+pub(crate) const RELOAD: &str = "SELECT pg_reload_conf();";
+
 /// Something that is wrong, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Defect {

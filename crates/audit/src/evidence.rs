@@ -11,8 +11,12 @@ use crate::pam_file::PamFiles;
 pub struct Evidence {
     /// The settings in force, or the first that cannot be used.
     pub settings: Result<Settings, Reason>,
+    /// The setting that cannot be used, with its default, which can.
+    pub usable_value: Option<(&'static str, String)>,
     /// The lines of `pg_hba.conf`, or what is wrong with the file.
     pub lines: Result<Vec<Line>, String>,
+    /// Those files of the lines that were changed and not loaded since.
+    pub changed_files: Vec<String>,
     /// The members of `azure_ad_user`, as far as they are known.
     pub members: Vec<Member>,
     /// The PAM service files that lines ask.
@@ -35,6 +39,8 @@ pub struct Settings {
 /// The state of the keys and of the clock.
 #[derive(Clone, Debug, Default)]
 pub struct Moment {
+    /// Whether the server has had no key worker since its start.
+    pub never_had_worker: bool,
     /// What is wrong with `keys.json`, in words.
     pub snapshot_problem: Option<String>,
     /// Why there are no keys for a login, in words.
@@ -56,7 +62,9 @@ impl Default for Evidence {
     fn default() -> Self {
         Self {
             settings: Ok(Settings { token: None, of_lines: hba::Settings::STRICTEST }),
+            usable_value: None,
             lines: Ok(Vec::new()),
+            changed_files: Vec::new(),
             members: Vec::new(),
             pam_files: PamFiles::default(),
             outer_library: None,

@@ -13,7 +13,7 @@ mod trials;
 
 pub use defects::Lines;
 pub(crate) use defects::{
-    oauth_mapping, order, token_line, token_without_tls, trust_member, trust_remote, without_token,
+    oauth_mapping, order, tls_off, token_line, token_without_tls, trust_member, trust_remote, without_token,
 };
 pub use line::{Addresses, Database, Line, Member, Method, Role, Settings, Transports};
 pub use network::Network;

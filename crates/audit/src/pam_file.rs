@@ -13,64 +13,118 @@ account  required pam_deny.so
 password required pam_deny.so
 session  required pam_deny.so";
 
-/// The path of a service's file: libpam takes no directories from the name, and makes it small (pam_start.c).
-fn path(service: &str) -> String {
+/// Where libpam looks for a service's file, in this order (pam_handlers.c, `_pam_open_config_file`).
+const DIRECTORIES: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
+
+/// A service's file: libpam takes no directories from the name, and makes it small (pam_start.c).
+fn path(directory: &str, service: &str) -> String {
     let name = service.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    format!("/etc/pam.d/{name}")
+    format!("{directory}/{name}")
 }
 
 /// A file: its text, `None` where there is none, or why it was not read. That is the end of a sentence that
 /// begins with its name.
 pub type Reading = Result<Option<String>, String>;
 
+/// A service's file as libpam finds it.
+#[derive(Clone, Debug)]
+struct File {
+    path: String,
+    reading: Reading,
+}
+
+impl File {
+    /// The first that is there and can be read, or else the first that is there; where there is none, the operator's
+    /// own.
+    fn find(service: &str, read: &impl Fn(&str) -> Reading) -> Self {
+        let of = |directory| {
+            let path = path(directory, service);
+            Self { reading: read(&path), path }
+        };
+        let found: Vec<_> = DIRECTORIES.map(of).into_iter().collect();
+        let can_be_read = |file: &&Self| matches!(file.reading, Ok(Some(_)));
+        let is_there = |file: &&Self| !matches!(file.reading, Ok(None));
+        let file = found.iter().find(can_be_read).or_else(|| found.iter().find(is_there)).or(found.first());
+        file.cloned().unwrap_or_else(|| Self { path: String::new(), reading: Ok(None) })
+    }
+}
+
 /// The PAM service files of ours, and the one that decides where one is missing.
 #[derive(Clone, Debug, Default)]
 pub struct PamFiles {
-    services: Vec<(String, Reading)>,
+    services: Vec<File>,
     /// `None` where no line is pam, and so nothing falls back to it.
-    other: Option<Reading>,
-    library: String,
+    other: Option<File>,
+    library: Library,
+}
+
+/// This library, and the other paths by which files name it.
+#[derive(Clone, Debug, Default)]
+struct Library {
+    path: String,
+    /// Links to it.
+    aliases: Vec<String>,
+}
+
+impl Library {
+    fn has(&self, module: &str) -> bool {
+        module == self.path || self.aliases.iter().any(|alias| alias == module)
+    }
 }
 
 impl PamFiles {
-    /// Those of `services`, as `read` reads a path. `library` is the path by which the server loaded this library.
-    pub fn read(services: &[String], library: &str, read: impl Fn(&str) -> Reading) -> Self {
-        Self {
-            services: services.iter().map(|service| (service.clone(), read(&path(service)))).collect(),
-            other: (!services.is_empty()).then(|| read(&path("other"))),
-            library: library.to_owned(),
-        }
+    /// Those of `services`, as `read` reads a path. `library` is the path by which the server loaded this library, and
+    /// `is_library` tells whether another path leads to the same file.
+    pub fn read(
+        services: &[String],
+        library: &str,
+        read: impl Fn(&str) -> Reading,
+        is_library: impl Fn(&str) -> bool,
+    ) -> Self {
+        let services: Vec<_> = services.iter().map(|service| File::find(service, &read)).collect();
+        let other = (!services.is_empty()).then(|| File::find("other", &read));
+        let texts = services.iter().chain(&other).filter_map(|file| file.reading.as_ref().ok()?.as_deref());
+        let modules = texts.flat_map(entries).map(|entry| entry.module);
+        let aliases = modules.filter(|module| module.starts_with('/') && is_library(module)).collect();
+        Self { library: Library { path: library.to_owned(), aliases }, services, other }
     }
 }
 
 /// All that is wrong with the files of services.
 pub(crate) fn services(PamFiles { services, library, .. }: &PamFiles) -> Vec<Defect> {
-    services.iter().flat_map(|(service, reading)| defects(service, reading, library)).collect()
+    services.iter().flat_map(|file| defects(file, library)).collect()
 }
 
-fn defects(service: &str, reading: &Reading, library: &str) -> Vec<Defect> {
-    let file = path(service);
-    let right = format!("# {file}\nauth    required {library}\naccount required {library}");
-    let mut defects = Vec::new();
-    let mut defect = |detail: String| defects.push(Defect::new(detail, right.as_str()));
-    let unread = |why: &str| format!("{file} {why}, so PAM asks what /etc/pam.d/other says");
+fn defects(File { path, reading }: &File, library: &Library) -> Vec<Defect> {
+    let right = format!("# {path}\nauth    required {0}\naccount required {0}", library.path);
+    let unread = |why: &str| format!("{path} {why}, so PAM asks what /etc/pam.d/other says");
     match reading {
-        Err(why) => defect(unread(why)),
-        Ok(None) => defect(unread("does not exist")),
-        Ok(Some(text)) => defects_of_text(&file, &entries(text), library).into_iter().for_each(defect),
+        // std::io::ErrorKind::PermissionDenied.
+        Err(why) if why.contains("permission denied") => {
+            vec![Defect::new(unread(why), format!("chmod 0644 {path}"))]
+        }
+        Err(why) => vec![Defect::new(unread(why), right)],
+        Ok(None) => vec![Defect::new(unread("does not exist"), right)],
+        Ok(Some(text)) if text.contains("\r\n") => vec![Defect::new(
+            format!("{path} has line ends of Windows, which libpam takes for parts of the modules' names"),
+            format!("sed -i 's/\\r$//' {path}"),
+        )],
+        Ok(Some(text)) => {
+            let details = defects_of_text(path, &entries(text), library);
+            details.into_iter().map(|detail| Defect::new(detail, right.as_str())).collect()
+        }
     }
-    defects
 }
 
-fn defects_of_text(file: &str, entries: &[Entry], library: &str) -> Vec<String> {
+fn defects_of_text(file: &str, entries: &[Entry], library: &Library) -> Vec<String> {
     let mut details = Vec::new();
     for question in QUESTIONS {
         let lines: Vec<_> = entries.iter().filter(|entry| entry.question == question).collect();
         match lines.first() {
             None => details.push(format!("{file} has no {question} line")),
-            Some(first) if first.module != library => details.push(format!(
-                "the first {question} line of {file} names {} and not the library of this server, {library}",
-                first.module
+            Some(first) if !library.has(&first.module) => details.push(format!(
+                "the first {question} line of {file} names {} and not the library of this server, {}",
+                first.module, library.path
             )),
             Some(first) if !is_required(first) => {
                 details.push(format!("the {question} line of {file} is {} and not required", first.control));
@@ -90,27 +144,25 @@ fn defects_of_text(file: &str, entries: &[Entry], library: &str) -> Vec<String> 
 /// What is wrong with `/etc/pam.d/other`, which decides where a service file is missing: it should refuse, or ask
 /// this library, which refuses services that are not its own.
 pub(crate) fn other(PamFiles { other, library, .. }: &PamFiles) -> Vec<Defect> {
-    let detail = match other {
+    let Some(File { path, reading }) = other else { return Vec::new() };
+    let detail = match reading {
         // Without the file PAM refuses by itself.
-        None | Some(Ok(None)) => None,
-        Some(Ok(Some(text))) if refuses(&entries(text), library) => None,
-        Some(Ok(Some(_))) => Some("does not refuse".to_owned()),
-        Some(Err(why)) => Some(why.clone()),
+        Ok(None) => return Vec::new(),
+        Ok(Some(text)) if refuses(&entries(text), library) => return Vec::new(),
+        Ok(Some(_)) => "does not refuse",
+        Err(why) => why,
     };
-    let defect = |detail| {
-        Defect::new(
-            format!("/etc/pam.d/other {detail}: it decides if the service file of a pam line is missing"),
-            OTHER,
-        )
-    };
-    detail.map(defect).into_iter().collect()
+    vec![Defect::new(
+        format!("{path} {detail}: it decides if the service file of a pam line is missing"),
+        OTHER,
+    )]
 }
 
 /// Whether both questions end at once, with a no or with this library's answer.
-fn refuses(entries: &[Entry], library: &str) -> bool {
+fn refuses(entries: &[Entry], library: &Library) -> bool {
     let asks = |entry: &&Entry, question| entry.question == question || entry.question == "include";
     let is_no = |entry: &Entry| {
-        is_required(entry) && (entry.module.ends_with("pam_deny.so") || entry.module == library)
+        is_required(entry) && (entry.module.ends_with("pam_deny.so") || library.has(&entry.module))
     };
     QUESTIONS.iter().all(|&question| entries.iter().find(|entry| asks(entry, question)).is_some_and(is_no))
 }
@@ -135,10 +187,10 @@ fn entries(text: &str) -> Vec<Entry> {
 /// not with a comment, goes on with the next.
 fn assembled(text: &str) -> Vec<String> {
     let (mut lines, mut begun) = (Vec::new(), String::new());
-    for line in text.lines() {
+    for line in text.split('\n') {
         match line.split_once('#') {
             Some((said, _)) => begun.push_str(said),
-            None => match line.trim_end().strip_suffix('\\') {
+            None => match line.trim_end_matches(BLANKS).strip_suffix('\\') {
                 Some(said) => {
                     begun.push_str(said);
                     begun.push(' ');
@@ -153,19 +205,22 @@ fn assembled(text: &str) -> Vec<String> {
     lines
 }
 
+/// What separates words: `_pam_tokenize(…, " \n\t", …)` (pam_handlers.c).
+const BLANKS: [char; 3] = [' ', '\n', '\t'];
+
 fn entry(line: &str) -> Option<Entry> {
-    let (question, rest) = line.trim().split_once(char::is_whitespace)?;
+    let (question, rest) = line.trim_matches(BLANKS).split_once(BLANKS)?;
     let question = question.trim_start_matches('-').to_ascii_lowercase();
-    let rest = rest.trim_start();
+    let rest = rest.trim_start_matches(BLANKS);
     if question == "@include" {
         return Some(Entry { question: "include".into(), control: String::new(), module: rest.into() });
     }
     let (control, rest) = match rest.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?,
-        None => rest.split_once(char::is_whitespace)?,
+        None => rest.split_once(BLANKS)?,
     };
     let control = control.to_ascii_lowercase();
-    let module = rest.split_whitespace().next()?.to_owned();
+    let module = rest.split(BLANKS).find(|word| !word.is_empty())?.to_owned();
     let question =
         if ["include", "substack"].contains(&control.as_str()) { "include".into() } else { question };
     Some(Entry { question, control, module })
@@ -177,8 +232,16 @@ mod tests {
 
     const LIBRARY: &str = "/usr/lib/postgresql/15/lib/pgaad.so";
 
+    fn library() -> Library {
+        Library { path: LIBRARY.to_owned(), aliases: vec!["/opt/pgaad.so".to_owned()] }
+    }
+
+    fn defects_of(reading: Reading) -> Vec<Defect> {
+        defects(&File { path: "/etc/pam.d/pgaad".to_owned(), reading }, &library())
+    }
+
     fn count(text: &str) -> usize {
-        defects("pgaad", &Ok(Some(text.replace("LIB", LIBRARY))), LIBRARY).len()
+        defects_of(Ok(Some(text.replace("LIB", LIBRARY)))).len()
     }
 
     #[test]
@@ -198,7 +261,7 @@ mod tests {
             (Err("is a FIFO and not a regular file".to_owned()), "is a FIFO and not a regular file"),
             (Ok(None), "does not exist"),
         ] {
-            let [defect] = &defects("pgaad", &reading, LIBRARY)[..] else { panic!("one defect") };
+            let [defect] = &defects_of(reading)[..] else { panic!("one defect") };
             assert_eq!(
                 defect.detail,
                 format!("/etc/pam.d/pgaad {why}, so PAM asks what /etc/pam.d/other says")
@@ -218,17 +281,55 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_libpam_cannot_use_is_told_from_one_that_says_something_else() {
+        for (reading, detail, hint) in [
+            (
+                Err("cannot be read: permission denied".to_owned()),
+                "permission denied",
+                "chmod 0644 /etc/pam.d/pgaad",
+            ),
+            (
+                Ok(Some(format!("auth required {LIBRARY}\r\naccount required {LIBRARY}\r\n"))),
+                "line ends of Windows",
+                "sed -i 's/\\r$//' /etc/pam.d/pgaad",
+            ),
+        ] {
+            let [defect] = &defects_of(reading)[..] else { panic!("one defect") };
+            assert!(defect.detail.contains(detail) && defect.hint == hint, "{defect:?}");
+        }
+        // The last line may end without a line end, and a carriage return is no blank.
+        assert_eq!(count("auth required LIB\naccount required LIB"), 0);
+        assert_eq!(count("auth required LIB\naccount required LIB\r"), 1);
+        // A link to the library is the library.
+        assert_eq!(count("auth required /opt/pgaad.so\naccount required LIB"), 0);
+        assert_eq!(count("auth required /opt/other.so\naccount required LIB"), 1);
+    }
+
+    #[test]
     fn file_is_found_as_libpam_finds_it() {
-        assert_eq!(path("pgaad"), "/etc/pam.d/pgaad");
-        assert_eq!(path("pgaad-Sales"), "/etc/pam.d/pgaad-sales");
-        assert_eq!(path("pgaad-/../../tmp/x"), "/etc/pam.d/x");
+        for (service, file) in
+            [("pgaad", "pgaad"), ("pgaad-Sales", "pgaad-sales"), ("pgaad-/../../tmp/x", "x")]
+        {
+            assert_eq!(path("/etc/pam.d", service), format!("/etc/pam.d/{file}"));
+        }
+        // The vendor's file counts where the operator has none, or none that can be read.
+        let found = |own: Reading, vendors: Reading| {
+            File::find("pgaad", &|path| if path.starts_with("/etc/") { own.clone() } else { vendors.clone() })
+                .path
+        };
+        let (text, denied) = (Ok(Some(String::new())), Err("cannot be read: permission denied".to_owned()));
+        assert_eq!(found(text.clone(), text.clone()), "/etc/pam.d/pgaad");
+        assert_eq!(found(Ok(None), text.clone()), "/usr/lib/pam.d/pgaad");
+        assert_eq!(found(denied.clone(), text), "/usr/lib/pam.d/pgaad");
+        assert_eq!(found(denied, Ok(None)), "/etc/pam.d/pgaad");
+        assert_eq!(found(Ok(None), Ok(None)), "/etc/pam.d/pgaad");
     }
 
     #[test]
     fn other_must_refuse() {
         let deny = "auth required pam_deny.so\naccount required pam_deny.so\n";
         let said = |services: &[String], reading: Reading| {
-            other(&PamFiles::read(services, LIBRARY, |_| reading.clone()))
+            other(&PamFiles::read(services, LIBRARY, |_| reading.clone(), |_| false))
         };
         let ours = ["pgaad".to_owned()];
         let is_sound = |text: &str| said(&ours, Ok(Some(text.replace("LIB", LIBRARY)))).is_empty();

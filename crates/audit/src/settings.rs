@@ -4,7 +4,7 @@ use pgaad_core::log_line::LogLine;
 use pgaad_core::tenant::Cloud;
 use pgaad_core::verify::TokenPolicy;
 
-use crate::defect::Defect;
+use crate::defect::{Defect, RELOAD};
 use crate::evidence::Evidence;
 
 /// A setting whose value cannot be used.
@@ -13,7 +13,10 @@ pub(crate) fn unusable(evidence: &Evidence) -> Option<Vec<Defect>> {
     let defect = |reason: &pgaad_core::Reason| {
         Defect::new(
             reason.facts(LogLine::new("every token login is refused:")).into_text(),
-            "Correct it in postgresql.conf and reload the server.",
+            match &evidence.usable_value {
+                Some((setting, value)) => format!("ALTER SYSTEM SET {setting} = '{value}'; {RELOAD}"),
+                None => "Correct it in postgresql.conf and reload the server.".to_owned(),
+            },
         )
     };
     Some(evidence.settings.as_ref().err().map(defect).into_iter().collect())
@@ -41,7 +44,7 @@ pub(crate) fn audience(evidence: &Evidence) -> Option<Vec<Defect>> {
                 "{audience} is of another cloud than pgaad.cloud, which is {}: no token has it",
                 own.name()
             ),
-            format!("pgaad.cloud = '{}'", other.name()),
+            format!("ALTER SYSTEM SET pgaad.cloud = '{}'; {RELOAD}", other.name()),
         )
     };
     Some(default_audiences(policy).filter(|(_, cloud)| *cloud != own).take(1).map(defect).collect())
@@ -93,6 +96,18 @@ pub(crate) fn hook(evidence: &Evidence) -> Option<Vec<Defect>> {
         )
     };
     Some(evidence.outer_library.iter().map(defect).collect())
+}
+
+/// The server goes by lines that are not those of the file any more.
+pub(crate) fn hba_reload(evidence: &Evidence) -> Option<Vec<Defect>> {
+    evidence.lines.as_ref().ok()?;
+    let defect = |file: &String| {
+        Defect::new(
+            format!("{file} was changed, and not loaded since: the server goes by the lines from before"),
+            RELOAD,
+        )
+    };
+    Some(evidence.changed_files.iter().map(defect).collect())
 }
 
 /// `pg_hba.conf` cannot be read.

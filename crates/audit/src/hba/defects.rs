@@ -2,7 +2,7 @@
 
 use super::line::{Line, MEMBERS, Member, Method, Settings, Transports, with_hypothetical};
 use super::order::taken;
-use crate::defect::Defect;
+use crate::defect::{Defect, RELOAD};
 
 const TOKEN_LINE: &str = "hostssl all +azure_ad_user 0.0.0.0/0 pam pamservice=pgaad";
 
@@ -38,6 +38,21 @@ pub(crate) fn token_line(lines: &Lines) -> Vec<Defect> {
     (!is_asked).then(defect).into_iter().collect()
 }
 
+/// Lines that ask for a token by TLS, which the server does not speak.
+pub(crate) fn tls_off(lines: &Lines) -> Vec<Defect> {
+    let asks = |line: &&Line| {
+        line.transports == Transports::HOSTSSL
+            && matches!(line.method, Method::Token | Method::TokenWithoutMapping)
+    };
+    let defect = |line: &Line| {
+        Defect::new(
+            format!("{} asks for tokens over TLS, and matches nobody while ssl is off", line.name()),
+            format!("ALTER SYSTEM SET ssl = on; {RELOAD}"),
+        )
+    };
+    lines.lines.iter().filter(|_| !lines.settings.tls).filter(asks).map(defect).collect()
+}
+
 /// Lines that ask for a token where it could be read on its way.
 pub(crate) fn token_without_tls(lines: &Lines) -> Vec<Defect> {
     let asks = |line: &&Line| matches!(line.method, Method::Token | Method::TokenWithoutMapping);
@@ -54,7 +69,7 @@ pub(crate) fn token_without_tls(lines: &Lines) -> Vec<Defect> {
         is_open.then(|| {
             Defect::new(
                 format!("{name} asks for tokens also on connections that are not encrypted"),
-                "pgaad.require_tls = on",
+                format!("ALTER SYSTEM SET pgaad.require_tls = on; {RELOAD}"),
             )
         })
     };
@@ -94,7 +109,7 @@ pub(crate) fn without_token(lines: &Lines) -> Vec<Defect> {
     let defect = |line: &Line| match &line.method {
         Method::Other(method) if lines.settings.other_methods.allows_named(method) => Some(Defect::new(
             format!("{} ({method}) admits members of {MEMBERS} without a token", line.name()),
-            "pgaad.allow_other_methods = off",
+            format!("ALTER SYSTEM SET pgaad.allow_other_methods = off; {RELOAD}"),
         )),
         _ => None,
     };

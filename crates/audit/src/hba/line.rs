@@ -237,6 +237,8 @@ impl Method {
 /// The settings that change what a line means.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// `ssl`: lines for TLS can match.
+    pub tls: bool,
     /// `pgaad.require_tls`.
     pub require_tls: bool,
     /// `pgaad.allow_trust`.
@@ -248,7 +250,7 @@ pub struct Settings {
 impl Settings {
     /// Those that let the least through.
     pub const STRICTEST: Self =
-        Self { require_tls: true, allow_trust: false, other_methods: OtherMethods::NONE };
+        Self { tls: true, require_tls: true, allow_trust: false, other_methods: OtherMethods::NONE };
 }
 
 pub(super) const MEMBERS: &str = "azure_ad_user";
