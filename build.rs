@@ -32,7 +32,7 @@ const LAST_MAJOR: u32 = 18;
 
 /// The majors that changed something which the code has to tell apart, as `cfg(since_16)` and so on. A later major
 /// than these is a new number for `LAST_MAJOR`, and nothing else where it changed nothing.
-const CHANGES: [u32; 2] = [16, 18];
+const CHANGES: [u32; 3] = [16, 17, 18];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");

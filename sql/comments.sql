@@ -24,6 +24,7 @@ COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
 COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
+COMMENT ON FUNCTION pgaad._session_rows() IS 'the rows of pgaad.sessions';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
 COMMENT ON FUNCTION pgaad._labels(oid) IS 'what the labels of a role add up to, as a login sees them';
 COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';

@@ -738,6 +738,27 @@ COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the
 COMMENT ON COLUMN pgaad.events.hba_line IS 'the number of the line of pg_hba.conf that matched, in hba_file';
 COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal: an object of its facts, and the hint';
 
+CREATE FUNCTION pgaad._session_rows() RETURNS TABLE (
+    "pid" INT, "since" timestamp with time zone, "role" TEXT, "kind" TEXT, "upn" TEXT, "oid" TEXT, "tid" TEXT,
+    "appid" TEXT, "uti" TEXT, "rule" TEXT, "route" TEXT, "client" TEXT, "expires_at" timestamp with time zone)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'session_rows_wrapper';
+REVOKE ALL ON FUNCTION pgaad._session_rows() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._session_rows() TO pg_monitor, azure_ad_admin;
+
+CREATE VIEW pgaad.sessions AS
+    SELECT pid, since, role, kind, upn, oid::uuid, tid::uuid, appid::uuid, uti, rule, route,
+           CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, expires_at
+    FROM pgaad._session_rows();
+COMMENT ON VIEW pgaad.sessions IS
+    'who is behind each connection that logged in with a token; joins pg_stat_activity by pid';
+COMMENT ON COLUMN pgaad.sessions.role IS
+    'the role that the client logged in as, whatever the session has set its role to since';
+COMMENT ON COLUMN pgaad.sessions.expires_at IS
+    'when the token expires, which ends the session only if pgaad.session_end says so';
+GRANT SELECT ON pgaad.sessions TO pg_monitor, azure_ad_admin;
+
 -- What each function does, for psql's \df+. The names that begin with _ are internal.
 COMMENT ON FUNCTION pgaad.claims() IS
     'the verified claims of the token that this session logged in with; null for a login without a token';
@@ -764,6 +785,7 @@ COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
 COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
+COMMENT ON FUNCTION pgaad._session_rows() IS 'the rows of pgaad.sessions';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
 COMMENT ON FUNCTION pgaad._labels(oid) IS 'what the labels of a role add up to, as a login sees them';
 COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';

@@ -20,6 +20,17 @@ COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the
 COMMENT ON COLUMN pgaad.events.hba_line IS 'the number of the line of pg_hba.conf that matched, in hba_file';
 COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal: an object of its facts, and the hint';
 
+CREATE VIEW pgaad.sessions AS
+    SELECT pid, since, role, kind, upn, oid::uuid, tid::uuid, appid::uuid, uti, rule, route,
+           CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, expires_at
+    FROM pgaad._session_rows();
+COMMENT ON VIEW pgaad.sessions IS
+    'who is behind each connection that logged in with a token; joins pg_stat_activity by pid';
+COMMENT ON COLUMN pgaad.sessions.role IS
+    'the role that the client logged in as, whatever the session has set its role to since';
+COMMENT ON COLUMN pgaad.sessions.expires_at IS
+    'when the token expires, which ends the session only if pgaad.session_end says so';
+
 CREATE VIEW pgaad.stat_logins AS
     SELECT code, count, last_at, since FROM pgaad._login_counts();
 COMMENT ON VIEW pgaad.stat_logins IS 'how often each decision was taken since the server started, or crashed last';

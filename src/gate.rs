@@ -18,6 +18,7 @@ use crate::pg::packet;
 use crate::pg::port::Port;
 use crate::pg::{clock, report, sessions};
 use crate::session::{self, Decision};
+use crate::session_rows;
 use crate::settings::{self, Settings};
 
 /// Called by the hook for every login of the server.
@@ -143,7 +144,9 @@ pub(crate) fn arrive(port: Port, judged: Judged, role: u32) -> Verdict {
     if admitted.end.is_some_and(|end| !sessions::end_at(end)) {
         return refuse(port, Reason::SessionsFull.into());
     }
-    events::note(port, &Event::admitted(&attempt, &admitted.admission, clock::now()));
+    let event = Event::admitted(&attempt, &admitted.admission, clock::now());
+    events::note(port, &event);
+    session_rows::keep(&event, admitted.admission.expires_at());
     session::keep_claims(admitted.admission.into_claims());
     Verdict::LeaveToCore
 }

@@ -21,6 +21,7 @@ mod login;
 mod membership_guard;
 mod pg;
 mod session;
+mod session_rows;
 mod settings;
 mod sql_api;
 
@@ -44,6 +45,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shmem::request();
     pg::event_buffer::request();
     pg::sessions::request();
+    pg::session_board::request();
     pg::auth_failed::request();
     jobs::register();
     pg::worker::request();

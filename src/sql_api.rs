@@ -27,7 +27,7 @@ extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = [status_row, key_rows, event_rows, login_counts]
+    requires = [status_row, key_rows, event_rows, session_rows, login_counts]
 );
 extension_sql_file!("../sql/principals.sql", name = "principals", requires = [labels]);
 extension_sql_file!("../sql/guard.sql", name = "guard");
@@ -41,6 +41,7 @@ extension_sql_file!(
         status_row,
         key_rows,
         event_rows,
+        session_rows,
         login_counts,
         explain,
         explain_event,

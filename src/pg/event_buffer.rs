@@ -1,12 +1,9 @@
 //! The last decisions and their counts, in shared memory: written by logins, read by views.
 //!
-//! Nobody waits for anybody. A slot has a version that is odd while somebody writes it (a sequence
-//! lock); a reader that meets a change reads again, and a writer that meets another one, a whole
-//! lap behind, leaves the slot to it. Everything is atomic, so a torn read is a wrong copy and never
-//! undefined.
+//! Nobody waits for anybody, see [`Slot`]: a writer that meets another one, a whole lap behind, leaves the slot to it.
 
 use std::array;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use pgaad_core::time::UnixTime;
 use pgrx::lwlock::PgLwLock;
@@ -15,30 +12,23 @@ use pgrx::prelude::*;
 use pgrx::shmem::PGRXSharedMemory;
 
 use super::clock;
+use super::slot::Slot;
 
 /// How many records are kept.
 const SLOTS: usize = 256;
 /// Most counters.
 const COUNTERS: usize = 96;
 const WORDS: usize = 256;
-const WORD_BYTES: usize = size_of::<u64>();
 
 /// Longest record, in bytes.
-pub(crate) const MAX_RECORD: usize = WORDS * WORD_BYTES;
+pub(crate) const MAX_RECORD: usize = Slot::<WORDS>::MAX_BYTES;
 
 struct EventBuffer {
     began: AtomicI64,
     /// Id of the next record; the first is 1.
     next: AtomicU64,
-    slots: [Slot; SLOTS],
+    slots: [Slot<WORDS>; SLOTS],
     counters: [Counter; COUNTERS],
-}
-
-struct Slot {
-    version: AtomicU64,
-    id: AtomicU64,
-    length: AtomicU64,
-    words: [AtomicU64; WORDS],
 }
 
 #[derive(Default)]
@@ -55,13 +45,6 @@ impl Default for EventBuffer {
             slots: array::from_fn(|_| Slot::default()),
             counters: array::from_fn(|_| Counter::default()),
         }
-    }
-}
-
-impl Default for Slot {
-    fn default() -> Self {
-        let word = |_| AtomicU64::new(0);
-        Self { version: word(0), id: word(0), length: word(0), words: array::from_fn(word) }
     }
 }
 
@@ -112,50 +95,8 @@ pub(crate) fn began() -> UnixTime {
 }
 
 impl EventBuffer {
-    fn slot(&self, id: u64) -> Option<&Slot> {
+    fn slot(&self, id: u64) -> Option<&Slot<WORDS>> {
         let slots = u64::try_from(SLOTS).ok()?;
         self.slots.get(usize::try_from(id % slots).ok()?)
-    }
-}
-
-impl Slot {
-    fn write(&self, id: u64, record: &[u8]) {
-        let version = self.version.load(Ordering::Relaxed);
-        let is_ours = record.len() <= MAX_RECORD
-            && version.is_multiple_of(2)
-            && self
-                .version
-                .compare_exchange(version, version + 1, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok();
-        if !is_ours {
-            return;
-        }
-        fence(Ordering::Release);
-        self.id.store(id, Ordering::Relaxed);
-        self.length.store(u64::try_from(record.len()).unwrap_or_default(), Ordering::Relaxed);
-        for (word, chunk) in self.words.iter().zip(record.chunks(WORD_BYTES)) {
-            let mut bytes = [0; WORD_BYTES];
-            bytes.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
-            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
-        }
-        self.version.store(version + 2, Ordering::Release);
-    }
-
-    /// The record; `None` if the slot has none, or if it changes faster than it can be read.
-    fn read(&self) -> Option<(u64, Vec<u8>)> {
-        (0..3).find_map(|_| {
-            let version = self.version.load(Ordering::Acquire);
-            if version == 0 || !version.is_multiple_of(2) {
-                return None;
-            }
-            let id = self.id.load(Ordering::Relaxed);
-            let length = usize::try_from(self.length.load(Ordering::Relaxed)).ok()?;
-            let words = self.words.iter().take(length.div_ceil(WORD_BYTES));
-            let mut bytes: Vec<u8> =
-                words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
-            bytes.truncate(length);
-            fence(Ordering::Acquire);
-            (self.version.load(Ordering::Relaxed) == version).then_some((id, bytes))
-        })
     }
 }

@@ -2,7 +2,7 @@
 //! (Of the OAuth validator, which 18 brought, mod.rs takes the module or its place holder.)
 //!
 //! Each function does on every major what its comment says; where a major has no such thing, it says so and does
-//! nothing. build.rs sets `since_16` and `since_18` for those majors and all later ones.
+//! nothing. build.rs sets `since_16` and so on for those majors and all later ones.
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -27,6 +27,21 @@ pub(super) const AUTH_FAILED_LINE: i32 = match pg_sys::PG_VERSION_NUM / 10_000 {
     18 => 317,
     _ => 0,
 };
+
+/// The number of this backend, below `MaxBackends` (proc.h, `MyProcNumber`).
+#[cfg(since_17)]
+pub(super) fn backend_number() -> usize {
+    // SAFETY: a plain global of the process (globals.c).
+    usize::try_from(unsafe { pg_sys::MyProcNumber }).unwrap_or(usize::MAX)
+}
+
+/// The number of this backend, below `MaxBackends` (backendid.h: "unique across all currently-running backends", from 1
+/// on).
+#[cfg(not(since_17))]
+pub(super) fn backend_number() -> usize {
+    // SAFETY: a plain global of the process (globals.c).
+    usize::try_from(unsafe { pg_sys::MyBackendId } - 1).unwrap_or(usize::MAX)
+}
 
 /// Whether a membership conveys the role's rights. Since 16 one may only allow to administer the role.
 #[cfg(since_16)]

@@ -33,6 +33,7 @@ mod rename;
 mod role;
 mod scope;
 mod session_end;
+mod sessions;
 mod sockets;
 mod sql_text;
 mod standby;
