@@ -53,7 +53,8 @@ fn each_connection_that_came_with_a_token_is_listed_as_long_as_it_lasts() {
         .collect();
     wanted.sort();
     let columns = "pid, role, kind, upn, oid, rule, route, client, uti IS NOT NULL AND appid IS NOT NULL, \
-                   expires_at BETWEEN now() + '1 min' AND now() + '1 day', since BETWEEN now() - '1 min'::interval AND now()";
+                   expires_at BETWEEN now() + '1 min' AND now() + '1 day', \
+                   since BETWEEN now() - '1 min'::interval AND now()";
     let mut found = listed(&scene, columns);
     found.sort();
     assert_eq!(found, wanted);

@@ -36,12 +36,24 @@ impl Cloud {
         Self::ALL.into_iter().find(|cloud| cloud.default_audiences().contains(&audience))
     }
 
-    /// Base URL of the identity provider.
+    /// Base URL of the identity provider, and of the `iss` of v2 tokens.
     pub const fn authority(self) -> &'static str {
         match self {
             Self::Public => "https://login.microsoftonline.com",
             Self::UsGov => "https://login.microsoftonline.us",
-            Self::China => "https://login.chinacloudapi.cn",
+            Self::China => "https://login.partner.microsoftonline.cn",
+        }
+    }
+
+    /// The hosts of the identity provider: its metadata may say that the keys are at any of them. As Microsoft's own
+    /// libraries have them (MSAL, instance discovery metadata: `aliases`).
+    pub const fn hosts(self) -> &'static [&'static str] {
+        match self {
+            Self::Public => {
+                &["login.microsoftonline.com", "login.windows.net", "login.microsoft.com", "sts.windows.net"]
+            }
+            Self::UsGov => &["login.microsoftonline.us", "login.usgovcloudapi.net"],
+            Self::China => &["login.partner.microsoftonline.cn", "login.chinacloudapi.cn"],
         }
     }
 
@@ -53,13 +65,12 @@ impl Cloud {
         }
     }
 
-    /// Base URL in the `iss` of v2 tokens; China's is not that of its authority.
-    const fn v2_issuer_base(self) -> &'static str {
-        match self {
-            Self::Public => "https://login.microsoftonline.com",
-            Self::UsGov => "https://login.microsoftonline.us",
-            Self::China => "https://login.partner.microsoftonline.cn",
-        }
+    /// Whether `url` is an https URL at one of the hosts, at the usual port.
+    fn has(self, url: &str) -> bool {
+        https_url(url).is_some_and(|url| {
+            let is_host = |host: &&str| url.host().is_some_and(|found| host.eq_ignore_ascii_case(found));
+            url.port_u16().unwrap_or(443) == 443 && self.hosts().iter().any(|host| is_host(&host))
+        })
     }
 
     /// What the cloud's own metadata calls it (`cloud_instance_name`).
@@ -152,10 +163,11 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// The tenant `id` of `cloud`. An `authority` set by hand (a private cloud, a stand-in) also
-    /// replaces the base of the v2 issuer; the v1 issuer stays the cloud's.
+    /// The tenant `id` of `cloud`. An `authority` set by hand that is none of the cloud's hosts (a private cloud, a
+    /// stand-in) also replaces the base of the v2 issuer; the v1 issuer stays the cloud's.
     pub fn new(id: TenantId, cloud: Cloud, authority: Option<Authority>) -> Self {
-        let v2_base = authority.as_ref().map_or(cloud.v2_issuer_base(), Authority::as_str).to_owned();
+        let by_hand = authority.as_ref().map(Authority::as_str).filter(|authority| !cloud.has(authority));
+        let v2_base = by_hand.unwrap_or(cloud.authority()).to_owned();
         Self {
             id,
             cloud,
@@ -183,9 +195,7 @@ impl Tenant {
     /// The cloud's name in key sets and metadata (`cloud_instance_name`). `None` for a provider that is not one of
     /// Microsoft's: only its own metadata can tell.
     pub fn cloud_instance(&self) -> Option<&'static str> {
-        let is_of =
-            |cloud: &Cloud| [cloud.authority(), cloud.v2_issuer_base()].contains(&self.authority.as_str());
-        Cloud::ALL.into_iter().find(is_of).map(Cloud::instance)
+        Cloud::ALL.into_iter().find(|cloud| cloud.has(self.authority.as_str())).map(Cloud::instance)
     }
 
     /// Whether `idp` names this tenant itself: in its own tokens that is one of its two issuers.
@@ -207,6 +217,12 @@ impl Tenant {
     /// Where the tenant's v2 OpenID metadata is (OpenID Connect Discovery 1.0 §4).
     pub fn metadata_url(&self) -> String {
         format!("{}/{}/v2.0/.well-known/openid-configuration", self.authority.0, self.id)
+    }
+
+    /// Whether the tenant's key set may be at `url`: at the authority's own host and port, or, where the authority is
+    /// the cloud's, at any of the cloud's hosts.
+    pub fn may_have_keys_at(&self, url: &str) -> bool {
+        self.authority.is_origin_of(url) || (self.cloud.has(self.authority.as_str()) && self.cloud.has(url))
     }
 
     /// Whether a key whose set says `issuer` signs for this tenant. Entra's keys name v2 issuers
@@ -247,30 +263,75 @@ mod tests {
 
     #[test]
     fn each_cloud_is_what_microsoft_says_it_is() {
-        // https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud, and az cloud list.
-        for (cloud, name, authority, audience) in [
+        // https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud, az cloud list, and the
+        // instance discovery metadata of MSAL.
+        let id: TenantId = "123cd850-d9df-40bd-94d5-c9f07b7fa203".parse().unwrap();
+        for (cloud, name, host, others, v1_issuer, instance, audience) in [
             (
                 Cloud::Public,
                 "public",
-                "https://login.microsoftonline.com",
+                "login.microsoftonline.com",
+                &["login.windows.net", "login.microsoft.com", "sts.windows.net"][..],
+                "sts.windows.net",
+                "microsoftonline.com",
                 "https://ossrdbms-aad.database.windows.net",
             ),
             (
                 Cloud::UsGov,
                 "usgov",
-                "https://login.microsoftonline.us",
+                "login.microsoftonline.us",
+                &["login.usgovcloudapi.net"],
+                "sts.windows.net",
+                "microsoftonline.us",
                 "https://ossrdbms-aad.database.usgovcloudapi.net",
             ),
             (
                 Cloud::China,
                 "china",
-                "https://login.chinacloudapi.cn",
+                "login.partner.microsoftonline.cn",
+                &["login.chinacloudapi.cn"],
+                "sts.chinacloudapi.cn",
+                "partner.microsoftonline.cn",
                 "https://ossrdbms-aad.database.chinacloudapi.cn",
             ),
         ] {
-            assert_eq!((cloud.name(), cloud.authority()), (name, authority));
+            assert_eq!((cloud.name(), cloud.authority()), (name, format!("https://{host}").as_str()));
+            assert_eq!(cloud.hosts(), [&[host], others].concat());
             assert_eq!(Cloud::of_default_audience(audience), Some(cloud));
             assert_eq!(Cloud::of_default_audience(&format!("{audience}/")), Some(cloud));
+            // By whichever of its hosts the cloud is asked, it issues under the same names.
+            let authorities = others.iter().map(|host| Some(format!("https://{host}/").parse().unwrap()));
+            for authority in authorities.chain([None]) {
+                let tenant = Tenant::new(id, cloud, authority);
+                assert_eq!(tenant.v1_issuer(), format!("https://{v1_issuer}/{id}/"));
+                assert_eq!(tenant.v2_issuer(), format!("https://{host}/{id}/v2.0"));
+                assert_eq!(tenant.cloud_instance(), Some(instance));
+                for host in cloud.hosts() {
+                    assert!(tenant.may_have_keys_at(&format!("https://{host}/{id}/discovery/v2.0/keys")));
+                    for elsewhere in [
+                        format!("https://{host}:8443/keys"),
+                        format!("http://{host}/keys"),
+                        format!("https://x.{host}/keys"),
+                        format!("https://{host}.evil/keys"),
+                        format!("https://{host}@evil/keys"),
+                    ] {
+                        assert!(!tenant.may_have_keys_at(&elsewhere), "{elsewhere}");
+                    }
+                }
+            }
+        }
+        // No cloud's keys are another's, nor those of an authority that is none of Microsoft's.
+        let stand_in: Authority = "https://localhost:8443".parse().unwrap();
+        for cloud in Cloud::ALL {
+            let own = Tenant::new(id, cloud, None);
+            let by_hand = Tenant::new(id, cloud, Some(stand_in.clone()));
+            assert_eq!(by_hand.cloud_instance(), None);
+            assert_eq!(by_hand.v2_issuer(), format!("https://localhost:8443/{id}/v2.0"));
+            for other in Cloud::ALL.into_iter().flat_map(Cloud::hosts) {
+                let url = format!("https://{other}/keys");
+                assert_eq!(own.may_have_keys_at(&url), cloud.hosts().contains(other), "{other}");
+                assert!(!by_hand.may_have_keys_at(&url), "{other}");
+            }
         }
         assert_eq!(Cloud::of_default_audience("https://graph.microsoft.com"), None);
         assert_eq!(Cloud::of_default_audience(""), None);
@@ -292,14 +353,5 @@ mod tests {
         }
         let default: Authority = "https://login.microsoftonline.com".parse().unwrap();
         assert!(default.is_origin_of("https://login.microsoftonline.com:443/keys"));
-    }
-
-    #[test]
-    fn china_issues_v2_tokens_under_another_host_than_its_authority() {
-        let id: TenantId = "123cd850-d9df-40bd-94d5-c9f07b7fa203".parse().unwrap();
-        let tenant = Tenant::new(id, Cloud::China, None);
-        assert_eq!(tenant.v2_issuer(), format!("https://login.partner.microsoftonline.cn/{id}/v2.0"));
-        assert_eq!(tenant.v1_issuer(), format!("https://sts.chinacloudapi.cn/{id}/"));
-        assert!(tenant.metadata_url().starts_with("https://login.chinacloudapi.cn/"));
     }
 }

@@ -22,7 +22,8 @@ impl Metadata {
     /// # Errors
     /// [`FetchError::MetadataMalformed`] for anything but one JSON object with `issuer` and `jwks_uri`;
     /// [`FetchError::WrongIssuer`] unless the issuer is the tenant's v2 issuer;
-    /// [`FetchError::ForeignKeysUrl`] for keys elsewhere than at the tenant's authority.
+    /// [`FetchError::ForeignKeysUrl`] for keys elsewhere than at the tenant's authority or, where that is the cloud's,
+    /// at the cloud's other hosts.
     pub fn read(document: &[u8], tenant: &Tenant) -> Result<Self, FetchError> {
         let malformed =
             |why| FetchError::MetadataMalformed { to: tenant.authority().as_str().to_owned(), why };
@@ -42,7 +43,7 @@ impl Metadata {
                 expected: tenant.v2_issuer().to_owned(),
             });
         }
-        if !tenant.authority().is_origin_of(jwks_uri) {
+        if !tenant.may_have_keys_at(jwks_uri) {
             return Err(FetchError::ForeignKeysUrl { found: jwks_uri.to_owned() });
         }
         Ok(Self { jwks_uri: jwks_uri.to_owned(), cloud: cloud.map(str::to_owned) })
