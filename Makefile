@@ -17,7 +17,8 @@ export PG_CONFIG
 # Else cargo-pgrx links with --no-gc-sections, and the library is twice as large (docs/internals.md).
 export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND = 1
 
-# `cargo pgrx test` installs into the PostgreSQL it tests and starts a server, as postgres: with sudo.
+# `cargo pgrx test` installs into the PostgreSQL that it tests, and starts a server as postgres, with sudo: so it tests a
+# copy of the PostgreSQL in question.
 PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 
 # What begins, and how many seconds after the start of the whole.
@@ -75,8 +76,10 @@ test-core: provision
 
 test-server: provision
 	$(call say,inside PostgreSQL $(PG))
-	@sudo rm -rf $(PGRX_TEST_DIR) && sudo install -d -o postgres $(PGRX_TEST_DIR)
-	$(CARGO) pgrx test pg$(PG) --runas postgres --pgdata $(PGRX_TEST_DIR)
+	@sudo rm -rf $(PGRX_TEST_DIR) && mkdir -p $(PGRX_TEST_DIR)/home && sudo install -d -o postgres $(PGRX_TEST_DIR)/data
+	@printf '[configs]\npg$(PG) = "%s"\n' "$$(.ci/private-server $(PG_CONFIG) $(PGRX_TEST_DIR)/server)" \
+	    > $(PGRX_TEST_DIR)/home/config.toml
+	PGRX_HOME=$(PGRX_TEST_DIR)/home $(CARGO) pgrx test pg$(PG) --runas postgres --pgdata $(PGRX_TEST_DIR)/data
 	@sudo rm -rf $(PGRX_TEST_DIR)
 
 test-logins: package faulty-package
