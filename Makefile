@@ -17,8 +17,8 @@ export PG_CONFIG
 # Else cargo-pgrx links with --no-gc-sections, and the library is twice as large (docs/internals.md).
 export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND = 1
 
-# `cargo pgrx test` installs into the PostgreSQL that it tests, and starts a server as postgres, with sudo: so it tests a
-# copy of the PostgreSQL in question.
+# `cargo pgrx test` installs into the PostgreSQL that it tests, and starts a server as postgres, with sudo. So it tests
+# a copy of the PostgreSQL in question.
 PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 
 # What begins, and how many seconds after the start of the whole.

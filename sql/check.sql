@@ -105,6 +105,13 @@ BEGIN
         FROM pg_authid role CROSS JOIN LATERAL pgaad._labels(role.oid) label
         WHERE oid = ANY (members) AND rolcanlogin AND bound_to = 'name'
       UNION ALL
+        SELECT 'members_app_role',
+               format('%I is bound to an app role, and tokens of more than one application, or of one that others '
+                      'share, are accepted: nobody can log in as it', rolname),
+               'Set pgaad.audience to the names of one application of your own: docs/audience.md.'
+        FROM pg_authid role CROSS JOIN LATERAL pgaad._labels(role.oid) label CROSS JOIN pgaad._gate_policy() policy
+        WHERE oid = ANY (members) AND bound_to = 'role' AND NOT policy.app_roles
+      UNION ALL
         SELECT 'members_granted',
                CASE WHEN membership.roleid IS NOT NULL
                     THEN format('%s is granted to %s, which is not a member of azure_ad_user',

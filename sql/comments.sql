@@ -28,7 +28,7 @@ COMMENT ON FUNCTION pgaad._session_rows() IS 'the rows of pgaad.sessions';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
 COMMENT ON FUNCTION pgaad._labels(oid) IS 'what the labels of a role add up to, as a login sees them';
 COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';
-COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token';
+COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token, and by app roles';
 COMMENT ON FUNCTION pgaad._check_server(text[], text[], text[]) IS
     'the rows of pgaad.check() about the settings, the files and the keys of the server';
 COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS

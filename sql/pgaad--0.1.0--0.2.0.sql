@@ -350,7 +350,7 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT role.rolname::text,
-           CASE WHEN label.bound_to IN ('user', 'group', 'service') THEN label.bound_to ELSE 'unknown' END,
+           CASE WHEN label.bound_to IN ('user', 'group', 'service', 'role') THEN label.bound_to ELSE 'unknown' END,
            label.object_id,
            coalesce(label.tenant_id, nullif(current_setting('pgaad.tenant_id', true), '')),
            (label.is_mfa OR mark.is_mfa)::integer,
@@ -483,7 +483,7 @@ STRICT VOLATILE PARALLEL RESTRICTED
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'check_surroundings_wrapper';
 CREATE FUNCTION pgaad._gate_policy()
-RETURNS TABLE (allow_trust bool, allow_other_methods bool)
+RETURNS TABLE (allow_trust bool, allow_other_methods bool, app_roles bool)
 STRICT STABLE PARALLEL SAFE
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'gate_policy_wrapper';
@@ -592,6 +592,13 @@ BEGIN
                'Bind it to an object id: docs/identity.md has the statement for users, groups and programs.'
         FROM pg_authid role CROSS JOIN LATERAL pgaad._labels(role.oid) label
         WHERE oid = ANY (members) AND rolcanlogin AND bound_to = 'name'
+      UNION ALL
+        SELECT 'members_app_role',
+               format('%I is bound to an app role, and tokens of more than one application, or of one that others '
+                      'share, are accepted: nobody can log in as it', rolname),
+               'Set pgaad.audience to the names of one application of your own: docs/audience.md.'
+        FROM pg_authid role CROSS JOIN LATERAL pgaad._labels(role.oid) label CROSS JOIN pgaad._gate_policy() policy
+        WHERE oid = ANY (members) AND bound_to = 'role' AND NOT policy.app_roles
       UNION ALL
         SELECT 'members_granted',
                CASE WHEN membership.roleid IS NOT NULL
@@ -789,7 +796,7 @@ COMMENT ON FUNCTION pgaad._session_rows() IS 'the rows of pgaad.sessions';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
 COMMENT ON FUNCTION pgaad._labels(oid) IS 'what the labels of a role add up to, as a login sees them';
 COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';
-COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token';
+COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token, and by app roles';
 COMMENT ON FUNCTION pgaad._check_server(text[], text[], text[]) IS
     'the rows of pgaad.check() about the settings, the files and the keys of the server';
 COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS

@@ -303,7 +303,7 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT role.rolname::text,
-           CASE WHEN label.bound_to IN ('user', 'group', 'service') THEN label.bound_to ELSE 'unknown' END,
+           CASE WHEN label.bound_to IN ('user', 'group', 'service', 'role') THEN label.bound_to ELSE 'unknown' END,
            label.object_id,
            coalesce(label.tenant_id, nullif(current_setting('pgaad.tenant_id', true), '')),
            (label.is_mfa OR mark.is_mfa)::integer,

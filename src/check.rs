@@ -160,12 +160,16 @@ pub(crate) fn warn(hba_file: Result<HbaFile, String>, pam_files: PamFiles) {
     }
 }
 
-/// What the settings mean for members: whether trust lines ask them for a token, and whether any other method admits
-/// them. Neither while the settings in force cannot be read: then nobody is let in.
+/// What the settings mean for members: whether trust lines ask them for a token, whether any other method admits them,
+/// and whether app roles open roles. None of it while the settings in force cannot be read: then nobody is let in.
 #[pg_extern(name = "_gate_policy", stable, parallel_safe)]
-fn gate_policy() -> TableIterator<'static, (name!(allow_trust, bool), name!(allow_other_methods, bool))> {
-    let policy = Settings::read().map_or(GatePolicy::STRICT, |settings| settings.gate);
-    TableIterator::once((policy.allow_trust, policy.other_methods != OtherMethods::NONE))
+fn gate_policy() -> TableIterator<
+    'static,
+    (name!(allow_trust, bool), name!(allow_other_methods, bool), name!(app_roles, bool)),
+> {
+    let policies = Settings::read().map(|settings| (settings.gate, settings.admit.app_roles));
+    let (gate, app_roles) = policies.unwrap_or((GatePolicy::STRICT, false));
+    TableIterator::once((gate.allow_trust, gate.other_methods != OtherMethods::NONE, app_roles))
 }
 
 /// What files and settings tell.

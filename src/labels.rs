@@ -73,8 +73,8 @@ fn malformed(error: LabelError) -> SqlError {
     SqlError {
         code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         message: format!("invalid Entra label: {error}"),
-        hint:
-            "Write 'aadauth', or 'aadauth,oid=…,type=user' (or group, or service), then ',admin' or ',mfa'."
-                .into(),
+        hint: "Write 'aadauth', 'aadauth,oid=…,type=user' (or group, or service), or 'aadauth,role=…', then ',admin' \
+               or ',mfa'."
+            .into(),
     }
 }

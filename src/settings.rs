@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
+use pgaad_core::app_role::are_of_one_application;
 use pgaad_core::gate::{GatePolicy, GuardTrust, OtherMethods};
 use pgaad_core::guid::ObjectId;
 use pgaad_core::refresh::RefreshPolicy;
@@ -149,6 +150,7 @@ impl Settings {
         let scopes = SCOPE.optional("scopes, separated by commas", scopes)?.unwrap_or_default();
         let clock_skew = CLOCK_SKEW.duration(Duration::ZERO, Duration::from_secs(3_600))?;
         guard_trust()?;
+        let app_roles = are_of_one_application(&audiences);
         Ok(Self {
             token: tenant.map(|tenant| TokenPolicy {
                 tenant,
@@ -161,6 +163,7 @@ impl Settings {
                 name_match: NAME_MATCH.bool()?,
                 group_name_match: GROUP_NAME_MATCH.bool()?,
                 allow_superuser: ALLOW_SUPERUSER.bool()?,
+                app_roles,
             },
             refresh: RefreshPolicy {
                 interval: REFRESH_INTERVAL.duration(Duration::from_secs(10), DAY)?,

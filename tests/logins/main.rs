@@ -2,6 +2,7 @@
 
 mod admin;
 mod alter_system;
+mod app_role;
 mod azure;
 mod check;
 mod claims;

@@ -90,7 +90,8 @@ fn many_come_and_go_and_none_is_left_behind() {
             (0..40).map(|_| scene.attempt(scene.route(), &role).expect_admitted()).collect();
         let mut pids: Vec<_> = sessions.iter_mut().map(pid).collect();
         let mut found: Vec<_> = listed(&scene, "pid").into_iter().flatten().collect();
-        (pids.sort(), found.sort());
+        pids.sort();
+        found.sort();
         assert_eq!(found, pids);
         drop(sessions);
         wait_until("the sessions are gone", || count(&scene) == "0");

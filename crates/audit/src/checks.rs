@@ -55,7 +55,7 @@ use Look::{At, AtLines, AtPamFiles, InCatalogs};
 use Severity::{Advice, Fault, Hole};
 
 /// All checks, in the order in which `pgaad.check()` shows them.
-pub const CHECKS: [Check; 35] = [
+pub const CHECKS: [Check; 36] = [
     row("settings", Fault, "every pgaad setting has a value that can be used", At(settings::unusable)),
     row("tenant", Fault, "pgaad.tenant_id is set", At(settings::tenant)),
     row("audience", Fault, "tokens of pgaad.cloud can have the accepted audiences", At(settings::audience)),
@@ -107,6 +107,12 @@ pub const CHECKS: [Check; 35] = [
     row("members_privileged", Hole, "no member is a predefined role or has BYPASSRLS", InCatalogs),
     row("members_password", Hole, "no member has a password", InCatalogs),
     row("members_by_name", Advice, "every member is bound to an id", InCatalogs),
+    row(
+        "members_app_role",
+        Fault,
+        "app roles that open roles are of one application of your own",
+        InCatalogs,
+    ),
     row("members_granted", Hole, "no member is granted to a role that is not one", InCatalogs),
     row("members_guarded", Hole, "no member depends on a trust line alone", InCatalogs),
     row("standby_lag", Hole, "this server knows what was revoked", InCatalogs),

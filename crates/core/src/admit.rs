@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::app_role::AppRole;
 use crate::guid::ObjectId;
 use crate::kind::Kind;
 use crate::label::Binding;
@@ -22,6 +23,9 @@ pub struct AdmitPolicy {
     pub group_name_match: bool,
     /// `pgaad.allow_superuser`.
     pub allow_superuser: bool,
+    /// Whether the app roles of tokens are those of one application of one's own
+    /// ([`are_of_one_application`](crate::app_role::are_of_one_application)).
+    pub app_roles: bool,
 }
 
 /// The rule that bound the token to the role.
@@ -31,6 +35,8 @@ pub enum Rule {
     Id,
     /// The label's group id, found in the token's `groups`.
     Group,
+    /// The label's app role, found in the token's `roles`.
+    AppRole,
     /// The role's name.
     Name,
     /// The role's name, found in the token's `groups`.
@@ -42,6 +48,7 @@ impl fmt::Display for Rule {
         f.write_str(match self {
             Self::Id => "id",
             Self::Group => "group",
+            Self::AppRole => "app_role",
             Self::Name => "name",
             Self::GroupName => "group_name",
         })
@@ -183,6 +190,10 @@ pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy)
             check_group(principal, group)?;
             Ok(Rule::Group)
         }
+        Binding::AppRole(app_role) => {
+            check_app_role(principal, role, &app_role, policy)?;
+            Ok(Rule::AppRole)
+        }
         Binding::Name => bind_by_name(principal, role, policy),
     }
 }
@@ -196,6 +207,25 @@ fn check_group(principal: &Principal, group: ObjectId) -> Result<(), Reason> {
         Groups::Names(_) => Err(Reason::NotInGroup { group, by_names: true }),
         Groups::Unsaid => Err(Reason::GroupsMissing { group }),
     }
+}
+
+/// Whether the owner of the application that the token is for has assigned the app role to its holder. Never for an
+/// administrator, who is bound by object id.
+fn check_app_role(
+    principal: &Principal,
+    role: &RoleFacts,
+    app_role: &AppRole,
+    policy: AdmitPolicy,
+) -> Result<(), Reason> {
+    if role.is_admin {
+        return Err(Reason::RoleNotBound { guest: false, suggestion: None });
+    }
+    if !policy.app_roles {
+        return Err(Reason::AppRolesShared { app_role: app_role.to_string() });
+    }
+    // Entra leaves the claim out where it would be empty.
+    let is_assigned = principal.app_roles().iter().any(|role| role == app_role.as_str());
+    if is_assigned { Ok(()) } else { Err(Reason::NotInAppRole { app_role: app_role.to_string() }) }
 }
 
 /// Names are compared byte for byte, never for an administrator, since names can be given again and ids cannot, and

@@ -31,6 +31,8 @@ pub(crate) struct Claims {
     /// `None` when there is no such claim.
     pub(crate) groups: Option<Vec<String>>,
     pub(crate) groups_overage: bool,
+    /// App roles, by their values.
+    pub(crate) roles: Option<Vec<String>>,
     pub(crate) amr: Option<Vec<String>>,
     /// The identity provider that signed the user in, where the token says so.
     pub(crate) idp: Option<String>,
@@ -67,6 +69,7 @@ impl Claims {
             uti: claims.text("uti")?,
             groups: claims.texts("groups")?,
             groups_overage: claims.groups_overage()?,
+            roles: claims.texts("roles")?,
             amr: claims.texts("amr")?,
             idp: claims.text("idp")?,
             acct: claims.account_status()?,
@@ -75,7 +78,6 @@ impl Claims {
         // Not used in the decision, but a token that has them wrong is not one of Entra's.
         claims.time("iat")?;
         claims.text("sub")?;
-        claims.texts("roles")?;
         Ok(read)
     }
 }

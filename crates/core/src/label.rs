@@ -3,17 +3,21 @@
 //! ```text
 //! label  = "aadauth" *( "," part )                        -- provider "pgaadauth"
 //! part   = "oid=" guid / "type=" kind / "admin" / "mfa"   -- each at most once; oid and type together
+//!        / "role=" value                                  -- in their place, and without "admin"
 //! kind   = "user" / "group" / "service"
+//! value  = an app role's; between double quotes where it has "," or "="
 //!
 //! int    = "type=" kind ",oid=" guid ",tenant_id=" guid [ ",admin" ]   -- provider "pgaadauth-int"
 //! ```
 //!
 //! Both as Azure Database for PostgreSQL writes them: no white space, lower-case words
-//! (<https://learn.microsoft.com/azure/postgresql/security/security-manage-entra-users>).
+//! (<https://learn.microsoft.com/azure/postgresql/security/security-manage-entra-users>), except `role=`, which is
+//! pgaad's own.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::app_role::AppRole;
 use crate::guid::{ClientId, NotAGuid, ObjectId, TenantId};
 
 /// The Entra identity that a role belongs to.
@@ -34,6 +38,8 @@ pub enum Binding {
     },
     /// Every member of one group.
     Group(ObjectId),
+    /// Everybody, user or program, to whom the application's owner has assigned this app role.
+    AppRole(AppRole),
     /// Nobody: the catalog holds a label that cannot be read.
     Nobody,
 }
@@ -54,6 +60,7 @@ impl Binding {
             Self::User(_) => "user",
             Self::Service { .. } => "service",
             Self::Group(_) => "group",
+            Self::AppRole(_) => "role",
             Self::Nobody => "nobody",
         }
     }
@@ -62,7 +69,7 @@ impl Binding {
     pub fn object_id(self) -> Option<ObjectId> {
         match self {
             Self::User(id) | Self::Group(id) | Self::Service { object_id: id, .. } => Some(id),
-            Self::Name | Self::Nobody => None,
+            Self::Name | Self::AppRole(_) | Self::Nobody => None,
         }
     }
 }
@@ -107,6 +114,10 @@ pub enum LabelError {
     },
     /// A `type` that does not exist.
     UnknownType(String),
+    /// A `role` that no app role has for its value, or that needs quotes.
+    NotAnAppRole(String),
+    /// Two parts that do not go together.
+    Excluded(&'static str, &'static str),
 }
 
 impl fmt::Display for LabelError {
@@ -115,7 +126,7 @@ impl fmt::Display for LabelError {
             Self::NotAadauth => f.write_str("the label must begin with \"aadauth\""),
             Self::UnknownPart(part) => write!(
                 f,
-                "\"{part}\" is none of oid=…, type=…, tenant_id=…, admin, mfa \
+                "\"{part}\" is none of oid=…, type=…, role=…, tenant_id=…, admin, mfa \
                  (parts are separated by commas without spaces)"
             ),
             Self::Repeated(part) => write!(f, "\"{part}\" is there twice"),
@@ -123,6 +134,11 @@ impl fmt::Display for LabelError {
             Self::NotAGuid { part, value } => {
                 write!(f, "{part}: \"{value}\" is not of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
             }
+            Self::NotAnAppRole(value) => write!(
+                f,
+                "role: {value} is not the value of an app role, or lacks double quotes around a comma or \"=\""
+            ),
+            Self::Excluded(one, other) => write!(f, "\"{one}\" and \"{other}\" do not go together"),
             Self::UnknownType(kind) => write!(f, "type: \"{kind}\" is none of user, group, service"),
         }
     }
@@ -142,6 +158,7 @@ enum Type {
 struct Parts<'a> {
     oid: Option<&'a str>,
     kind: Option<Type>,
+    role: Option<AppRole>,
     tenant: Option<&'a str>,
     admin: Option<()>,
     mfa: Option<()>,
@@ -154,6 +171,7 @@ impl<'a> Parts<'a> {
             match part.split_once('=') {
                 Some(("oid", value)) => put(&mut read.oid, "oid", value)?,
                 Some(("type", value)) => put(&mut read.kind, "type", kind(value)?)?,
+                Some(("role", value)) => put(&mut read.role, "role", app_role(value)?)?,
                 Some(("tenant_id", value)) => put(&mut read.tenant, "tenant_id", value)?,
                 None if part == "admin" => put(&mut read.admin, "admin", ())?,
                 None if part == "mfa" => put(&mut read.mfa, "mfa", ())?,
@@ -164,6 +182,13 @@ impl<'a> Parts<'a> {
     }
 
     fn binding(&self) -> Result<Binding, LabelError> {
+        if let Some(role) = self.role {
+            let excluded =
+                [("oid", self.oid.is_some()), ("type", self.kind.is_some()), ("admin", self.admin.is_some())];
+            let other = excluded.into_iter().find(|(_, is_there)| *is_there);
+            return other
+                .map_or(Ok(Binding::AppRole(role)), |(other, _)| Err(LabelError::Excluded("role", other)));
+        }
         match (self.oid, self.kind) {
             (None, None) => Ok(Binding::Name),
             (None, Some(_)) => Err(LabelError::Missing("oid")),
@@ -193,6 +218,22 @@ fn kind(value: &str) -> Result<Type, LabelError> {
     }
 }
 
+/// The value of an app role, quoted where it has a comma or an equals sign.
+fn app_role(text: &str) -> Result<AppRole, LabelError> {
+    let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let value = quoted.or_else(|| (!text.contains([',', '='])).then_some(text));
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| LabelError::NotAnAppRole(text.to_owned()))
+}
+
+/// The parts of a label: commas between double quotes separate none.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    text.split(move |c| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    })
+}
+
 fn id<T: FromStr>(part: &'static str, value: &str) -> Result<T, LabelError> {
     value.parse().map_err(|_| not_a_guid(part, value))
 }
@@ -212,7 +253,7 @@ impl FromStr for Label {
     type Err = LabelError;
 
     fn from_str(text: &str) -> Result<Self, LabelError> {
-        let mut parts = text.split(',');
+        let mut parts = split(text);
         if parts.next() != Some("aadauth") {
             return Err(LabelError::NotAadauth);
         }
@@ -229,6 +270,10 @@ impl fmt::Display for Label {
         f.write_str("aadauth")?;
         if let Some(oid) = self.binding.object_id() {
             write!(f, ",oid={oid},type={}", self.binding.word())?;
+        }
+        if let Binding::AppRole(role) = self.binding {
+            let quote = if role.as_str().contains([',', '=']) { "\"" } else { "" };
+            write!(f, ",role={quote}{role}{quote}")?;
         }
         if self.admin {
             f.write_str(",admin")?;
@@ -249,7 +294,7 @@ impl FromStr for InternalLabel {
             return Err(LabelError::UnknownPart("mfa".to_owned()));
         }
         let binding = match parts.binding()? {
-            Binding::Name => return Err(LabelError::Missing("oid")),
+            Binding::Name | Binding::AppRole(_) => return Err(LabelError::Missing("oid")),
             binding => binding,
         };
         let tenant = parts.tenant.ok_or(LabelError::Missing("tenant_id"))?;
@@ -275,6 +320,9 @@ mod tests {
             format!("aadauth,oid={OID},type=user"),
             format!("aadauth,oid={OID},type=group,admin"),
             format!("aadauth,oid={OID},type=service,admin,mfa"),
+            "aadauth,role=Reader".to_owned(),
+            "aadauth,role=db.read:all,mfa".to_owned(),
+            "aadauth,role=\"a=b,admin\"".to_owned(),
         ] {
             assert_eq!(text.parse::<Label>().unwrap().to_string(), text);
         }
@@ -304,6 +352,16 @@ mod tests {
             ("aadauth,oid=123cd850-d9df-40bd-94d5-c9f07b7fa203", "\"type\" is missing"),
             ("aadauth,oid=alice,type=user", "oid: \"alice\" is not of the form"),
             ("aadauth,oid=123cd850-d9df-40bd-94d5-c9f07b7fa203,type=robot", "\"robot\" is none of user"),
+            ("aadauth,role=", "role:  is not the value"),
+            ("aadauth,role=a=b", "lacks double quotes"),
+            ("aadauth,role=two words", "is not the value of an app role"),
+            ("aadauth,role=\"a", "is not the value of an app role"),
+            ("aadauth,role=a\"b\"", "is not the value of an app role"),
+            ("aadauth,role=\"a,admin", "is not the value of an app role"),
+            ("aadauth,role=a,role=b", "\"role\" is there twice"),
+            ("aadauth,role=a,admin", "\"role\" and \"admin\" do not go together"),
+            ("aadauth,role=a,type=user", "\"role\" and \"type\" do not go together"),
+            ("aadauth,oid=123cd850-d9df-40bd-94d5-c9f07b7fa203,type=user,role=a", "\"role\" and \"oid\""),
             ("aadauth,tenant_id=123cd850-d9df-40bd-94d5-c9f07b7fa203", "tenant_id"),
         ] {
             let error = text.parse::<Label>().unwrap_err().to_string();

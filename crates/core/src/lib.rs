@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod app_role;
 pub mod claims;
 pub mod decide;
 pub mod event;

@@ -41,6 +41,7 @@ pub struct Principal {
     is_guest: bool,
     groups: Groups,
     groups_overage: bool,
+    roles: Vec<String>,
     amr: Option<Vec<String>>,
     key_id: String,
     token_id: Option<String>,
@@ -65,6 +66,7 @@ impl Principal {
             is_guest: identity.is_guest,
             groups: Groups::read(claims.groups),
             groups_overage: claims.groups_overage,
+            roles: claims.roles.unwrap_or_default(),
             amr: claims.amr,
             key_id,
             token_id: claims.uti,
@@ -131,6 +133,11 @@ impl Principal {
     /// Whether the token says that its groups did not fit.
     pub(crate) fn groups_overage(&self) -> bool {
         self.groups_overage
+    }
+
+    /// `roles`: the app roles that the holder has been assigned, by their values.
+    pub(crate) fn app_roles(&self) -> &[String] {
+        &self.roles
     }
 
     /// `amr`: how the user signed in; v2 tokens do not say.

@@ -278,6 +278,22 @@ reasons! {
         |line| line.fact("group", group);
     /// the token says that its groups did not fit, so membership cannot be told (group overage)
     GroupsOverage => Step::Binding, "groups_overage", "have the application emit only the groups assigned to it";
+    /// the token's `roles` do not hold the role's app role; there are no `roles` where none is assigned
+    NotInAppRole {
+        /// The app role's value.
+        app_role: String,
+    } => Step::Binding, "not_in_app_role",
+        "assign the app role to the user, one of their groups, or the program (enterprise application, *Users and \
+         groups*), and get a new token",
+        |line| line.quoted("app_role", app_role);
+    /// the role is bound to an app role, and tokens of more than one application, or of one that others share, are
+    /// accepted: their app roles are not this server's
+    AppRolesShared {
+        /// The role's app role.
+        app_role: String,
+    } => Step::Binding, "app_roles_shared",
+        "let `pgaad.audience` name one application of your own and no other: docs/audience.md",
+        |line| line.quoted("app_role", app_role);
     /// no rule binds this role to this token: the names differ, or matching by name does not apply, as for guests
     /// and administrators
     RoleNotBound {

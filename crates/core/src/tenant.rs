@@ -68,8 +68,8 @@ impl Cloud {
     /// Whether `url` is an https URL at one of the hosts, at the usual port.
     fn has(self, url: &str) -> bool {
         https_url(url).is_some_and(|url| {
-            let is_host = |host: &&str| url.host().is_some_and(|found| host.eq_ignore_ascii_case(found));
-            url.port_u16().unwrap_or(443) == 443 && self.hosts().iter().any(|host| is_host(&host))
+            let is_host = |host: &str| url.host().is_some_and(|found| host.eq_ignore_ascii_case(found));
+            url.port_u16().unwrap_or(443) == 443 && self.hosts().iter().any(|host| is_host(host))
         })
     }
 

@@ -60,7 +60,12 @@ impl Server {
 
     /// Decides about a token.
     pub(crate) fn decide(&self, password: &[u8]) -> Result<Admission, Reason> {
-        let admit = AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false };
+        let admit = AdmitPolicy {
+            name_match: true,
+            group_name_match: false,
+            allow_superuser: false,
+            app_roles: true,
+        };
         let policy = Policy { max_bytes: 65_535, token: &self.policy, admit };
         let mut known = Known { keys: &self.keys, role: Some(&self.role), now: UnixTime::new(NOW) };
         Ok(decide(password.to_vec(), &policy, &mut known)?)

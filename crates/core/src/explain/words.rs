@@ -150,6 +150,7 @@ fn owner(role: &RoleFacts) -> String {
         Binding::User(id) => format!("user {id}"),
         Binding::Service { object_id, .. } => format!("program {object_id}"),
         Binding::Group(id) => format!("members of group {id}"),
+        Binding::AppRole(role) => format!("those with the app role \"{}\"", escaped(role.as_str())),
         Binding::Nobody => "nobody, since its label cannot be read".to_owned(),
     };
     format!("the role is for {owner}{mfa}")
@@ -166,6 +167,9 @@ fn holder(principal: &Principal) -> String {
     }
     if principal.is_guest() {
         words.push_str(", a guest of the tenant, who can be bound by object id only");
+    }
+    if !principal.app_roles().is_empty() {
+        let _ = write!(words, ", app roles {}", list(principal.app_roles()));
     }
     let listed = |ids: &[ObjectId]| list(&ids.iter().map(ToString::to_string).collect::<Vec<_>>());
     let _ = match principal.groups() {

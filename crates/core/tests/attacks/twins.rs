@@ -252,7 +252,12 @@ fn a_signature_counts_by_the_key_that_the_header_names_only() {
     let verified = |minted: String, by: &Signer| {
         let key = *set.find(KeyName::Kid(&keys().kid(by)), &policy.tenant).unwrap();
         let known = Known { keys: &set, role: Some(&role), now: UnixTime::new(*NOW) };
-        let admit = AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false };
+        let admit = AdmitPolicy {
+            name_match: true,
+            group_name_match: false,
+            allow_superuser: false,
+            app_roles: true,
+        };
         let policy = Policy { max_bytes: usize::MAX, token: &policy, admit };
         decide(minted.into_bytes(), &policy, &mut WrongKey { key, known })
             .map(|_| ())

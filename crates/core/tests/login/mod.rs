@@ -157,7 +157,12 @@ impl Login {
             },
             now: *NOW,
             role: Some(alice()),
-            admit: AdmitPolicy { name_match: true, group_name_match: false, allow_superuser: false },
+            admit: AdmitPolicy {
+                name_match: true,
+                group_name_match: false,
+                allow_superuser: false,
+                app_roles: true,
+            },
         }
     }
 
