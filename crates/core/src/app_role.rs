@@ -11,7 +11,7 @@ use crate::tenant::Cloud;
 /// Most bytes of a value (Microsoft Graph, `appRole`, `value`: "must not exceed 120 characters").
 const MAX_BYTES: usize = 120;
 
-/// The `value` of an app role: printable ASCII without blanks, quotes and backslashes, which Entra does not allow in one.
+/// The `value` of an app role: printable ASCII without blanks, quotes and backslashes: Entra allows none in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppRole(Inline<MAX_BYTES>);
 
