@@ -724,14 +724,14 @@ BEGIN
     CREATE FUNCTION pgaad._event_rows() RETURNS TABLE (
         "id" bigint, "at" timestamp with time zone, "code" TEXT, "route" TEXT, "role" TEXT, "client" TEXT,
         "hba_file" TEXT, "hba_line" INT, "rule" TEXT, "kind" TEXT, "tid" TEXT, "oid" TEXT, "upn" TEXT, "appid" TEXT,
-        "aud" TEXT, "kid" TEXT, "uti" TEXT, "facts" jsonb)
+        "agent" TEXT, "aud" TEXT, "kid" TEXT, "uti" TEXT, "facts" jsonb)
     STRICT VOLATILE PARALLEL RESTRICTED
     LANGUAGE c
     AS 'MODULE_PATHNAME', 'event_records_wrapper';
     REVOKE ALL ON FUNCTION pgaad._event_rows() FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION pgaad._event_rows() TO pg_monitor, azure_ad_admin;
     CREATE VIEW pgaad.events AS
-        SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, aud, kid, uti,
+        SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, agent::uuid, aud, kid, uti,
                CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, hba_file, hba_line, rule, facts
         FROM pgaad._event_rows();
     FOREACH statement IN ARRAY coalesce(repeated, '{}'::text[]) LOOP
@@ -742,12 +742,14 @@ END
 $events$;
 COMMENT ON VIEW pgaad.events IS 'the last 256 decisions, since the server started; client is null for a Unix socket';
 COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the token''s signature was good';
+COMMENT ON COLUMN pgaad.events.agent IS 'the agent that acts, for itself or for the user whose token it has';
 COMMENT ON COLUMN pgaad.events.hba_line IS 'the number of the line of pg_hba.conf that matched, in hba_file';
 COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal: an object of its facts, and the hint';
 
 CREATE FUNCTION pgaad._session_rows() RETURNS TABLE (
     "pid" INT, "since" timestamp with time zone, "role" TEXT, "kind" TEXT, "upn" TEXT, "oid" TEXT, "tid" TEXT,
-    "appid" TEXT, "uti" TEXT, "rule" TEXT, "route" TEXT, "client" TEXT, "expires_at" timestamp with time zone)
+    "appid" TEXT, "agent" TEXT, "uti" TEXT, "rule" TEXT, "route" TEXT, "client" TEXT,
+    "expires_at" timestamp with time zone)
 STRICT VOLATILE PARALLEL RESTRICTED
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'session_rows_wrapper';
@@ -755,13 +757,14 @@ REVOKE ALL ON FUNCTION pgaad._session_rows() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._session_rows() TO pg_monitor, azure_ad_admin;
 
 CREATE VIEW pgaad.sessions AS
-    SELECT pid, since, role, kind, upn, oid::uuid, tid::uuid, appid::uuid, uti, rule, route,
+    SELECT pid, since, role, kind, upn, oid::uuid, tid::uuid, appid::uuid, agent::uuid, uti, rule, route,
            CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, expires_at
     FROM pgaad._session_rows();
 COMMENT ON VIEW pgaad.sessions IS
     'who is behind each connection that logged in with a token; joins pg_stat_activity by pid';
 COMMENT ON COLUMN pgaad.sessions.role IS
     'the role that the client logged in as, whatever the session has set its role to since';
+COMMENT ON COLUMN pgaad.sessions.agent IS 'the agent that acts, for itself or for the user whose token it has';
 COMMENT ON COLUMN pgaad.sessions.expires_at IS
     'when the token expires, which ends the session only if pgaad.session_end says so';
 GRANT SELECT ON pgaad.sessions TO pg_monitor, azure_ad_admin;

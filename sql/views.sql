@@ -12,22 +12,24 @@ CREATE VIEW pgaad.keys AS
 COMMENT ON VIEW pgaad.keys IS 'the signing keys that tokens are verified with';
 
 CREATE VIEW pgaad.events AS
-    SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, aud, kid, uti,
+    SELECT id, at, role, code, route, kind, tid::uuid, oid::uuid, upn, appid::uuid, agent::uuid, aud, kid, uti,
            CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, hba_file, hba_line, rule, facts
     FROM pgaad._event_rows();
 COMMENT ON VIEW pgaad.events IS 'the last 256 decisions, since the server started; client is null for a Unix socket';
 COMMENT ON COLUMN pgaad.events.oid IS 'with the other claims known as far as the token''s signature was good';
+COMMENT ON COLUMN pgaad.events.agent IS 'the agent that acts, for itself or for the user whose token it has';
 COMMENT ON COLUMN pgaad.events.hba_line IS 'the number of the line of pg_hba.conf that matched, in hba_file';
 COMMENT ON COLUMN pgaad.events.facts IS 'what the log line says of a refusal: an object of its facts, and the hint';
 
 CREATE VIEW pgaad.sessions AS
-    SELECT pid, since, role, kind, upn, oid::uuid, tid::uuid, appid::uuid, uti, rule, route,
+    SELECT pid, since, role, kind, upn, oid::uuid, tid::uuid, appid::uuid, agent::uuid, uti, rule, route,
            CASE WHEN client ~ '^[0-9a-f]*[.:]' THEN client::inet END AS client, expires_at
     FROM pgaad._session_rows();
 COMMENT ON VIEW pgaad.sessions IS
     'who is behind each connection that logged in with a token; joins pg_stat_activity by pid';
 COMMENT ON COLUMN pgaad.sessions.role IS
     'the role that the client logged in as, whatever the session has set its role to since';
+COMMENT ON COLUMN pgaad.sessions.agent IS 'the agent that acts, for itself or for the user whose token it has';
 COMMENT ON COLUMN pgaad.sessions.expires_at IS
     'when the token expires, which ends the session only if pgaad.session_end says so';
 

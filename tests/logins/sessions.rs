@@ -2,6 +2,7 @@
 
 use pgaad_tests::wire::Session;
 use pgaad_tests::{Route, Scene, wait_until};
+use serde_json::json;
 use tenant::object_id;
 
 fn listed(scene: &Scene, columns: &str) -> Vec<Vec<String>> {
@@ -124,4 +125,29 @@ fn monitors_may_read_it_and_others_may_not() {
     assert_eq!(scene.cluster.value("SET ROLE watcher; SELECT count(*) FROM pgaad.sessions"), "1");
     let answer = scene.cluster.try_sql("SET ROLE nobody; SELECT * FROM pgaad.sessions");
     assert_eq!(answer.expect_err("not for everybody").sqlstate, "42501");
+}
+
+#[test]
+fn an_agent_is_named_beside_the_user_for_whom_it_acts() {
+    const AGENT: &str = "6b1d6e0b-93c4-4f1e-8b57-2c0f7ab1d3e9";
+    let scene = Scene::start();
+    let role = scene.member();
+    let acting = scene.token(&role).claim("appid", AGENT).claim("xms_act_fct", "3 9 11");
+    let mark = scene.cluster.log_mark();
+    let session = scene.attempt(scene.route(), &role).with(acting.mint()).expect_admitted();
+    let line = scene.cluster.wait_for_log(mark, "pgaad: login admitted:");
+    assert!(line.contains(&format!(" upn=\"{role}\" appid={AGENT} agent={AGENT} ")), "{line}");
+    assert_eq!(listed(&scene, "upn, agent"), [[role.clone(), AGENT.to_owned()]]);
+    let event = "SELECT agent FROM pgaad.events WHERE upn IS NOT NULL ORDER BY id DESC LIMIT 1";
+    assert_eq!(scene.cluster.value(event), AGENT);
+    drop(session);
+    wait_until("the session is gone", || count(&scene) == "0");
+    // Facets of others than agents, and a claim of another form, name none and refuse nobody.
+    for facets in [json!("3 9"), json!("111"), json!([11]), json!(11)] {
+        let token = scene.token(&role).claim("xms_act_fct", facets).mint();
+        let session = scene.attempt(scene.route(), &role).with(token).expect_admitted();
+        assert_eq!(listed(&scene, "agent"), [["NULL"]]);
+        drop(session);
+        wait_until("the session is gone", || count(&scene) == "0");
+    }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Claims {
     pub(crate) idp: Option<String>,
     /// `acct`: 0 for a member of the tenant, 1 for a guest.
     pub(crate) acct: Option<i64>,
+    /// Whether an agent of Entra Agent ID acts: it is the program that the token was given to.
+    pub(crate) is_agents: bool,
     /// Whether there is a `cnf`, whatever it says (RFC 7800 §3.1).
     pub(crate) has_cnf: bool,
 }
@@ -73,6 +75,7 @@ impl Claims {
             amr: claims.texts("amr")?,
             idp: claims.text("idp")?,
             acct: claims.account_status()?,
+            is_agents: claims.names_an_agent(),
             has_cnf: object.member("cnf").is_some(),
         };
         // Not used in the decision, but a token that has them wrong is not one of Entra's.
@@ -108,6 +111,11 @@ impl Claims {
         if self.ver == V1 { self.appid } else { self.azp }
     }
 
+    /// The agent that acts, for itself or for the user whose token it is.
+    pub(crate) fn agent(&self) -> Option<ClientId> {
+        self.client_id().filter(|_| self.is_agents)
+    }
+
     /// A user's token or a program's: decided by `idtyp` where it is, by what the token carries where it is not.
     pub(crate) fn kind(&self) -> Result<Kind, Reason> {
         let names_a_user =
@@ -129,6 +137,7 @@ impl Claims {
             oid: self.oid.map(|oid| oid.to_string()),
             upn: self.user_name().map(str::to_owned),
             appid: self.client_id().map(|id| id.to_string()),
+            agent: self.agent().map(|id| id.to_string()),
             aud: self.aud.join(" "),
             kid: kid.to_owned(),
             uti: self.uti.clone(),
@@ -176,6 +185,14 @@ impl Reader<'_> {
     }
 
     /// `acct`, which Entra writes as a number and some claims mappings as text.
+    /// `xms_act_fct`, facets of who acts, separated by blanks: 11 is an agent identity
+    /// (<https://learn.microsoft.com/entra/agent-id/identity-platform/agent-token-claims>). It is shown and decides
+    /// nothing, so a claim of another form says nothing.
+    fn names_an_agent(&self) -> bool {
+        let facets = self.object.member("xms_act_fct").and_then(Json::as_text).unwrap_or_default();
+        facets.split_whitespace().any(|facet| facet == "11")
+    }
+
     fn account_status(&self) -> Result<Option<i64>, Reason> {
         self.read("acct", |value| match value {
             Json::Integer(status) => Some(*status),

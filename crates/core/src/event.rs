@@ -193,8 +193,9 @@ impl Event {
             if let Some(upn) = &subject.upn {
                 line = line.quoted("upn", upn);
             }
-            line =
-                some(line, "appid", &subject.appid).quoted("aud", &subject.aud).quoted("kid", &subject.kid);
+            line = some(line, "appid", &subject.appid);
+            line = some(line, "agent", &subject.agent);
+            line = line.quoted("aud", &subject.aud).quoted("kid", &subject.kid);
             line = line.quoted("uti", subject.uti.as_deref().unwrap_or_default());
         }
         self.with_facts_and_hint(line).into_text()
@@ -252,6 +253,7 @@ mod tests {
             oid: Some(id.into()),
             upn: Some(long.clone()),
             appid: Some(id.into()),
+            agent: None,
             aud: long.clone(),
             kid: long.clone(),
             uti: Some(long),

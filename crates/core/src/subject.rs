@@ -15,6 +15,8 @@ pub struct TokenSubject {
     pub upn: Option<String>,
     /// `appid` (v1) or `azp` (v2).
     pub appid: Option<String>,
+    /// The agent of Entra Agent ID that acts, for itself or for the user: its client id.
+    pub agent: Option<String>,
     /// `aud`, separated by spaces where there are several.
     pub aud: String,
     /// Id of the key that signed.
