@@ -19,6 +19,8 @@ COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(text, text, t
     'creates a role for the user, program or group of that object id, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(text, text, text, boolean, boolean) IS
     'binds a role to the user, program or group of that object id, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_sync_roles_for_group_members() IS
+    'says that roles are not made for the members of groups here, and what to use';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
     'the roles of Entra principals, with true the administrators alone, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
@@ -31,6 +33,7 @@ COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent
 COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token, and by app roles';
 COMMENT ON FUNCTION pgaad._check_server(text[], text[], text[]) IS
     'the rows of pgaad.check() about the settings, the files and the keys of the server';
+COMMENT ON FUNCTION pgaad._object_type(text) IS 'the type of a principal, by whichever word of Microsoft''s';
 COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS
     'refuses arguments of the functions that make principals which cannot be used';
 COMMENT ON FUNCTION pgaad._check_name(text) IS 'refuses names that no principal can have';

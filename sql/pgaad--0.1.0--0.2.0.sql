@@ -75,6 +75,17 @@ BEGIN
 END
 $function$;
 
+-- The type of a principal by Azure's word for it in these functions, which other tools of Microsoft's call otherwise:
+-- 'ServicePrincipal' of Azure Resource Manager, and words in capitals.
+CREATE FUNCTION pgaad._object_type(word text)
+RETURNS text
+LANGUAGE sql IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT CASE lower(word) WHEN 'user' THEN 'user' WHEN 'group' THEN 'group'
+                            WHEN 'service' THEN 'service' WHEN 'serviceprincipal' THEN 'service' ELSE word END
+$function$;
+
 CREATE FUNCTION pgaad._check_name(rolename text)
 RETURNS void
 LANGUAGE plpgsql IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
@@ -99,6 +110,7 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
+    objecttype := pgaad._object_type(objecttype);
     PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
     IF isadmin THEN
         EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', rolename);
@@ -106,7 +118,7 @@ BEGIN
         EXECUTE format('CREATE ROLE %I LOGIN', rolename);
     END IF;
     PERFORM pgaad._label_principal(rolename, objectid, objecttype, isadmin, ismfa);
-    RETURN format('Created role for "%s"', rolename);
+    RETURN format('Created role for %I', rolename);
 END
 $function$;
 
@@ -128,7 +140,7 @@ BEGIN
                    rolename, 'aadauth' || CASE WHEN ismfa THEN ',mfa' ELSE '' END);
     RAISE NOTICE 'role "%" is bound to its name, since this server has no directory to ask for an object id', rolename
         USING HINT = 'Bind it with pgaadauth_update_principal_with_oid.';
-    RETURN format('Created role for "%s"', rolename);
+    RETURN format('Created role for %I', rolename);
 END
 $function$;
 
@@ -139,9 +151,10 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
+    objecttype := pgaad._object_type(objecttype);
     PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
     PERFORM pgaad._label_principal(rolename, objectid, objecttype, isadmin, ismfa);
-    RETURN format('Updated role for "%s"', rolename);
+    RETURN format('Updated role for %I', rolename);
 END
 $function$;
 
@@ -343,9 +356,12 @@ BEGIN
 END
 $function$;
 
--- As on Azure: true lists administrators, false all roles that are labelled, or marked by membership.
-CREATE OR REPLACE FUNCTION pg_catalog.pgaadauth_list_principals(isadminvalue boolean)
-RETURNS TABLE (rolename text, principaltype text, objectid text, tenantid text, ismfa integer, isadmin integer)
+-- As on Azure: true lists administrators, false all roles that are labelled, or marked by membership. Azure's servers
+-- call the first column rolname, and its documents rolename.
+DROP FUNCTION pg_catalog.pgaadauth_list_principals(boolean);
+CREATE FUNCTION pg_catalog.pgaadauth_list_principals(isadminvalue boolean)
+RETURNS TABLE (rolname text, principaltype text, objectid text, tenantid text, ismfa integer, isadmin integer,
+               rolename text)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -354,7 +370,8 @@ AS $function$
            label.object_id,
            coalesce(label.tenant_id, nullif(current_setting('pgaad.tenant_id', true), '')),
            (label.is_mfa OR mark.is_mfa)::integer,
-           (label.is_admin OR mark.is_admin)::integer
+           (label.is_admin OR mark.is_admin)::integer,
+           role.rolname::text
     FROM pg_roles role
     CROSS JOIN LATERAL pgaad._labels(role.oid) label
     CROSS JOIN LATERAL (
@@ -365,6 +382,20 @@ AS $function$
     WHERE (label.is_labelled OR mark.is_user OR mark.is_admin)
       AND (NOT isadminvalue OR label.is_admin OR mark.is_admin)
     ORDER BY 1
+$function$;
+
+-- Scripts call it after they have labelled a group for the sync of its members, which there is not.
+CREATE FUNCTION pg_catalog.pgaadauth_sync_roles_for_group_members()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'roles are not made for the members of groups on this server'
+        USING ERRCODE = 'feature_not_supported',
+              HINT = 'Let the members log in as the group''s role, each with a token of their own: '
+                     'SECURITY LABEL FOR "pgaadauth" ON ROLE <role> IS ''aadauth,oid=<group id>,type=group'';';
+END
 $function$;
 
 -- The one Entra administrator. Former ones lose the office and all that it gave, and none of the users whom they
@@ -382,6 +413,7 @@ BEGIN
         RAISE EXCEPTION 'permission denied to set the Entra administrator'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
     END IF;
+    type := pgaad._object_type(type);
     PERFORM pgaad._check_words(name, object_id, type, ARRAY['user', 'group']);
     -- Otherwise what others have committed meanwhile would not be seen.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -469,10 +501,11 @@ END
 $function$;
 
 REVOKE ALL ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
-    pgaad._label_principal(text, text, text, boolean, boolean), pgaad._take_roles(oid), pgaad._give_roles(oid, oid[]),
+    pgaad._object_type(text), pgaad._label_principal(text, text, text, boolean, boolean), pgaad._take_roles(oid),
+    pgaad._give_roles(oid, oid[]),
     pgaad._take_office(oid), pgaad._take_own_grants(oid), pgaad._check_candidate(oid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
-    pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
+    pgaad._object_type(text), pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
 
 -- It knows of the roles that members are in and of the databases, as pg_hba.conf does, and how bad is what it finds.
 DROP FUNCTION pgaad.check();
@@ -790,6 +823,8 @@ COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(text, text, t
     'creates a role for the user, program or group of that object id, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_update_principal_with_oid(text, text, text, boolean, boolean) IS
     'binds a role to the user, program or group of that object id, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pg_catalog.pgaadauth_sync_roles_for_group_members() IS
+    'says that roles are not made for the members of groups here, and what to use';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
     'the roles of Entra principals, with true the administrators alone, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
@@ -802,6 +837,7 @@ COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent
 COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token, and by app roles';
 COMMENT ON FUNCTION pgaad._check_server(text[], text[], text[]) IS
     'the rows of pgaad.check() about the settings, the files and the keys of the server';
+COMMENT ON FUNCTION pgaad._object_type(text) IS 'the type of a principal, by whichever word of Microsoft''s';
 COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS
     'refuses arguments of the functions that make principals which cannot be used';
 COMMENT ON FUNCTION pgaad._check_name(text) IS 'refuses names that no principal can have';

@@ -28,6 +28,17 @@ BEGIN
 END
 $function$;
 
+-- The type of a principal by Azure's word for it in these functions, which other tools of Microsoft's call otherwise:
+-- 'ServicePrincipal' of Azure Resource Manager, and words in capitals.
+CREATE FUNCTION pgaad._object_type(word text)
+RETURNS text
+LANGUAGE sql IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT CASE lower(word) WHEN 'user' THEN 'user' WHEN 'group' THEN 'group'
+                            WHEN 'service' THEN 'service' WHEN 'serviceprincipal' THEN 'service' ELSE word END
+$function$;
+
 CREATE FUNCTION pgaad._check_name(rolename text)
 RETURNS void
 LANGUAGE plpgsql IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE
@@ -52,6 +63,7 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
+    objecttype := pgaad._object_type(objecttype);
     PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
     IF isadmin THEN
         EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', rolename);
@@ -59,7 +71,7 @@ BEGIN
         EXECUTE format('CREATE ROLE %I LOGIN', rolename);
     END IF;
     PERFORM pgaad._label_principal(rolename, objectid, objecttype, isadmin, ismfa);
-    RETURN format('Created role for "%s"', rolename);
+    RETURN format('Created role for %I', rolename);
 END
 $function$;
 
@@ -81,7 +93,7 @@ BEGIN
                    rolename, 'aadauth' || CASE WHEN ismfa THEN ',mfa' ELSE '' END);
     RAISE NOTICE 'role "%" is bound to its name, since this server has no directory to ask for an object id', rolename
         USING HINT = 'Bind it with pgaadauth_update_principal_with_oid.';
-    RETURN format('Created role for "%s"', rolename);
+    RETURN format('Created role for %I', rolename);
 END
 $function$;
 
@@ -92,9 +104,10 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
+    objecttype := pgaad._object_type(objecttype);
     PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
     PERFORM pgaad._label_principal(rolename, objectid, objecttype, isadmin, ismfa);
-    RETURN format('Updated role for "%s"', rolename);
+    RETURN format('Updated role for %I', rolename);
 END
 $function$;
 
@@ -296,9 +309,11 @@ BEGIN
 END
 $function$;
 
--- As on Azure: true lists administrators, false all roles that are labelled, or marked by membership.
+-- As on Azure: true lists administrators, false all roles that are labelled, or marked by membership. Azure's servers
+-- call the first column rolname, and its documents rolename.
 CREATE FUNCTION pg_catalog.pgaadauth_list_principals(isadminvalue boolean)
-RETURNS TABLE (rolename text, principaltype text, objectid text, tenantid text, ismfa integer, isadmin integer)
+RETURNS TABLE (rolname text, principaltype text, objectid text, tenantid text, ismfa integer, isadmin integer,
+               rolename text)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -307,7 +322,8 @@ AS $function$
            label.object_id,
            coalesce(label.tenant_id, nullif(current_setting('pgaad.tenant_id', true), '')),
            (label.is_mfa OR mark.is_mfa)::integer,
-           (label.is_admin OR mark.is_admin)::integer
+           (label.is_admin OR mark.is_admin)::integer,
+           role.rolname::text
     FROM pg_roles role
     CROSS JOIN LATERAL pgaad._labels(role.oid) label
     CROSS JOIN LATERAL (
@@ -318,6 +334,20 @@ AS $function$
     WHERE (label.is_labelled OR mark.is_user OR mark.is_admin)
       AND (NOT isadminvalue OR label.is_admin OR mark.is_admin)
     ORDER BY 1
+$function$;
+
+-- Scripts call it after they have labelled a group for the sync of its members, which there is not.
+CREATE FUNCTION pg_catalog.pgaadauth_sync_roles_for_group_members()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'roles are not made for the members of groups on this server'
+        USING ERRCODE = 'feature_not_supported',
+              HINT = 'Let the members log in as the group''s role, each with a token of their own: '
+                     'SECURITY LABEL FOR "pgaadauth" ON ROLE <role> IS ''aadauth,oid=<group id>,type=group'';';
+END
 $function$;
 
 -- The one Entra administrator. Former ones lose the office and all that it gave, and none of the users whom they
@@ -335,6 +365,7 @@ BEGIN
         RAISE EXCEPTION 'permission denied to set the Entra administrator'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
     END IF;
+    type := pgaad._object_type(type);
     PERFORM pgaad._check_words(name, object_id, type, ARRAY['user', 'group']);
     -- Otherwise what others have committed meanwhile would not be seen.
     IF current_setting('transaction_isolation') <> 'read committed' THEN

@@ -14,4 +14,4 @@ GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.expl
 -- whom the label provider lets. The labels themselves anybody can read in pg_seclabels.
 GRANT EXECUTE ON FUNCTION pgaad._labels(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
-    pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
+    pgaad._object_type(text), pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;

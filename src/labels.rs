@@ -44,7 +44,7 @@ pub(crate) fn judge(provider: Provider, role: Oid, text: Option<&str>) -> Result
         Provider::Public => text.parse::<Label>(),
         Provider::Internal => text.parse::<InternalLabel>().map(|internal| internal.label),
     };
-    let label = label.map_err(malformed)?;
+    let label = label.map_err(|error| malformed(&error, corrected(provider, text)))?;
     if label.admin && !is_superuser {
         return Err(denied(
             "permission denied to label a role as the Entra administrator's".to_owned(),
@@ -69,12 +69,21 @@ fn denied(message: String, hint: &'static str) -> SqlError {
     SqlError { code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE, message, hint: hint.into() }
 }
 
-fn malformed(error: LabelError) -> SqlError {
+/// The label that is meant, where it is one but for blanks and capitals.
+fn corrected(provider: Provider, text: &str) -> Option<String> {
+    let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
+    match provider {
+        Provider::Public => plain.parse::<Label>().ok().map(|label| label.to_string()),
+        Provider::Internal => plain.parse::<InternalLabel>().ok().map(|_| plain),
+    }
+}
+
+fn malformed(error: &LabelError, corrected: Option<String>) -> SqlError {
+    let grammar = "Write 'aadauth', 'aadauth,oid=…,type=user' (or group, or service), or 'aadauth,role=…', then \
+                   ',admin' or ',mfa'.";
     SqlError {
         code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         message: format!("invalid Entra label: {error}"),
-        hint: "Write 'aadauth', 'aadauth,oid=…,type=user' (or group, or service), or 'aadauth,role=…', then ',admin' \
-               or ',mfa'."
-            .into(),
+        hint: corrected.map_or(grammar.into(), |label| format!("Write '{label}'.").into()),
     }
 }

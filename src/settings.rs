@@ -36,6 +36,11 @@ macro_rules! settings {
                 c"aad_validate_oids_in_tenant",
                 c"Accepted for scripts written for Azure Single Server; has no effect: there is no directory to ask.",
             );
+            setting::define_fixed_bool(
+                &GROUP_SYNC,
+                c"pgaadauth.enable_group_sync",
+                c"Shown for scripts written for Azure; always off: roles are not made for the members of groups.",
+            );
             #[cfg(feature = "fault_injection")]
             crate::pg::fault::define();
             setting::reserve_prefix();
@@ -103,6 +108,7 @@ settings! {
 }
 
 static VALIDATE_OIDS: GucSetting<bool> = GucSetting::<bool>::new(true);
+static GROUP_SYNC: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 /// `pgaad.log_logins`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -89,6 +89,15 @@ pub(crate) fn define_user_bool(
     GucRegistry::define_bool_guc(name, description, c"", setting, GucContext::Userset, GucFlags::default());
 }
 
+/// Registers a boolean that is shown, and that nobody can change.
+pub(crate) fn define_fixed_bool(
+    setting: &'static GucSetting<bool>,
+    name: &'static CStr,
+    description: &'static CStr,
+) {
+    GucRegistry::define_bool_guc(name, description, c"", setting, GucContext::Internal, GucFlags::default());
+}
+
 /// Makes unknown settings under `pgaad.` an error when they are set, and drops those from the file with a WARNING.
 pub(crate) fn reserve_prefix() {
     // SAFETY: a constant C string; called by the postmaster's only thread while it loads libraries.

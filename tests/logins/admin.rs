@@ -25,7 +25,7 @@ fn administrator_enables_users_and_is_replaced_without_expelling_them() {
         .expect("the administrator enables a user");
     let made =
         format!("SELECT pgaadauth_create_principal_with_oid('robot', '{CLIENT}', 'service', false, false)");
-    assert_eq!(first.value(&made).as_deref(), Some("Created role for \"robot\""));
+    assert_eq!(first.value(&made).as_deref(), Some("Created role for robot"));
     let superuser = first.value("SELECT rolsuper FROM pg_roles WHERE rolname = current_user");
     assert_eq!(superuser.as_deref(), Some("f"));
     drop(first);
@@ -101,14 +101,14 @@ fn principals_are_created_updated_and_listed_as_on_azure() {
     let rows = scene.cluster.sql("SELECT * FROM pgaadauth_list_principals(false)");
     let row: Vec<_> = rows[0].iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
     let tenant = scene.tenant.tenant_id();
-    assert_eq!(row, ["bob@example.com", "user", &oid, &tenant, "0", "0"]);
+    assert_eq!(row, ["bob@example.com", "user", &oid, &tenant, "0", "0", "bob@example.com"]);
     let columns = scene
         .cluster
         .sql("SELECT unnest(proargnames) FROM pg_proc WHERE proname = 'pgaadauth_list_principals'");
     let columns: Vec<_> = columns.iter().map(|row| row[0].as_deref().unwrap_or("")).collect();
     assert_eq!(
         columns,
-        ["isadminvalue", "rolename", "principaltype", "objectid", "tenantid", "ismfa", "isadmin"]
+        ["isadminvalue", "rolname", "principaltype", "objectid", "tenantid", "ismfa", "isadmin", "rolename"]
     );
     let answer = scene.cluster.try_sql("SELECT pgaadauth_create_principal('eve', true, false)");
     assert!(answer.expect_err("by name").hint.contains("_with_oid"));

@@ -186,7 +186,7 @@ fn flexible_servers_article() {
         "select * from pgaadauth_create_principal_with_oid('accounting_application', '{CLIENT_ID}', \
          'service', false, false)"
     );
-    assert_eq!(admin.value(&made).as_deref(), Some("Created role for \"accounting_application\""));
+    assert_eq!(admin.value(&made).as_deref(), Some("Created role for accounting_application"));
     login(&scene, "accounting_application", &scene.tenant.token().app(CLIENT_ID));
 
     // Enable Entra authentication for an existing role by security labels.
@@ -245,4 +245,89 @@ fn administrator_makes_databases_and_rules_over_his_predecessors_roles() {
     let mut first = login(&scene, "first@contoso.com", &scene.token("first@contoso.com"));
     let answer = first.query("CREATE USER x IN ROLE azure_ad_user").expect_err("he is no administrator");
     assert_eq!(answer.sqlstate, "42501");
+}
+
+/// As scripts of Azure's own tools, Bicep and Terraform modules write it.
+#[test]
+fn functions_are_what_scripts_in_the_field_take_them_for() {
+    let scene = Scene::start();
+    let value = |sql: &str| scene.cluster.value(sql);
+    // Words for the type, by whichever tool; flags that are not given; names that need quotes and that do not.
+    for (name, kind, answer) in [
+        ("plainname", "service", "Created role for plainname"),
+        ("My App", "ServicePrincipal", "Created role for \"My App\""),
+        ("readers", "Group", "Created role for readers"),
+        ("ann@contoso.com", "User", "Created role for \"ann@contoso.com\""),
+    ] {
+        let call = format!(
+            "SELECT pgaadauth_create_principal_with_oid('{name}', '{}', '{kind}', NULL, NULL)",
+            object_id(name)
+        );
+        assert_eq!(value(&call), answer);
+        let again = scene.cluster.try_sql(&call).expect_err("it is there");
+        assert_eq!(again.sqlstate, "42710", "{again}");
+        let update = call.replace("create", "update");
+        assert_eq!(value(&update), answer.replace("Created", "Updated"));
+    }
+    let wrong = scene.cluster.try_sql(&format!(
+        "SELECT pgaadauth_create_principal_with_oid('x', '{}', 'robot', false, false)",
+        object_id("x")
+    ));
+    assert_eq!(wrong.expect_err("no type").message, "the type \"robot\" is not one of user, group, service");
+    let kinds = "SELECT string_agg(principaltype, ' ' ORDER BY rolname) FROM pgaadauth_list_principals(false) \
+                 WHERE isadmin = 0 AND ismfa = 0 AND rolname = rolename";
+    assert_eq!(value(kinds), "service user service group");
+    // A Bicep module's block: made anew where the id is another.
+    let oid = object_id("another");
+    scene.cluster.sql(&format!(
+        "DO $$ BEGIN
+            IF EXISTS (SELECT FROM pg_catalog.pgaadauth_list_principals(false)
+                       WHERE rolname = 'plainname' AND objectid != '{oid}') THEN
+                DROP ROLE plainname;
+            END IF;
+            IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'plainname') THEN
+                PERFORM pg_catalog.pgaadauth_create_principal_with_oid('plainname', '{oid}', 'service', false, false);
+            END IF;
+        END $$"
+    ));
+    let found = "SELECT objectId FROM pgaadauth_list_principals(false) WHERE rolename = 'plainname'";
+    assert_eq!(value(found), oid);
+}
+
+#[test]
+fn what_there_is_not_says_what_to_use() {
+    let scene = Scene::start();
+    let answer =
+        scene.cluster.try_sql("SELECT pgaadauth_sync_roles_for_group_members()").expect_err("no sync");
+    assert_eq!(answer.sqlstate, "0A000", "{answer}");
+    assert!(answer.hint.contains("SECURITY LABEL FOR \"pgaadauth\" ON ROLE"), "{answer}");
+    assert_eq!(scene.cluster.value("SHOW pgaadauth.enable_group_sync"), "off");
+    let answer = scene.cluster.try_sql("SET pgaadauth.enable_group_sync = on").expect_err("it stays off");
+    assert_eq!(answer.sqlstate, "55P02", "{answer}");
+    // Blanks and capitals: the text that is meant.
+    scene.cluster.sql("CREATE ROLE app LOGIN");
+    let oid = object_id("app");
+    for (text, right) in [
+        (format!("aadauth, oid={oid}, type=user"), format!("aadauth,oid={oid},type=user")),
+        (
+            format!("aadauth,OID={},Type=Service", oid.to_uppercase()),
+            format!("aadauth,oid={oid},type=service"),
+        ),
+        ("AADAUTH,ADMIN".to_owned(), "aadauth,admin".to_owned()),
+    ] {
+        let label = |text: &str| format!("SECURITY LABEL FOR \"pgaadauth\" ON ROLE app IS '{text}'");
+        let answer = scene.cluster.try_sql(&label(&text)).expect_err("as on Azure");
+        assert_eq!(
+            (answer.sqlstate.as_str(), answer.hint.as_str()),
+            ("22023", &*format!("Write '{right}'."))
+        );
+        scene.cluster.sql(&label(&right));
+    }
+    // Another order, and an id in capitals, are read.
+    scene.cluster.sql(&format!(
+        "SECURITY LABEL FOR \"pgaadauth\" ON ROLE app IS 'aadauth,type=service,oid={}'",
+        oid.to_uppercase()
+    ));
+    let bound = "SELECT objectid FROM pgaadauth_list_principals(false) WHERE rolname = 'app'";
+    assert_eq!(scene.cluster.value(bound), oid);
 }

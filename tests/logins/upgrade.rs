@@ -10,6 +10,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use tenant::{Tenant, object_id};
 
+/// What every version lists.
+const LISTED: &str = "SELECT rolename, principaltype, objectid, tenantid, ismfa, isadmin \
+                      FROM pgaadauth_list_principals(false)";
+
 /// Runs `pg_upgrade`, in a directory of its own.
 fn upgrade(from: &Cluster, to: &Cluster) -> Output {
     let directory = run_directory::fresh("upgrade");
@@ -41,7 +45,7 @@ fn upgraded_cluster_keeps_extension_and_bindings_when_the_new_one_preloads() {
     from.sql("CREATE EXTENSION pgaad; CREATE VIEW ready AS SELECT ready FROM pgaad.status");
     from.sql(&format!("SELECT pgaadauth_create_principal_with_oid('ann', '{ann}', 'user', false, true)"));
     from.sql(&format!("SELECT pgaad.set_admin('boss', '{}', 'user')", object_id("boss")));
-    let listed = from.sql("SELECT * FROM pgaadauth_list_principals(false)");
+    let listed = from.sql(LISTED);
     from.stop();
 
     let unloaded = cluster().start();
@@ -58,7 +62,7 @@ fn upgraded_cluster_keeps_extension_and_bindings_when_the_new_one_preloads() {
     let output = upgrade(&from, &to);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     to.start_again().expect("the upgraded server starts");
-    assert_eq!(to.sql("SELECT * FROM pgaadauth_list_principals(false)"), listed);
+    assert_eq!(to.sql(LISTED), listed);
     to.wait_until_ready();
     assert_eq!(to.value("SELECT ready FROM ready"), "t");
 
