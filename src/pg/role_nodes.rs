@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char};
 
-use pgaad_core::label::Binding;
 use pgrx::PgList;
 use pgrx::pg_sys::{NodeTag, RoleSpecType};
 use pgrx::prelude::*;
@@ -137,9 +136,11 @@ unsafe fn grant_statement(granted: *mut pg_sys::List, member: *mut c_char) -> *m
     }
 }
 
+/// A role by its name.
+///
 /// # Safety
 /// A name that lives as long as the statement.
-unsafe fn role_named(name: *mut c_char) -> *mut pg_sys::RoleSpec {
+pub(super) unsafe fn role_named(name: *mut c_char) -> *mut pg_sys::RoleSpec {
     // SAFETY: as above.
     unsafe {
         let role: *mut pg_sys::RoleSpec = make(NodeTag::T_RoleSpec);
@@ -280,23 +281,6 @@ pub(super) unsafe fn without_set(statement: *mut pg_sys::GrantRoleStmt, exists: 
     }
 }
 
-/// Takes a password that is a GUID out of a `CREATE ROLE`. With `IN ROLE azure_ad_user` that is how Azure
-/// Single Server is told a program's client id.
-///
-/// # Safety
-/// `statement` is a copy that nobody else reads.
-pub(super) unsafe fn take_program(statement: *mut pg_sys::CreateRoleStmt) -> Option<Binding> {
-    // SAFETY: as above; the parser gives a password as a string node, or none for PASSWORD NULL.
-    unsafe {
-        let (passwords, others): (Vec<_>, Vec<_>) = items::<pg_sys::DefElem>((*statement).options)
-            .partition(|&option| option_name(option) == c"password" && !(*option).arg.is_null());
-        let password: *mut pg_sys::String = (**passwords.first()?).arg.cast();
-        let program = Binding::program(CStr::from_ptr((*password).sval).to_str().ok()?).ok()?;
-        (*statement).options = list(others);
-        Some(program)
-    }
-}
-
 fn is_marker(name: &CStr) -> bool {
     Marker::named(name).is_some()
 }
@@ -305,7 +289,7 @@ fn is_marker(name: &CStr) -> bool {
 ///
 /// # Safety
 /// `T` is the type that the tag names.
-unsafe fn make<T>(tag: NodeTag) -> *mut T {
+pub(super) unsafe fn make<T>(tag: NodeTag) -> *mut T {
     // SAFETY: palloc0 gives zeroed memory of the size; a node begins with its tag.
     unsafe {
         let node: *mut pg_sys::Node = pg_sys::palloc0(size_of::<T>()).cast();
@@ -314,7 +298,8 @@ unsafe fn make<T>(tag: NodeTag) -> *mut T {
     }
 }
 
-fn list<T>(items: Vec<*mut T>) -> *mut pg_sys::List {
+/// A list of these nodes.
+pub(super) fn list<T>(items: Vec<*mut T>) -> *mut pg_sys::List {
     let mut list = PgList::new();
     items.into_iter().for_each(|item| list.push(item));
     list.into_pg()

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 
-use pgaad_core::label::Label;
+use pgaad_core::label::Binding;
 use pgaad_core::labelling::Labelling;
 use pgaad_core::membership::RoleGraph;
 use pgaad_core::membership_rules::Caller;
@@ -16,10 +16,10 @@ use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 
 use super::catalog::{self, Marker};
+use super::role_program::{self, Password};
 use super::role_statement::{self, Change, RoleStatement};
-use super::version::MEMBERSHIPS_HAVE_OWNERS;
 use super::{encoding, report};
-use super::{role_graph, role_nodes, seclabel};
+use super::{role_graph, role_nodes, role_vouch, seclabel};
 
 /// A statement about roles on its way. Lives in the memory context of the statement, which drops it.
 pub(super) struct Plan {
@@ -44,6 +44,10 @@ enum Part {
     Leave(CString),
     /// The role has got another label than the one that bound it so far.
     Labelled(CString, Option<Labelling>),
+    /// The role got this password, or lost its own.
+    Given(CString, Password),
+    /// The role was made a member: the program that was its password binds it.
+    BindGiven(CString),
     /// The role was bound to the program of this client id.
     BoundToProgram(CString, String),
 }
@@ -119,6 +123,14 @@ impl Plan {
                     let ours = role_nodes::copy(self.original);
                     self.plan_change(role_nodes::of_group((*ours).utilityStmt.cast()));
                 }
+                NodeTag::T_CreateRoleStmt => {
+                    let create: *mut pg_sys::CreateRoleStmt = node.cast();
+                    self.plan_password(role_statement::text((*create).role), (*create).options);
+                }
+                NodeTag::T_AlterRoleStmt => {
+                    let alter: *mut pg_sys::AlterRoleStmt = node.cast();
+                    self.plan_password(role_statement::role_name((*alter).role), (*alter).options);
+                }
                 NodeTag::T_SecLabelStmt => {
                     seclabel::register();
                     self.waiting.push_back(Part::AsCaller(self.original));
@@ -164,18 +176,64 @@ impl Plan {
             let Some(grant) = role_nodes::take_markers(create) else { return };
             let is_for_tokens =
                 self.statement.changes.iter().any(|change| change.markers().contains(&Marker::User));
-            let program = is_for_tokens.then(|| role_nodes::take_program(create)).flatten();
+            let program = is_for_tokens.then(|| role_program::take(&mut (*create).options)).flatten();
             if let Some(program) = program {
-                seclabel::register();
-                let role = CStr::from_ptr((*create).role);
-                let text = CString::new(Label::binding(program).to_string()).unwrap_or_default();
-                let label = role_nodes::label(seclabel::Provider::Public.name(), role, &text);
-                self.waiting.push_back(Part::AsCaller(role_nodes::with_statement(self.original, label)));
-                let client_id = program.object_id().map(|id| id.to_string()).unwrap_or_default();
-                self.waiting.push_back(Part::BoundToProgram(role.to_owned(), client_id));
+                let parts = self.binding(CStr::from_ptr((*create).role), program);
+                self.waiting.extend(parts);
             }
             self.plan_change(grant);
         }
+    }
+
+    /// Plans a statement that makes or alters a role, and may give a program's client id for a password.
+    ///
+    /// # Safety
+    /// The role of the original statement, a CREATE or ALTER ROLE, and its options.
+    unsafe fn plan_password(&mut self, role: Option<CString>, options: *mut pg_sys::List) {
+        // SAFETY: as above.
+        let given = role.zip(unsafe { role_program::password(options) });
+        match given {
+            Some((role, Password::Program(_)))
+                if catalog::standing(&role).is_some_and(|role| role.is_member) =>
+            {
+                // SAFETY: the original is an ALTER ROLE, since the role is there.
+                unsafe { self.plan_program_of_member(&role) };
+            }
+            given => {
+                self.waiting.push_back(Part::AsCaller(self.original));
+                self.waiting.extend(given.map(|(role, password)| Part::Given(role, password)));
+            }
+        }
+    }
+
+    /// An id that is given for a member's password binds the role, unless it has a label already.
+    ///
+    /// # Safety
+    /// The original statement is an ALTER ROLE of this role.
+    unsafe fn plan_program_of_member(&mut self, role: &CStr) {
+        if catalog::labelling(role).is_some_and(|labelling| labelling.is_labelled) {
+            role_program::refuse_labelled(role);
+        }
+        // SAFETY: as above; only a copy is changed.
+        unsafe {
+            let rest = role_nodes::copy(self.original);
+            let alter: *mut pg_sys::AlterRoleStmt = (*rest).utilityStmt.cast();
+            let Some(program) = role_program::take(&mut (*alter).options) else { return };
+            if !(*alter).options.is_null() {
+                self.waiting.push_back(Part::AsCaller(rest));
+            }
+            let parts = self.binding(role, program);
+            self.waiting.extend(parts);
+        }
+    }
+
+    /// What binds a role to a program.
+    fn binding(&self, role: &CStr, program: Binding) -> [Part; 2] {
+        seclabel::register();
+        // SAFETY: core's own statement, and one that was made for this.
+        let label = unsafe { role_nodes::with_statement(self.original, role_program::label(role, program)) };
+        let client_id = program.object_id().map(|id| id.to_string()).unwrap_or_default();
+        [Part::AsCaller(label), Part::BoundToProgram(role.to_owned(), client_id)]
     }
 
     /// Plans a GRANT or REVOKE of marker roles in the name of the bootstrap superuser. A REVOKE takes the membership
@@ -191,6 +249,9 @@ impl Plan {
                 if (*single).is_grant {
                     let statement = role_nodes::with_statement(self.original, single);
                     self.waiting.push_back(Part::AsSuperuser(statement));
+                    let member = role_nodes::ends(single)
+                        .filter(|(role, _)| Marker::named(role) == Some(Marker::User));
+                    self.waiting.extend(member.map(|(_, member)| Part::BindGiven(member)));
                     continue;
                 }
                 self.waiting.push_back(Part::Revoke(single));
@@ -209,14 +270,20 @@ impl Plan {
             match part {
                 Part::AsCaller(statement) => return self.step(statement, false),
                 Part::AsSuperuser(statement) => {
-                    // SAFETY: a copy that this plan made.
-                    unsafe { self.vouch(statement) };
+                    if !self.is_superuser {
+                        // SAFETY: a copy that this plan made.
+                        unsafe { role_vouch::vouch(statement, self.caller.role) };
+                    }
                     return self.step(statement, true);
                 }
                 // SAFETY: a copy that this plan made.
                 Part::Revoke(single) => unsafe { self.revoke_by_grantors(single) },
                 Part::Leave(role) => self.leave_entra_roles(&role),
                 Part::Labelled(role, before) => self.follow_label(&role, before),
+                Part::Given(role, password) => {
+                    catalog::oid_of(&role).iter().for_each(|oid| role_program::note(*oid, &password));
+                }
+                Part::BindGiven(role) => self.bind_given(&role),
                 Part::BoundToProgram(role, client_id) => report::notice(format!(
                     "role \"{}\" is bound to the program with client id {client_id}, and has no password",
                     encoding::of_name(&role)
@@ -239,6 +306,22 @@ impl Plan {
                 let statement = role_nodes::with_statement(self.original, revoke);
                 self.waiting.push_front(Part::AsSuperuser(statement));
             }
+        }
+    }
+
+    /// A role that has become a member is bound to the program that this session has given for its password.
+    fn bind_given(&mut self, role: &CStr) {
+        let is_labelled = catalog::labelling(role).is_none_or(|labelling| labelling.is_labelled);
+        let Some(program) = catalog::oid_of(role).and_then(role_program::recall).filter(|_| !is_labelled)
+        else {
+            return;
+        };
+        // SAFETY: core's own statement, and one that was made for this.
+        let alter =
+            unsafe { role_nodes::with_statement(self.original, role_program::without_password(role)) };
+        let [label, notice] = self.binding(role, program);
+        for part in [notice, Part::AsCaller(alter), label] {
+            self.waiting.push_front(part);
         }
     }
 
@@ -311,33 +394,6 @@ impl Plan {
         unsafe {
             let node = (*self.original).utilityStmt;
             (*node).type_ == NodeTag::T_SecLabelStmt && (*node.cast::<pg_sys::SecLabelStmt>()).label.is_null()
-        }
-    }
-
-    /// From 16 on `pgaad.set_admin` gives the administrator the ADMIN OPTION on Entra roles. An administrator must
-    /// not choose these: a role that they have put into `azure_ad_user` without holding its ADMIN OPTION is a member
-    /// WITH SET FALSE, which `pgaad.set_admin` passes over and which makes no other difference.
-    ///
-    /// # Safety
-    /// A statement that this plan made.
-    unsafe fn vouch(&self, statement: *mut pg_sys::PlannedStmt) {
-        if self.is_superuser || !MEMBERSHIPS_HAVE_OWNERS {
-            return;
-        }
-        // SAFETY: as above; cast to the type that its tag names.
-        unsafe {
-            let node = (*statement).utilityStmt;
-            if (*node).type_ != NodeTag::T_GrantRoleStmt || !(*node.cast::<pg_sys::GrantRoleStmt>()).is_grant
-            {
-                return;
-            }
-            let grant: *mut pg_sys::GrantRoleStmt = node.cast();
-            let Some((role, member)) = role_nodes::ends(grant) else { return };
-            if Marker::named(&role) == Some(Marker::User) && !catalog::administers(self.caller.role, &member)
-            {
-                let is_member = catalog::standing(&member).is_some_and(|standing| standing.is_member);
-                role_nodes::without_set(grant, is_member);
-            }
         }
     }
 }

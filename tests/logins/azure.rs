@@ -331,3 +331,60 @@ fn what_there_is_not_says_what_to_use() {
     let bound = "SELECT objectid FROM pgaadauth_list_principals(false) WHERE rolname = 'app'";
     assert_eq!(scene.cluster.value(bound), oid);
 }
+
+/// The client id as the password, in a statement of its own: Terraform's way, and that of recipes.
+#[test]
+fn client_ids_given_as_passwords_in_two_statements_bind_the_role_and_are_no_passwords() {
+    let scene = Scene::start();
+    scene.cluster.sql(&format!("SELECT pgaad.set_admin('{ADMIN}', '{}', 'user')", object_id(ADMIN)));
+    let mut admin = login(&scene, ADMIN, &scene.token(ADMIN));
+    let mut superuser = match scene.cluster.login(&scene.cluster.unix("postgres"), "postgres", b"").outcome {
+        Outcome::Accepted(session) => session,
+        Outcome::Refused(answers) => panic!("{answers:?}"),
+    };
+    let identity = scene.tenant.token().managed_identity(CLIENT_ID);
+    for (number, session) in [&mut admin, &mut superuser].into_iter().enumerate() {
+        let (later, sooner, rolled) =
+            (format!("later{number}"), format!("sooner{number}"), format!("rolled{number}"));
+        // The password first, as Terraform's provider sends it: in one transaction, the membership at its end.
+        for statement in [
+            "BEGIN".to_owned(),
+            format!("CREATE ROLE {later} WITH LOGIN PASSWORD '{CLIENT_ID}' NOSUPERUSER"),
+            format!("GRANT azure_ad_user TO {later}"),
+            "COMMIT".to_owned(),
+            // The membership first.
+            format!("CREATE USER {sooner} IN ROLE azure_ad_user"),
+            format!("ALTER ROLE {sooner} WITH PASSWORD '{CLIENT_ID}' CONNECTION LIMIT 7"),
+        ] {
+            run(session, &statement);
+        }
+        for role in [&later, &sooner] {
+            attempt(&scene, role, &identity).expect_admitted();
+            attempt(&scene, role, &scene.tenant.token().app(GROUP)).expect_refused("principal_mismatch");
+            let stored = format!("SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = '{role}'");
+            assert_eq!(scene.cluster.value(&stored), "t", "{role}");
+        }
+        let limit = format!("SELECT rolconnlimit FROM pg_authid WHERE rolname = '{sooner}'");
+        assert_eq!(scene.cluster.value(&limit), "7");
+        // A role that has a label is not bound anew by a password.
+        let answer =
+            session.query(&format!("ALTER ROLE {sooner} PASSWORD '{GROUP}'")).expect_err("it has a label");
+        assert_eq!(answer.sqlstate, "22023", "{answer}");
+        assert!(answer.hint.contains("type=service"), "{answer}");
+        // What was taken back, or given another password since, binds nothing.
+        for statement in [
+            "BEGIN".to_owned(),
+            format!("CREATE ROLE {rolled} LOGIN PASSWORD '{CLIENT_ID}'"),
+            "ROLLBACK".to_owned(),
+            format!("CREATE ROLE {rolled} LOGIN PASSWORD '{CLIENT_ID}'"),
+            format!("ALTER ROLE {rolled} PASSWORD 'secret'"),
+            format!("GRANT azure_ad_user TO {rolled}"),
+        ] {
+            run(session, &statement);
+        }
+        attempt(&scene, &rolled, &identity).expect_refused("role_not_bound");
+    }
+    // Where no token is meant it is a password as any other.
+    run(&mut superuser, &format!("CREATE ROLE plain LOGIN; ALTER ROLE plain PASSWORD '{CLIENT_ID}'"));
+    assert!(password_login(&scene, "plain", CLIENT_ID));
+}
