@@ -5,6 +5,7 @@
 //! `initialize_acl` their cache does not notice a REVOKE.
 
 use std::ffi::{CStr, CString};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pgaad_core::labelling::Labelling;
 use pgaad_core::membership_rules::Caller;
@@ -184,6 +185,27 @@ pub(crate) fn standing(name: &CStr) -> Option<Standing> {
         can_replicate: role.can_replicate,
         has_password: role.has_password,
     })
+}
+
+/// The stored form of a role's password, as no more than a number: two that are equal are of one password.
+pub(crate) fn password_mark(name: &CStr) -> Option<u64> {
+    // SAFETY: as in `AuthId::find`; the text is copied out before the tuple is released.
+    let stored = unsafe {
+        let cache = i32::try_from(pg_sys::SysCacheIdentifier::AUTHNAME).ok()?;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(name.as_ptr()));
+        if tuple.is_null() {
+            return None;
+        }
+        let mut is_null = false;
+        let column = i16::try_from(pg_sys::Anum_pg_authid_rolpassword).ok()?;
+        let stored = pg_sys::SysCacheGetAttr(cache, tuple, column, &raw mut is_null);
+        let stored = String::from_datum(stored, is_null);
+        pg_sys::ReleaseSysCache(tuple);
+        stored?
+    };
+    let mut hasher = DefaultHasher::new();
+    stored.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// Whether the role of this id is a direct member of `azure_ad_user`, as the catalog has it now.

@@ -59,10 +59,11 @@ pub(crate) fn changed_since_reload(lines: &[Line]) -> Vec<String> {
     files.push(hba_line::main_file());
     files.sort();
     files.dedup();
-    let reloaded = reloaded();
+    let (reloaded, now) = (reloaded(), SystemTime::now());
+    // A file that is dated in the future was not changed then.
     let is_younger = |file: &String| {
         let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified());
-        changed.is_ok_and(|changed| changed > reloaded)
+        changed.is_ok_and(|changed| changed > reloaded && changed <= now)
     };
     files.into_iter().filter(is_younger).collect()
 }

@@ -13,15 +13,16 @@ use pgaad_core::label::{Binding, Label};
 use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 
-use super::encoding;
 use super::report::SqlError;
 use super::role_nodes::{self, list, make, role_named};
 use super::role_statement::{items, option_name};
 use super::seclabel::Provider;
+use super::{catalog, encoding};
 
 thread_local! {
-    /// The programs that this session has given as passwords, by the role's oid.
-    static GIVEN: RefCell<BTreeMap<u32, Binding>> = const { RefCell::new(BTreeMap::new()) };
+    /// The programs that this session has given as passwords, by the role's oid, with the mark of what was stored: a
+    /// password that was rolled back, or changed by others, is not the role's any more.
+    static GIVEN: RefCell<BTreeMap<u32, (Binding, Option<u64>)>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What a `CREATE ROLE` or `ALTER ROLE` does to the password.
@@ -62,16 +63,21 @@ pub(super) unsafe fn take(options: &mut *mut pg_sys::List) -> Option<Binding> {
 }
 
 /// Remembers what a statement has done to a role's password.
-pub(super) fn note(role: u32, password: &Password) {
+pub(super) fn note(role: &CStr, password: &Password) {
+    let Some(oid) = catalog::oid_of(role) else { return };
+    let mark = catalog::password_mark(role);
     GIVEN.with_borrow_mut(|given| match password {
-        Password::Program(program) => _ = given.insert(role, *program),
-        Password::Other => _ = given.remove(&role),
+        Password::Program(program) => _ = given.insert(oid, (*program, mark)),
+        Password::Other => _ = given.remove(&oid),
     });
 }
 
-/// The program that this session has given as the role's password, which is then forgotten.
-pub(super) fn recall(role: u32) -> Option<Binding> {
-    GIVEN.with_borrow_mut(|given| given.remove(&role))
+/// The program that this session has given as the password that the role has, which is then forgotten.
+pub(super) fn recall(role: &CStr) -> Option<Binding> {
+    let oid = catalog::oid_of(role)?;
+    let mark = catalog::password_mark(role)?;
+    let given = GIVEN.with_borrow_mut(|given| given.remove(&oid));
+    given.and_then(|(program, of)| (of == Some(mark)).then_some(program))
 }
 
 /// Raises the error for a role that has a label already: a client id is nothing that such a role can have for a

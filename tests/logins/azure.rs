@@ -383,6 +383,18 @@ fn client_ids_given_as_passwords_in_two_statements_bind_the_role_and_are_no_pass
             run(session, &statement);
         }
         attempt(&scene, &rolled, &identity).expect_refused("role_not_bound");
+        for statement in [
+            format!("REVOKE azure_ad_user FROM {rolled}"),
+            "BEGIN".to_owned(),
+            format!("ALTER ROLE {rolled} PASSWORD '{CLIENT_ID}'"),
+            "ROLLBACK".to_owned(),
+            format!("GRANT azure_ad_user TO {rolled}"),
+        ] {
+            run(session, &statement);
+        }
+        attempt(&scene, &rolled, &identity).expect_refused("role_not_bound");
+        let kept = format!("SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = '{rolled}'");
+        assert_eq!(scene.cluster.value(&kept), "t");
     }
     // Where no token is meant it is a password as any other.
     run(&mut superuser, &format!("CREATE ROLE plain LOGIN; ALTER ROLE plain PASSWORD '{CLIENT_ID}'"));
