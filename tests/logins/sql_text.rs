@@ -50,3 +50,28 @@ fn script_of_the_extension_is_ascii_since_it_is_read_in_the_encoding_of_the_data
         assert_eq!(foreign, None, "{}", script.display());
     }
 }
+
+/// The objects of the extension that a comment names, `kind` ones.
+fn commented<'a>(sql: &'a str, kind: &str) -> Vec<&'a str> {
+    let after = sql.split(&format!("COMMENT ON {kind} ")).skip(1).collect::<Vec<_>>();
+    after.into_iter().filter_map(|rest| rest.split(['(', ' ']).next()).collect()
+}
+
+#[test]
+fn reference_lists_every_function_and_view_and_no_other() {
+    let reference = include_str!("../../docs/reference.md");
+    let heads = |start: &str| {
+        let rows = reference.lines().filter(|line| line.starts_with(start));
+        let names = rows.filter_map(|row| row.trim_start_matches("| `").split(['(', '`']).next());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut listed: Vec<_> = [heads("| `pgaad."), heads("| `pgaadauth_")].concat();
+    let functions = commented(include_str!("../../sql/comments.sql"), "FUNCTION");
+    let views = commented(include_str!("../../sql/views.sql"), "VIEW");
+    let public = functions.iter().chain(&views).filter(|name| !name.contains("._"));
+    let mut wanted: Vec<_> = public.map(|name| name.trim_start_matches("pg_catalog.").to_owned()).collect();
+    assert!(wanted.len() > 12, "{wanted:?}");
+    listed.sort();
+    wanted.sort();
+    assert_eq!(listed, wanted);
+}
