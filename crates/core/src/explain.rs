@@ -89,12 +89,15 @@ pub fn explain_event(event: &Event) -> Vec<Finding> {
 }
 
 fn refusal_of(event: &Event) -> String {
-    let Some(Code { name, meaning, advice, .. }) = Code::named(&event.code) else {
+    let Some(Code { name, step, meaning, advice }) = Code::named(&event.code) else {
         return event.code.clone();
     };
+    // The subject has it, and so it is no fact of the reason.
+    let aud = if *step == Step::Audience { known(*step, event) } else { String::new() };
+    let aud = if aud.is_empty() { aud } else { format!(", {aud}") };
     // Last, so that what is to be pasted is easily told from what is not.
     let hint = event.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
-    format!("{name}:{meaning}{}; {advice}{hint}", event.facts())
+    format!("{name}:{meaning}{}{aud}; {advice}{hint}", event.facts())
 }
 
 /// What an event says of a step that was passed.
@@ -104,6 +107,7 @@ fn known(step: Step, event: &Event) -> String {
     match step {
         Step::Key => format!("the signature is that of key \"{}\"", escaped(&subject.kid)),
         Step::Tenant => format!("tid is {}", subject.tid),
+        Step::Audience => format!("aud is \"{}\"", escaped(&subject.aud)),
         Step::Kind => format!(
             "a token of kind {}, oid {}, upn \"{}\", client {}",
             or_nothing(&subject.kind),
