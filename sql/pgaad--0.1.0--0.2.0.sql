@@ -698,7 +698,7 @@ LANGUAGE c
 AS 'MODULE_PATHNAME', 'status_record_wrapper';
 REVOKE ALL ON FUNCTION pgaad._status_row() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._status_row() TO pg_monitor, azure_ad_admin;
--- Whoever was granted the old one, to read the view, is granted the new one.
+-- A role that was granted the old function, to read the view, is granted the new function.
 DO $status$
 DECLARE
     grantee pg_catalog.text;

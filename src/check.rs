@@ -22,7 +22,7 @@ use crate::pg::hba::{Candidates, HbaFile};
 use crate::pg::text::{TextFromSql, TextToSql};
 use crate::pg::worker::{self, WorkerId};
 use crate::pg::{clock, entry, hook, report, shmem};
-use crate::settings::{Settings, default_of};
+use crate::settings::{Settings, strict_default};
 
 extension_sql_file!(
     "../sql/check.sql",
@@ -188,7 +188,9 @@ fn of_files(
         },
     });
     let usable_value = match &settings {
-        Err(Reason::SettingInvalid { setting, .. }) => Some((*setting, default_of(setting))),
+        Err(Reason::SettingInvalid { setting, .. }) => {
+            strict_default(setting).map(|default| (*setting, default))
+        }
         _ => None,
     };
     let lines = hba_file.map(|file| file.lines);
@@ -217,7 +219,7 @@ fn moment(settings: &Result<Settings, Reason>) -> Moment {
         Some(reason.facts(LogLine::new(reason.code())).into_text())
     };
     Moment {
-        never_had_worker: worker::never_ran(WorkerId::Keys),
+        slots_without_worker: worker::never_ran(WorkerId::Keys).then(worker::slots),
         snapshot_problem: Some(refreshes.snapshot_problem.as_str())
             .filter(|problem| !problem.is_empty())
             .map(str::to_owned),

@@ -222,12 +222,23 @@ impl Settings {
     }
 }
 
-/// The default of a setting.
-pub(crate) fn default_of(name: &str) -> String {
+/// The default of a setting, where it lets nobody in whom another value would keep out: only then may a hint put it in
+/// the place of a value that cannot be used, whose author may have meant a stricter one. (By `pgaad.clock_skew` a token
+/// lives minutes longer, and no more.)
+pub(crate) fn strict_default(name: &str) -> Option<String> {
+    const OPEN: [&str; 6] = [
+        "pgaad.audience",
+        "pgaad.scope",
+        "pgaad.name_match",
+        "pgaad.guard_trust",
+        "pgaad.max_stale",
+        "pgaad.session_end",
+    ];
     let of_name = |(found, default): &(&CStr, &CStr)| {
         (found.to_bytes() == name.as_bytes()).then(|| default.to_string_lossy().into_owned())
     };
-    TABLE.iter().find_map(of_name).unwrap_or_default()
+    // An empty default is none: the setting names the tenant, or what belongs to it.
+    TABLE.iter().find_map(of_name).filter(|default| !default.is_empty() && !OPEN.contains(&name))
 }
 
 /// Warns who has set a setting, by `ALTER SYSTEM`, to a value that cannot be used: nothing tells them otherwise until
@@ -353,10 +364,9 @@ impl TextSetting {
     }
 
     fn duration(&self, least: Duration, most: Duration) -> Result<Duration, Reason> {
-        let expected = || {
-            let (least, most) = (least.as_secs(), most.as_secs());
-            format!("{least}s to {most}s: a whole number of seconds, or of a unit after it: s, min, h or d")
-        };
+        let (from, to) = (least.as_secs(), most.as_secs());
+        let expected =
+            || format!("{from}s to {to}s: a whole number of seconds, or of a unit after it: s, min, h or d");
         self.typed(expected, |text| {
             setting::parse_duration(text).filter(|span| (least..=most).contains(span))
         })

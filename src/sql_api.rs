@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use pgaad_audit::{MORE_WORKERS, NO_WORKER};
+use pgaad_audit::{NO_WORKER, more_slots};
 use pgaad_core::label::Binding;
 use pgaad_core::labelling::Labelling;
 use pgaad_core::log_line::LogLine;
@@ -85,7 +85,7 @@ fn refresh() -> bool {
         SqlError {
             code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
             message: NO_WORKER.to_owned(),
-            hint: MORE_WORKERS.into(),
+            hint: more_slots(worker::slots()).into(),
         }
         .raise();
     }

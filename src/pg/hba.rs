@@ -17,7 +17,7 @@ use super::c_string::text;
 use super::hba_line::{self, Word, words};
 use super::libpq::{self, ConnType, IPCompareMethod, UserAuth};
 use super::socket_address::ip;
-use super::version;
+use super::{version, worker};
 
 /// What the file says.
 #[derive(Debug, Default)]
@@ -68,12 +68,12 @@ pub(crate) fn changed_since_reload(lines: &[Line]) -> Vec<String> {
     files.into_iter().filter(is_younger).collect()
 }
 
-/// When the configuration was loaded last.
+/// When the files were loaded last, at the server's start or at a reload.
 fn reloaded() -> SystemTime {
     /// 2000-01-01T00:00:00Z (timestamp.h, `POSTGRES_EPOCH_JDATE`).
     const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);
     // SAFETY: a plain global of this process (guc.c), microseconds.
-    let since = unsafe { pg_sys::PgReloadTime };
+    let since = unsafe { pg_sys::PgReloadTime }.max(worker::reloaded());
     UNIX_EPOCH + POSTGRES_EPOCH + Duration::from_micros(u64::try_from(since).unwrap_or_default())
 }
 

@@ -280,7 +280,7 @@ impl Plan {
                 Part::Revoke(single) => unsafe { self.revoke_by_grantors(single) },
                 Part::Leave(role) => self.leave_entra_roles(&role),
                 Part::Labelled(role, before) => self.follow_label(&role, before),
-                Part::Given(role, password) => role_program::note(&role, &password),
+                Part::Given(role, password) => role_program::note(&role, &password, self.caller.role),
                 Part::BindGiven(role) => self.bind_given(&role),
                 Part::BoundToProgram(role, client_id) => report::notice(format!(
                     "role \"{}\" is bound to the program with client id {client_id}, and has no password",
@@ -310,7 +310,9 @@ impl Plan {
     /// A role that has become a member is bound to the program that this session has given for its password.
     fn bind_given(&mut self, role: &CStr) {
         let is_labelled = catalog::labelling(role).is_none_or(|labelling| labelling.is_labelled);
-        let Some(program) = role_program::recall(role).filter(|_| !is_labelled) else { return };
+        let Some(program) = role_program::recall(role, self.caller.role).filter(|_| !is_labelled) else {
+            return;
+        };
         // SAFETY: core's own statement, and one that was made for this.
         let alter =
             unsafe { role_nodes::with_statement(self.original, role_program::without_password(role)) };

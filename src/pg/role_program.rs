@@ -20,9 +20,17 @@ use super::seclabel::Provider;
 use super::{catalog, encoding};
 
 thread_local! {
-    /// The programs that this session has given as passwords, by the role's oid, with the mark of what was stored: a
-    /// password that was rolled back, or changed by others, is not the role's any more.
-    static GIVEN: RefCell<BTreeMap<u32, (Binding, Option<u64>)>> = const { RefCell::new(BTreeMap::new()) };
+    /// The programs that this session has given as passwords, by the role's oid.
+    static GIVEN: RefCell<BTreeMap<u32, Given>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// A program that was given as a password.
+struct Given {
+    program: Binding,
+    /// Who gave it. A function of somebody else's that ran in this session (`SECURITY DEFINER`) speaks for them alone.
+    by: u32,
+    /// The mark of what was stored: a password that was rolled back, or changed by others, is not the role's any more.
+    mark: Option<u64>,
 }
 
 /// What a `CREATE ROLE` or `ALTER ROLE` does to the password.
@@ -62,22 +70,22 @@ pub(super) unsafe fn take(options: &mut *mut pg_sys::List) -> Option<Binding> {
     }
 }
 
-/// Remembers what a statement has done to a role's password.
-pub(super) fn note(role: &CStr, password: &Password) {
+/// Remembers what a statement of `caller` has done to a role's password.
+pub(super) fn note(role: &CStr, password: &Password, caller: u32) {
     let Some(oid) = catalog::oid_of(role) else { return };
     let mark = catalog::password_mark(role);
     GIVEN.with_borrow_mut(|given| match password {
-        Password::Program(program) => _ = given.insert(oid, (*program, mark)),
+        Password::Program(program) => _ = given.insert(oid, Given { program: *program, by: caller, mark }),
         Password::Other => _ = given.remove(&oid),
     });
 }
 
-/// The program that this session has given as the password that the role has, which is then forgotten.
-pub(super) fn recall(role: &CStr) -> Option<Binding> {
+/// The program that `caller` has given in this session as the password that the role has; it is then forgotten.
+pub(super) fn recall(role: &CStr, caller: u32) -> Option<Binding> {
     let oid = catalog::oid_of(role)?;
     let mark = catalog::password_mark(role)?;
     let given = GIVEN.with_borrow_mut(|given| given.remove(&oid));
-    given.and_then(|(program, of)| (of == Some(mark)).then_some(program))
+    given.filter(|given| given.by == caller && given.mark == Some(mark)).map(|given| given.program)
 }
 
 /// Raises the error for a role that has a label already: a client id is nothing that such a role can have for a

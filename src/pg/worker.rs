@@ -96,9 +96,13 @@ struct Process {
     has_run: bool,
 }
 
-/// Those of all workers, each in its place.
+/// Those of all workers, each in its place, and when one has last heard of a reload.
 #[derive(Clone, Copy, Default)]
-struct Processes([Process; COUNT]);
+struct Processes {
+    each: [Process; COUNT],
+    /// Microseconds since 2000, as PostgreSQL counts; 0 before the first.
+    reloaded: i64,
+}
 
 // SAFETY: plain data; the latch's address is in shared memory, which every process has at the same place (they are
 // forked).
@@ -113,13 +117,22 @@ pub(crate) fn request() {
 }
 
 fn set_process(id: WorkerId, process: Process) {
-    if let Some(place) = PROCESSES.exclusive().0.get_mut(id.place()) {
+    if let Some(place) = PROCESSES.exclusive().each.get_mut(id.place()) {
         *place = process;
     }
 }
 
 fn process(id: WorkerId) -> Process {
-    PROCESSES.share().0.get(id.place()).copied().unwrap_or_default()
+    PROCESSES.share().each.get(id.place()).copied().unwrap_or_default()
+}
+
+/// When the server was last told to reload, in microseconds since 2000; 0 before the first time.
+///
+/// `PgReloadTime` does not tell: it stays as it is when `postgresql.conf` has an error (guc.c,
+/// `ProcessConfigFileInternal`: "goto bail_out"), while `pg_hba.conf` is loaded all the same (postmaster.c,
+/// `process_pm_reload_request`).
+pub(crate) fn reloaded() -> i64 {
+    PROCESSES.share().reloaded
 }
 
 /// The worker's process id, if there is one.
@@ -132,6 +145,12 @@ pub(crate) fn pid(id: WorkerId) -> Option<i32> {
 pub(crate) fn never_ran(id: WorkerId) -> bool {
     const LONG_ENOUGH: i64 = 5;
     !process(id).has_run && clock::now().since(event_buffer::began()) > LONG_ENOUGH
+}
+
+/// `max_worker_processes`: for how many the server has room, of whichever library.
+pub(crate) fn slots() -> i32 {
+    // SAFETY: a plain global (globals.c), set at the server's start.
+    unsafe { pg_sys::max_worker_processes }
 }
 
 /// Wakes the worker, if there is one.
@@ -164,6 +183,8 @@ pub(crate) fn sleep(timeout: Duration) -> Wake {
     if BackgroundWorker::sighup_received() {
         // SIGHUP only sets a flag. SAFETY: in the worker's own loop, outside any transaction.
         unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        // SAFETY: reads the clock.
+        PROCESSES.exclusive().reloaded = unsafe { pg_sys::GetCurrentTimestamp() };
         return Wake::Reload;
     }
     Wake::Time

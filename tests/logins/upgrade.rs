@@ -141,6 +141,12 @@ fn database_that_is_not_updated_yet_is_served_by_the_new_library() {
             assert!(!run(&format!("SELECT * FROM pgaad.{all}")).is_empty(), "{version}: {all}");
         }
         run("SELECT * FROM pgaadauth_list_principals(false)");
+        // The check says so, and its hint is the cure.
+        let outdated = "SELECT hint FROM pgaad.check() WHERE item = 'extension' AND NOT ok";
+        let hint =
+            run(outdated).into_iter().flatten().flatten().next().expect("the SQL is older than the library");
+        run(&hint);
+        assert!(run(outdated).is_empty(), "{version}");
     }
 }
 

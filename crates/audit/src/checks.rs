@@ -241,7 +241,11 @@ mod tests {
             ),
             (with_policy(|policy| policy.scopes.clear()), "scope", "any scope"),
             (at(|moment| moment.no_keys = owned("no_keys")), "keys", "no_keys"),
-            (at(|moment| moment.never_had_worker = true), "worker", "has not run since the server's start"),
+            (
+                at(|moment| moment.slots_without_worker = Some(1)),
+                "worker",
+                "has not run since the server's start",
+            ),
             (
                 Evidence { changed_files: vec!["/etc/pg_hba.conf".into()], ..evidence() },
                 "hba_reload",

@@ -11,7 +11,7 @@ use crate::pam_file::PamFiles;
 pub struct Evidence {
     /// The settings in force, or the first that cannot be used.
     pub settings: Result<Settings, Reason>,
-    /// The setting that cannot be used, with its default, which can.
+    /// The setting that cannot be used, with its default, where that may be put in its place.
     pub usable_value: Option<(&'static str, String)>,
     /// The lines of `pg_hba.conf`, or what is wrong with the file.
     pub lines: Result<Vec<Line>, String>,
@@ -39,8 +39,8 @@ pub struct Settings {
 /// The state of the keys and of the clock.
 #[derive(Clone, Debug, Default)]
 pub struct Moment {
-    /// Whether the server has had no key worker since its start.
-    pub never_had_worker: bool,
+    /// `max_worker_processes`, if that left no room for the key worker: it has not run since the server's start.
+    pub slots_without_worker: Option<i32>,
     /// What is wrong with `keys.json`, in words.
     pub snapshot_problem: Option<String>,
     /// Why there are no keys for a login, in words.

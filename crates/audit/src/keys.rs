@@ -24,16 +24,18 @@ pub(crate) fn usable(evidence: &Evidence) -> Option<Vec<Defect>> {
 
 /// Nobody fetches keys, or ends sessions.
 pub(crate) fn worker(evidence: &Evidence) -> Option<Vec<Defect>> {
-    let defect = || Defect::new(NO_WORKER, MORE_WORKERS);
-    Some(evidence.moment.as_ref()?.never_had_worker.then(defect).into_iter().collect())
+    let slots = evidence.moment.as_ref()?.slots_without_worker;
+    Some(slots.map(|slots| Defect::new(NO_WORKER, more_slots(slots))).into_iter().collect())
 }
 
-/// Why there is none, and what to do: also what `pgaad.refresh()` says.
+/// What a server says that has no key worker, here and in `pgaad.refresh()`.
 pub const NO_WORKER: &str = "the key worker has not run since the server's start, which had no free process for it: \
                              no keys are fetched";
-/// The statement that makes room for some. The setting takes effect at a restart.
-pub const MORE_WORKERS: &str =
-    "ALTER SYSTEM SET max_worker_processes = 16; -- or more than there is now, and restart";
+
+/// The statement that makes room for the key worker, where `slots` processes are too few.
+pub fn more_slots(slots: i32) -> String {
+    format!("ALTER SYSTEM SET max_worker_processes = {}; -- and restart the server", slots.saturating_add(8))
+}
 
 /// The keys do not outlive a restart.
 pub(crate) fn file(evidence: &Evidence) -> Option<Vec<Defect>> {

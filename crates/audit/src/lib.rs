@@ -15,4 +15,4 @@ mod settings;
 pub use checks::{CHECKS, Check, Finding, Severity, defects, findings};
 pub use defect::Defect;
 pub use evidence::Evidence;
-pub use keys::{MORE_WORKERS, NO_WORKER};
+pub use keys::{NO_WORKER, more_slots};

@@ -34,8 +34,8 @@ struct File {
 }
 
 impl File {
-    /// The first that is there and can be read, or else the first that is there; where there is none, the operator's
-    /// own.
+    /// The first file that can be read, or else the first that exists. If neither exists, the operator's own, so that
+    /// the defect names the place where it should be.
     fn find(service: &str, read: &impl Fn(&str) -> Reading) -> Self {
         let of = |directory| {
             let path = path(directory, service);

@@ -117,8 +117,11 @@ fn grant(case: &RoleCase<'_>, role: &RoleFacts) -> Option<String> {
     if role.is_admin || role.is_superuser {
         return None;
     }
-    bind(case.principal.as_ref().ok()?, role, case.policy).ok()?;
-    suggestion::membership(&role.name)
+    match bind(case.principal.as_ref().ok()?, role, case.policy).ok()? {
+        // Whoever may create a group may give it the role's name.
+        Rule::GroupName => None,
+        Rule::Id | Rule::Group | Rule::AppRole | Rule::Name => suggestion::membership(&role.name),
+    }
 }
 
 /// The role has `LOGIN`.

@@ -163,8 +163,8 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// The tenant `id` of `cloud`. An `authority` set by hand that is none of the cloud's hosts (a private cloud, a
-    /// stand-in) also replaces the base of the v2 issuer; the v1 issuer stays the cloud's.
+    /// The tenant `id` of `cloud`. An `authority` set by hand at a host that the cloud does not have (a private cloud,
+    /// a stand-in) also replaces the base of the v2 issuer. The v1 issuer stays the cloud's.
     pub fn new(id: TenantId, cloud: Cloud, authority: Option<Authority>) -> Self {
         let by_hand = authority.as_ref().map(Authority::as_str).filter(|authority| !cloud.has(authority));
         let v2_base = by_hand.unwrap_or(cloud.authority()).to_owned();
@@ -320,7 +320,7 @@ mod tests {
                 }
             }
         }
-        // No cloud's keys are another's, nor those of an authority that is none of Microsoft's.
+        // The keys of a cloud may not come from another cloud's hosts, and those of a stand-in from no cloud's.
         let stand_in: Authority = "https://localhost:8443".parse().unwrap();
         for cloud in Cloud::ALL {
             let own = Tenant::new(id, cloud, None);

@@ -14,6 +14,8 @@
 mod admission;
 #[path = "attacks/algorithm.rs"]
 mod algorithm;
+#[path = "attacks/app_roles.rs"]
+mod app_roles;
 #[path = "attacks/claims.rs"]
 mod claims;
 #[path = "attacks/encoding.rs"]

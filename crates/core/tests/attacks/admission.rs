@@ -6,7 +6,7 @@ use pgaad_core::time::UnixTime;
 use serde_json::json;
 use tenant::{Token, USER_CLIENT_ID, object_id};
 
-use crate::login::{ALICE, Attack, EXP, Login, NBF, NOW, ROLE_OID, assert_refused, keys, token};
+use crate::login::{ALICE, Attack, Login, NOW, ROLE_OID, assert_refused, token};
 
 const APP: &str = "5a1d6e0b-93c4-4f1e-8b57-2c0f7ab1d3e9";
 const GROUP: &str = "c0ffee00-1234-4abc-9def-0123456789ab";
@@ -397,59 +397,38 @@ fn a_role_that_demands_several_factors_takes_tokens_that_say_so_only() {
     assert_refused("mfa", &attacks);
 }
 
+/// The statement that would make the role a member is printed where the role is the token holder's already, and nowhere
+/// else: somebody pastes it who has not written it.
 #[test]
-fn a_role_of_an_app_role_is_for_those_to_whom_it_is_assigned() {
-    let app_role = |value: &str| Binding::AppRole(value.parse().unwrap());
-    let with = |token: Token, roles: serde_json::Value| {
-        sent(&token.claim("roles", roles)).bound(app_role("db.reader"))
+fn a_membership_is_suggested_to_nobody_whom_the_role_does_not_belong_to() {
+    let hint = |login: Login| {
+        let refused = login.role(|role| role.is_member = false).decide().unwrap_err();
+        assert_eq!(refused.code(), "role_not_member");
+        refused.hint()
     };
-    let user = with(token(), json!(["other", "db.reader"]));
-    let program = with(keys().token().app(APP).claim("nbf", *NBF).claim("exp", *EXP), json!(["db.reader"]));
-    for login in [&user, &program] {
-        assert_eq!(admitted_by(login), Rule::AppRole);
+    let listed = token().groups(&["dbas", GROUP]);
+    let by_group_name =
+        |login: Login| login.named("dbas").admit_policy(|policy| policy.group_name_match = true);
+    let own = format!("GRANT azure_ad_user TO \"{ALICE}\";");
+    for (name, login) in [
+        ("by name", sent(&token())),
+        ("by id", sent(&token()).bound(user(ALICE))),
+        ("by group", sent(&token().groups(&[GROUP])).bound(group(GROUP))),
+    ] {
+        assert_eq!(hint(login), Some(own.clone()), "{name}");
     }
-    // A guest may be assigned one, as anybody.
-    let mut attacks = vec![
-        Attack::new("another app role", with(token(), json!(["db.writer"])), user.clone(), "not_in_app_role"),
-        Attack::new("in capitals", with(token(), json!(["DB.Reader"])), user.clone(), "not_in_app_role"),
-        Attack::new("its beginning", with(token(), json!(["db.read"])), user.clone(), "not_in_app_role"),
-        Attack::new("more behind it", with(token(), json!(["db.reader "])), user.clone(), "not_in_app_role"),
-        Attack::new("two in one", with(token(), json!(["other db.reader"])), user.clone(), "not_in_app_role"),
-        Attack::new("none", with(token(), json!([])), user.clone(), "not_in_app_role"),
-        Attack::new("no claim", sent(&token()).bound(app_role("db.reader")), user.clone(), "not_in_app_role"),
-        Attack::new(
-            "a group of that name",
-            sent(&token().groups(&["db.reader"])).bound(app_role("db.reader")),
-            user.clone(),
-            "not_in_app_role",
-        ),
-        Attack::new(
-            "a scope of that name",
-            sent(&token().claim("scp", "db.reader")).bound(app_role("db.reader")),
-            user.clone(),
-            "not_in_app_role",
-        ),
-        Attack::new("a text", with(token(), json!("db.reader")), user.clone(), "claim_invalid"),
-        Attack::new(
-            "an administrator, who is bound by object id",
-            user.clone().role(|role| role.is_admin = true),
-            user.clone(),
-            "role_not_bound",
-        ),
-    ];
-    attacks.push(Attack::new(
-        "while others assign app roles, too",
-        user.clone().admit_policy(|policy| policy.app_roles = false),
-        user.clone(),
-        "app_roles_shared",
-    ));
-    // The group of that id is another thing.
-    let of_group = sent(&token().claim("roles", json!([GROUP])));
-    attacks.push(Attack::new(
-        "an app role that is called like a group's id",
-        of_group.clone().bound(group(GROUP)),
-        of_group.bound(app_role(GROUP)),
-        "groups_missing",
-    ));
-    assert_refused("app role", &attacks);
+    for (name, login) in [
+        ("another's name", sent(&token()).named("bob@example.com")),
+        ("another's id", sent(&token()).bound(user("bob@example.com"))),
+        ("another group's", sent(&token().groups(&[OTHER_GROUP])).bound(group(GROUP))),
+        // Whoever may create a group may call it so.
+        ("a group of the role's name", by_group_name(sent(&token().groups(&["dbas"])))),
+        ("a group of the role's name among ids", by_group_name(sent(&listed))),
+        ("a guest, whose name others give", sent(&token().guest("https://sts.windows.net/x/"))),
+        ("an administrator", sent(&token()).bound(user(ALICE)).role(|role| role.is_admin = true)),
+        ("a superuser", sent(&token()).bound(user(ALICE)).role(|role| role.is_superuser = true)),
+        ("a name that needs quotes", sent(&token().user("a b")).named("a b")),
+    ] {
+        assert_eq!(hint(login), None, "{name}");
+    }
 }
