@@ -21,6 +21,9 @@ export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND = 1
 # a copy of the PostgreSQL in question.
 PGRX_TEST_DIR = /tmp/pgaad-pgrx-test
 
+# The empty extension of that name beside ours in a package tree: packaging/pgaadauth.
+add_pgaadauth = @install -D -m 644 -t $(1)$$($(PG_CONFIG) --sharedir)/extension packaging/pgaadauth/*
+
 # What begins, and how many seconds after the start of the whole.
 BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
@@ -123,6 +126,7 @@ package: provision
 	$(call say,building a release for PostgreSQL $(PG))
 	@rm -rf $(PACKAGE)
 	$(CARGO) pgrx package --pg-config $(PG_CONFIG) $(FEATURES) --out-dir $(PACKAGE)
+	$(call add_pgaadauth,$(PACKAGE))
 
 faulty-package: provision
 	$(call say,building with injectable faults)
@@ -147,6 +151,7 @@ install:
 	@rm -rf $(INSTALL_TREE)
 	$(CARGO) pgrx package --pg-config $(PG_CONFIG) --no-default-features --features pg$(INSTALL_PG) \
 	    --out-dir $(INSTALL_TREE)
+	$(call add_pgaadauth,$(INSTALL_TREE))
 	packaging/install $(INSTALL_TREE)
 
 provision:

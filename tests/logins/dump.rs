@@ -5,6 +5,8 @@ use pgaad_tests::scene::quoted;
 use std::process::{Command, Stdio};
 use tenant::object_id;
 
+mod azure;
+
 const GROUP: &str = "0c7c1f3e-52a1-4e0b-8f5e-1a2b3c4d5e6f";
 
 /// What `pg_dumpall --roles-only` says.

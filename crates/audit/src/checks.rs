@@ -55,7 +55,7 @@ use Look::{At, AtLines, AtPamFiles, InCatalogs};
 use Severity::{Advice, Fault, Hole};
 
 /// All checks, in the order in which `pgaad.check()` shows them.
-pub const CHECKS: [Check; 36] = [
+pub const CHECKS: [Check; 37] = [
     row("settings", Fault, "every pgaad setting has a value that can be used", At(settings::unusable)),
     row("tenant", Fault, "pgaad.tenant_id is set", At(settings::tenant)),
     row("audience", Fault, "tokens of pgaad.cloud can have the accepted audiences", At(settings::audience)),
@@ -102,6 +102,7 @@ pub const CHECKS: [Check; 36] = [
     row("pam_other", Advice, "/etc/pam.d/other refuses", AtPamFiles(pam_file::other)),
     row("roles", Hole, "the three marker roles are there, and as they should be", InCatalogs),
     row("administrators", Hole, "Entra administrators", InCatalogs),
+    row("azure_roles", Hole, "no role of Azure's own can log in with more than others", InCatalogs),
     row("members_superuser", Hole, "no member is a superuser", InCatalogs),
     row("members_replication", Hole, "no member has REPLICATION", InCatalogs),
     row("members_privileged", Hole, "no member is a predefined role or has BYPASSRLS", InCatalogs),

@@ -1,0 +1,1 @@
+-- Empty: what Azure calls pgaadauth is a part of pgaad.
