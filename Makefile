@@ -29,7 +29,7 @@ BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
 .PHONY: help demo test matrix check check-extension check-dependencies test-core test-server test-logins torture \
-    bench bench-check fuzz package faulty-package deb deb-test install provision clean
+    bench bench-check fuzz mutants package faulty-package deb deb-test install provision clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -38,6 +38,7 @@ help:
 	@echo 'make check                    formatting, lints, documentation and dependencies'
 	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
 	@echo 'make bench [PG=18]            what a decision and a login cost; bench-check compares to the targets'
+	@echo 'make mutants [FILE=gate.rs]   small changes of the code, each of which a test must see: hours, or one file'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL'
@@ -121,6 +122,13 @@ fuzz:
 	        target/fuzz/corpus/$$target crates/core/fuzz/seeds/$$target -- -max_total_time=$(SECONDS_EACH) \
 	        -artifact_prefix=target/fuzz/artifacts/$$target/ -print_final_stats=1 -verbosity=0 || exit 1; \
 	done
+
+# What is left out, and why: .cargo/mutants.toml. It ends with the list of those that no test saw.
+mutants: provision
+	@cargo mutants --version 2>/dev/null || $(CARGO) install --debug --locked --quiet --version 27.1.0 cargo-mutants
+	@mkdir -p target/mutants
+	CARGO_INCREMENTAL=1 $(CARGO) mutants -p pgaad-core -p pgaad-audit --jobs $$(nproc) --output target/mutants \
+	    $(if $(FILE),--file $(FILE))
 
 package: provision
 	$(call say,building a release for PostgreSQL $(PG))

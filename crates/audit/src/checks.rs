@@ -275,6 +275,16 @@ mod tests {
     }
 
     #[test]
+    fn the_hint_makes_room_for_the_worker_beside_the_others() {
+        let no_room = at(|moment| moment.slots_without_worker = Some(3));
+        let hint = defects(&no_room).find(|(check, _)| check.item == "worker").map(|(_, defect)| defect.hint);
+        assert_eq!(
+            hint.as_deref(),
+            Some("ALTER SYSTEM SET max_worker_processes = 11; -- and restart the server")
+        );
+    }
+
+    #[test]
     fn what_is_in_order_is_sound() {
         assert_eq!(found(&evidence()), []);
         // Nobody's scopes but those of one's own application are in doubt.

@@ -70,7 +70,7 @@ pub(crate) fn clock(evidence: &Evidence) -> Option<Vec<Defect>> {
     let ahead = evidence.moment.as_ref()?.clock_ahead;
     evidence.policy()?;
     let defect = |ahead: i64| {
-        let direction = if ahead > 0 { "ahead of" } else { "behind" };
+        let direction = if ahead.is_positive() { "ahead of" } else { "behind" };
         Defect::new(
             format!("the server's clock is {} s {direction} the provider's", ahead.unsigned_abs()),
             "timedatectl set-ntp true",

@@ -266,7 +266,11 @@ mod tests {
                 defect.detail,
                 format!("/etc/pam.d/pgaad {why}, so PAM asks what /etc/pam.d/other says")
             );
+            let right = format!("# /etc/pam.d/pgaad\nauth    required {LIBRARY}\naccount required {LIBRARY}");
+            assert_eq!(defect.hint, right);
         }
+        let files = PamFiles::read(&["pgaad".to_owned()], LIBRARY, |_| Ok(None), |_| false);
+        assert_eq!(services(&files).len(), 1);
     }
 
     #[test]
@@ -342,6 +346,8 @@ mod tests {
         assert!(!is_sound("@include common-auth\n@include common-account\n"));
         assert!(!is_sound("auth required pam_deny.so\naccount required pam_permit.so\n"));
         assert!(!is_sound("auth optional pam_deny.so\naccount required pam_deny.so\n"));
+        assert!(!is_sound(&format!("@include common-auth\n{deny}")), "what is included may say yes");
+        assert!(is_sound(&format!("session optional pam_permit.so\n{deny}")));
         assert!(!is_sound("auth required /usr/lib/postgresql/16/lib/pgaad.so\naccount required LIB\n"));
         assert!(!is_sound(""));
     }

@@ -211,6 +211,14 @@ fn dumps_of_azure_restore_whole_and_make_nobody_a_superuser() {
         .expect_refused("principal_mismatch");
     attempt("azuresu;reports").with(token.groups(&[super::GROUP]).mint()).expect_admitted();
 
+    // However it is written.
+    let (whole, _) = filtered(
+        "CREATE USER bob SUPERUSER;\nALTER USER \"b\nc\" REPLICATION SUPERUSER;\nDROP USER azuresu;\n",
+    );
+    assert_eq!(whole, "CREATE USER bob NOSUPERUSER;\nALTER USER \"b\nc\" NOREPLICATION NOSUPERUSER;\n");
+    let same = "CREATE USER MAPPING FOR superuser SERVER s;\nALTER ROLE bob SET search_path TO superuser;\n";
+    assert_eq!(filtered(same), (same.to_owned(), String::new()));
+
     let scene = Scene::start();
     restore(&scene, &filtered(SINGLE).0);
     expect_nobody_rose(&scene);

@@ -177,6 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn lines_for_tls_are_named_while_it_is_off() {
+        let off = Settings { tls: false, ..STRICT };
+        for (words, settings, is_named) in [
+            ("hostssl all +azure_ad_user all token", off, true),
+            ("hostssl all +azure_ad_user all oauth", off, true),
+            ("hostssl all +azure_ad_user all token", STRICT, false),
+            // Who has no TLS uses these, and other methods are not ours.
+            ("host all +azure_ad_user all token", off, false),
+            ("hostgssenc all +azure_ad_user all token", off, false),
+            ("hostssl all +azure_ad_user all md5", off, false),
+        ] {
+            assert_eq!(items(&[words], settings).contains(&"hba_tls_off"), is_named, "{words}");
+        }
+    }
+
+    #[test]
     fn oauth_line_without_delegated_mapping_is_named() {
         let defects =
             |method: &str| found(&[&format!("hostssl all +azure_ad_user 0.0.0.0/0 {method}")], STRICT);

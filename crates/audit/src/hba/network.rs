@@ -41,7 +41,7 @@ impl Network {
 
     /// The address after its last one, if there is one.
     pub(super) fn after(self) -> Option<IpAddr> {
-        let last = (bits(self.address) & self.mask) | (self.width_mask() & !self.mask);
+        let last = (bits(self.address) | !self.mask) & self.width_mask();
         (last != self.width_mask()).then(|| self.of_family(last + 1))
     }
 
@@ -76,5 +76,46 @@ impl fmt::Display for Network {
         } else {
             write!(f, "{} mask {}", self.address, self.of_family(self.mask))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str, mask: &str) -> Network {
+        Network::new(address.parse().unwrap(), mask.parse().unwrap()).expect("one family")
+    }
+
+    #[test]
+    fn the_address_after_a_network_is_the_first_of_the_next() {
+        for (address, mask, after) in [
+            ("10.0.0.0", "255.128.0.0", Some("10.128.0.0")),
+            // The bits behind the mask say nothing.
+            ("10.5.6.7", "255.128.0.0", Some("10.128.0.0")),
+            ("10.9.9.9", "255.255.255.255", Some("10.9.9.10")),
+            ("0.0.0.0", "0.0.0.0", None),
+            ("255.255.255.255", "255.255.255.255", None),
+            ("fd00::7", "ff80::", Some("fd80::")),
+            ("ffff::", "ffff::", None),
+        ] {
+            let expected = after.map(|text| text.parse::<IpAddr>().unwrap());
+            assert_eq!(network(address, mask).after(), expected, "{address} {mask}");
+        }
+    }
+
+    #[test]
+    fn networks_meet_in_one_family_only() {
+        let first = |one: Network, other: Network| {
+            assert_eq!(one.first_in_both(other), other.first_in_both(one));
+            one.first_in_both(other).map(|address| address.to_string())
+        };
+        let ten = network("10.3.0.0", "255.0.0.0");
+        assert_eq!(first(ten, network("10.1.2.3", "255.255.0.0")).as_deref(), Some("10.1.0.0"));
+        assert_eq!(first(ten, network("11.0.0.0", "255.0.0.0")), None);
+        assert_eq!(first(ten, network("::", "::")), None);
+        // Masks whose ones do not stand together.
+        let fives = network("10.0.0.5", "255.0.0.255");
+        assert_eq!(first(fives, network("10.7.0.0", "255.255.0.0")).as_deref(), Some("10.7.0.5"));
     }
 }

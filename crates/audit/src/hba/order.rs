@@ -177,6 +177,7 @@ mod tests {
     use super::super::Network;
     use super::super::tests::{STRICT, found, items, judged};
     use super::*;
+    use pgaad_core::gate::OtherMethods;
 
     const TOKEN: &str = "hostssl all +azure_ad_user 0.0.0.0/0 token";
 
@@ -203,12 +204,15 @@ mod tests {
             ("host all all samehost ident", TOKEN, "ident, those from samehost"),
             ("host all all samenet ident", TOKEN, "ident, those from samenet"),
             ("host all all .example.com md5", TOKEN, "md5, those from .example.com"),
+            ("host all all .example.com md5", "hostssl all all A.Example.com token", "md5, all of them"),
             (
                 "host all all 10.9.9.9/32 md5",
                 "hostssl all all 10.0.0.0/8 token",
                 "md5, those from 10.9.9.9/32",
             ),
             ("host all all 10.0.0.0/8 md5", "hostssl all all 10.9.9.9/32 token", "md5, all of them"),
+            ("host all all 10.0.0.0/9 md5", "hostssl all all 10.0.0.0/8 token", "md5, those from 10.0.0.0/9"),
+            ("host all all fd00::/9 md5", "hostssl all all fd00::/8 token", "md5, those from fd00::/9"),
             ("host all all 10.9.9.9/32 md5", "hostssl all all samehost token", ""),
             ("host all all 10.1.2.3/32 md5", "hostssl all all samehost token", "md5, those from 10.1.2.3/32"),
             ("host postgres all all scram-sha-256", TOKEN, "scram-sha-256, those to postgres"),
@@ -220,6 +224,12 @@ mod tests {
             ("host all +app all md5", TOKEN, "md5, those as ann"),
             ("host all /ann all md5", TOKEN, "md5, those as ann"),
             ("hostnogssenc all all all md5", TOKEN, "md5, all of them"),
+            ("hostgssenc all all all md5", "host all all all token", "md5, those over GSS encryption"),
+            (
+                "hostnogssenc all all all md5",
+                "host all all all token",
+                "md5, those over TCP without encryption, TLS",
+            ),
             (
                 "hostnossl all all all md5",
                 "host all all all token",
@@ -237,6 +247,42 @@ mod tests {
             let expected = (!part.is_empty()).then(|| format!("{part}{refused}"));
             assert_eq!(said(first, token), expected, "{first}\n{token}");
         }
+    }
+
+    #[test]
+    fn what_becomes_of_the_logins_is_said() {
+        let order = |lines: &[&str], settings| {
+            let defects = found(lines, settings).into_iter().filter(|(item, _)| *item == "hba_order");
+            defects.map(|(_, defect)| (defect.detail, defect.hint)).collect::<Vec<_>>()
+        };
+        let lax = Settings { other_methods: OtherMethods::parse("cert").unwrap(), ..STRICT };
+        for (method, fate) in [("cert", "they get in there without one"), ("md5", "they are refused there")] {
+            let [(detail, _)] = &order(&[&format!("host all all all {method}"), TOKEN], lax)[..] else {
+                panic!("one line takes logins: {method}")
+            };
+            assert!(detail.ends_with(fate), "{detail}");
+        }
+        for (method, hint) in [
+            ("reject", "Move line 2 above line 1, unless it is meant to refuse them."),
+            ("md5", "Move line 2 above line 1."),
+        ] {
+            let line = format!("host all all all {method}");
+            assert_eq!(order(&[&line, TOKEN], STRICT).remove(0).1, hint);
+        }
+        // No column tells what a line takes of another that a third line has taken from before.
+        let taken = order(&["host a all 10.0.0.0/8 md5", "host all all all ident", TOKEN], STRICT);
+        assert!(taken[1].0.contains("by ident, some of them"), "{taken:?}");
+    }
+
+    #[test]
+    fn a_file_with_too_many_lines_is_not_judged() {
+        let lines: Vec<String> = (0..2100)
+            .map(|number| format!("host db{number} all 10.{}.{}.0/24 md5", number / 250, number % 250))
+            .chain([TOKEN.to_owned()])
+            .collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let [(_, defect)] = &found(&lines, STRICT)[..] else { panic!("one defect") };
+        assert!(defect.detail.contains("too many lines"), "{defect:?}");
     }
 
     #[test]
@@ -259,6 +305,8 @@ mod tests {
             ("host all all 10.0.0.0/8 md5", "hostssl all all 11.0.0.0/8 token"),
             ("host all all 10.1.3.0/24 md5", "hostssl all all samenet token"),
             ("host all all 10.0.0.0/8 token", TOKEN),
+            ("host all all a.example.com md5", "hostssl all all b.example.com token"),
+            ("host all all .example.org md5", "hostssl all all b.example.com token"),
         ] {
             assert_eq!(said(first, token), None, "{first}\n{token}");
         }

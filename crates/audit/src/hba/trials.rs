@@ -102,7 +102,7 @@ fn origins(lines: &[&Line]) -> Vec<Origin> {
     let hosts: BTreeSet<Origin> = lines
         .iter()
         .filter_map(|line| match &line.addresses {
-            Addresses::Host(name) if name.starts_with('.') => Some(Origin::Host(format!("host{name}"))),
+            // `.example.com` ends with itself, and stands for some host of that domain.
             Addresses::Host(name) => Some(Origin::Host(name.clone())),
             _ => None,
         })
@@ -179,4 +179,23 @@ fn seats(lines: &[&Line], kinds: &[Kind]) -> Vec<Seat> {
         }
     }
     seats.into_iter().map(|(lines, want)| Seat { lines, want }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LineSet;
+
+    #[test]
+    fn the_first_line_in_all_sets_is_found_from_any_place_on() {
+        let set = |places: &[usize]| -> LineSet { (0..200).map(|place| places.contains(&place)).collect() };
+        let (one, other) = (set(&[3, 64, 130, 199]), set(&[4, 64, 131, 199]));
+        for place in 0..=200 {
+            let common = [64, 199].into_iter().find(|common| *common >= place);
+            assert_eq!(LineSet::first_of(&[&one, &other], place), common, "{place}");
+            let own = [3, 64, 130, 199].into_iter().find(|own| *own >= place);
+            assert_eq!(LineSet::first_of(&[&one], place), own, "{place}");
+            assert_eq!(one.has(place), [3, 64, 130, 199].contains(&place), "{place}");
+        }
+        assert_eq!(LineSet::first_of(&[&set(&[1]), &set(&[2])], 0), None);
+    }
 }
