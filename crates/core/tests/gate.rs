@@ -113,6 +113,10 @@ fn settings_that_are_not_read_make_no_difference() {
         if !Facts::depend_on_guard(facts.core, facts.is_member, &facts.line) {
             let unread = Facts { guard_trust: Some(GuardTrust::Remote), ..facts.clone() };
             assert_eq!(judge(facts), judge(&unread), "{facts:?}");
+        } else {
+            // Nor is it read in vain.
+            let with = |guard| judge(&Facts { guard_trust: Some(guard), ..facts.clone() });
+            assert_ne!(with(GuardTrust::All), with(GuardTrust::Off), "{facts:?}");
         }
     });
 }

@@ -2,6 +2,7 @@
 
 use pgaad_core::admit::Rule;
 use pgaad_core::label::Binding;
+use pgaad_core::steps::Step;
 use pgaad_core::time::UnixTime;
 use serde_json::json;
 use tenant::{Token, USER_CLIENT_ID, object_id};
@@ -431,4 +432,26 @@ fn a_membership_is_suggested_to_nobody_whom_the_role_does_not_belong_to() {
     ] {
         assert_eq!(hint(login), None, "{name}");
     }
+}
+
+/// The words of the log and of `pgaad.sessions`, and what `pgaad.claims()` gives.
+#[test]
+fn an_admission_says_by_which_rule_and_with_which_claims() {
+    let rules = [Rule::Id, Rule::Group, Rule::AppRole, Rule::Name, Rule::GroupName];
+    assert_eq!(rules.map(|rule| rule.to_string()), ["id", "group", "app_role", "name", "group_name"]);
+    let admission = sent(&token()).decide().unwrap();
+    let claims: serde_json::Value = serde_json::from_str(admission.claims()).unwrap();
+    assert_eq!(claims["oid"], json!(object_id(ALICE)));
+    let text = admission.claims().to_owned();
+    assert_eq!(admission.into_claims(), text);
+}
+
+#[test]
+fn each_step_has_its_word_for_explanations() {
+    let words = Step::ALL.map(|step| step.to_string());
+    let wanted = [
+        "header", "key", "claims", "issuer", "tenant", "audience", "time", "kind", "scope", "role", "binding",
+    ];
+    assert_eq!(words, wanted);
+    assert_eq!(Step::Connection.to_string(), "connection");
 }
