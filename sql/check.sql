@@ -73,15 +73,16 @@ BEGIN
         FROM pg_authid JOIN administrators ON role = oid
         GROUP BY oid, rolname, rolsuper HAVING NOT bool_or(is_direct) AND NOT rolsuper
       UNION ALL
-        -- `replication` may be the name of an operator's own role: it is Azure's beside another of Azure's.
+        -- `replication` may be an operator's own: it counts beside another of Azure's, and while it streams nowhere.
         SELECT 'azure_roles',
                format('%I, a role of Azure''s own, may log in and is a superuser or has REPLICATION', rolname),
                format('ALTER ROLE %I NOLOGIN NOSUPERUSER NOREPLICATION NOBYPASSRLS;', rolname)
         FROM pg_authid
         WHERE oid <> 10 AND rolcanlogin AND (rolsuper OR rolreplication)
           AND (rolname IN ('azuresu', 'azure_superuser')
-               OR rolname = 'replication' AND coalesce(to_regrole('azuresu'), to_regrole('azure_superuser'),
-                                                       to_regrole('azure_pg_admin')) IS NOT NULL)
+               OR rolname = 'replication'
+                  AND coalesce(to_regrole('azuresu'), to_regrole('azure_superuser')) IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE usesysid = pg_authid.oid))
       UNION ALL
         SELECT 'members_superuser', format('%I is a superuser and a member of azure_ad_user', rolname),
                format('REVOKE azure_ad_user FROM %I%s;', rolname, granted_by)

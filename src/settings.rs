@@ -237,7 +237,7 @@ pub(crate) fn strict_default(name: &str) -> Option<String> {
     let of_name = |(found, default): &(&CStr, &CStr)| {
         (found.to_bytes() == name.as_bytes()).then(|| default.to_string_lossy().into_owned())
     };
-    // An empty default is none: the setting names the tenant, or what belongs to it.
+    // A setting without a default, such as the tenant's id, has nothing to paste.
     TABLE.iter().find_map(of_name).filter(|default| !default.is_empty() && !OPEN.contains(&name))
 }
 

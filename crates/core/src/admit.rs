@@ -118,7 +118,7 @@ fn grant(case: &RoleCase<'_>, role: &RoleFacts) -> Option<String> {
         return None;
     }
     match bind(case.principal.as_ref().ok()?, role, case.policy).ok()? {
-        // Whoever may create a group may give it the role's name.
+        // A user who may create groups can give one the role's name.
         Rule::GroupName => None,
         Rule::Id | Rule::Group | Rule::AppRole | Rule::Name => suggestion::membership(&role.name),
     }

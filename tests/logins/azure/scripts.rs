@@ -158,3 +158,24 @@ fn client_ids_given_as_passwords_in_two_statements_bind_the_role_and_are_no_pass
     run(&mut superuser, &format!("CREATE ROLE plain LOGIN; ALTER ROLE plain PASSWORD '{CLIENT_ID}'"));
     assert!(password_login(&scene, "plain", CLIENT_ID));
 }
+
+#[test]
+fn a_client_id_that_a_function_of_somebody_else_gave_binds_nothing() {
+    let scene = Scene::start();
+    let identity = scene.tenant.token().managed_identity(CLIENT_ID);
+    scene.cluster.sql(&format!(
+        "CREATE ROLE eve CREATEROLE; GRANT CREATE ON SCHEMA public TO eve; SET ROLE eve;
+         CREATE FUNCTION give() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS
+             $$ BEGIN CREATE ROLE given LOGIN PASSWORD '{CLIENT_ID}'; END $$"
+    ));
+    let mut superuser = match scene.cluster.login(&scene.cluster.unix("postgres"), "postgres", b"").outcome {
+        Outcome::Accepted(session) => session,
+        Outcome::Refused(answers) => panic!("{answers:?}"),
+    };
+    run(&mut superuser, "SELECT give()");
+    run(&mut superuser, "GRANT azure_ad_user TO given");
+    attempt(&scene, "given", &identity).expect_refused("role_not_bound");
+    // The same by the superuser's own hand.
+    run(&mut superuser, &format!("ALTER ROLE given PASSWORD '{CLIENT_ID}'"));
+    attempt(&scene, "given", &identity).expect_admitted();
+}

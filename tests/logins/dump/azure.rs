@@ -3,7 +3,7 @@
 use pgaad_tests::Scene;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use tenant::object_id;
 
 /// `pg_dumpall` of Flexible Server, PostgreSQL 16, and of the database `appdb` in it. `GROUP` and `TENANT` are ids.
@@ -28,8 +28,8 @@ ALTER ROLE azuresu WITH SUPERUSER INHERIT CREATEROLE CREATEDB LOGIN REPLICATION 
 CREATE ROLE localadmin;
 ALTER ROLE localadmin WITH NOSUPERUSER INHERIT CREATEROLE CREATEDB LOGIN REPLICATION NOBYPASSRLS PASSWORD 'it''s;
 -- a secret';
-CREATE ROLE postgres;
-ALTER ROLE postgres WITH NOSUPERUSER INHERIT CREATEROLE CREATEDB LOGIN NOREPLICATION NOBYPASSRLS;
+CREATE ROLE app;
+ALTER ROLE app WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB NOLOGIN NOREPLICATION NOBYPASSRLS;
 CREATE ROLE replication;
 ALTER ROLE replication WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN REPLICATION NOBYPASSRLS;
 CREATE ROLE "azuresu;reports";
@@ -116,8 +116,16 @@ fn filter() -> PathBuf {
 
 /// What the filter makes of a dump, and what it says.
 fn filtered(dump: &str) -> (String, String) {
+    let output = filter_with(&[], dump);
+    assert!(output.status.success(), "{output:?}");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (text(output.stdout), text(output.stderr))
+}
+
+fn filter_with(arguments: &[&str], dump: &str) -> Output {
     let mut filter = Command::new("python3")
         .arg(filter())
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -127,10 +135,9 @@ fn filtered(dump: &str) -> (String, String) {
     let dump = dump.to_owned();
     let writer = std::thread::spawn(move || input.write_all(dump.as_bytes()));
     let output = filter.wait_with_output().expect("the filter ends");
-    writer.join().expect("no panic").expect("the filter reads all");
-    assert!(output.status.success(), "{output:?}");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    (text(output.stdout), text(output.stderr))
+    // One that stops does not read the rest.
+    _ = writer.join().expect("no panic");
+    output
 }
 
 /// Restores a dump whole, or says where it stopped.
@@ -211,14 +218,6 @@ fn dumps_of_azure_restore_whole_and_make_nobody_a_superuser() {
         .expect_refused("principal_mismatch");
     attempt("azuresu;reports").with(token.groups(&[super::GROUP]).mint()).expect_admitted();
 
-    // However it is written.
-    let (whole, _) = filtered(
-        "CREATE USER bob SUPERUSER;\nALTER USER \"b\nc\" REPLICATION SUPERUSER;\nDROP USER azuresu;\n",
-    );
-    assert_eq!(whole, "CREATE USER bob NOSUPERUSER;\nALTER USER \"b\nc\" NOREPLICATION NOSUPERUSER;\n");
-    let same = "CREATE USER MAPPING FOR superuser SERVER s;\nALTER ROLE bob SET search_path TO superuser;\n";
-    assert_eq!(filtered(same), (same.to_owned(), String::new()));
-
     let scene = Scene::start();
     restore(&scene, &filtered(SINGLE).0);
     expect_nobody_rose(&scene);
@@ -232,6 +231,8 @@ fn a_superuser_that_a_dump_brought_is_named() {
     // The name alone says nothing: it may be the operator's own.
     scene.cluster.sql("CREATE ROLE replication LOGIN REPLICATION");
     assert_eq!(scene.cluster.value(&format!("SELECT coalesce(({rows}), 'none')")), "none");
+    scene.cluster.sql("CREATE ROLE azure_pg_admin");
+    assert_eq!(scene.cluster.value(&format!("SELECT coalesce(({rows}), 'none')")), "none");
     scene.cluster.sql("CREATE ROLE azuresu LOGIN SUPERUSER REPLICATION");
     let found = scene.cluster.value(rows);
     assert!(
@@ -243,4 +244,46 @@ fn a_superuser_that_a_dump_brought_is_named() {
         scene.cluster.sql(hint);
     }
     assert_eq!(scene.cluster.value("SELECT ok FROM pgaad.check() WHERE item = 'azure_roles'"), "t");
+}
+
+/// The words of Azure's roles are also names of columns, schemas, types and values.
+#[test]
+fn what_is_called_like_a_role_of_azure_is_passed_on() {
+    let same = r#"GRANT SELECT(id, replication),UPDATE(replication) ON TABLE public.t TO app;
+ALTER TABLE ONLY public.t ADD CONSTRAINT c CHECK ((kind = ANY (ARRAY['primary'::text, 'replication'::text])));
+ALTER TABLE ONLY public.t ALTER COLUMN a SET DEFAULT public.f('x'::text, 'azuresu'::text);
+ALTER ROLE bob SET search_path TO 'replication', 'azuresu';
+ALTER DATABASE d SET search_path TO replication;
+GRANT ALL ON FUNCTION public.f(a integer, b replication) TO bob WITH GRANT OPTION;
+ALTER TABLE replication.t OWNER TO "Replication";
+CREATE USER MAPPING FOR superuser SERVER s;
+ALTER ROLE bob SET search_path TO superuser;
+CREATE TABLE public.database (azure_sys integer);
+"#;
+    assert_eq!(filtered(same), (same.to_owned(), String::new()));
+    let of_azure = r#"GRANT SELECT ON TABLE public.t TO azuresu WITH GRANT OPTION;
+REVOKE ALL ON FUNCTION public.f(a integer) FROM "azuresu";
+ALTER SCHEMA s OWNER TO replication;
+ALTER DEFAULT PRIVILEGES FOR ROLE bob IN SCHEMA public GRANT SELECT ON TABLES TO azuresu;
+SET SESSION AUTHORIZATION 'azuresu';
+COMMENT ON ROLE azuresu IS 'x';
+"#;
+    assert_eq!(filtered(of_azure).0, "");
+}
+
+#[test]
+fn no_role_of_a_dump_rises_by_its_name_or_by_how_it_is_written() {
+    let (whole, _) = filtered(
+        "CREATE USER bob SUPERUSER;\nALTER USER \"b\nc\" REPLICATION SUPERUSER;\nDROP USER azuresu;\n",
+    );
+    assert_eq!(whole, "CREATE USER bob NOSUPERUSER;\nALTER USER \"b\nc\" NOREPLICATION NOSUPERUSER;\n");
+    // Azure's postgres is no superuser, and ours is.
+    let dump =
+        "CREATE ROLE postgres;\nGRANT postgres TO bob;\nALTER ROLE postgres SET search_path TO evil;\n";
+    let stopped = filter_with(&[], dump);
+    let said = String::from_utf8_lossy(&stopped.stderr);
+    assert!(!stopped.status.success() && stopped.stdout.is_empty(), "{stopped:?}");
+    assert!(said.contains("the dump makes a role postgres") && said.contains("--superuser"), "{said}");
+    let passed = filter_with(&["--superuser", "root"], dump);
+    assert!(passed.status.success() && passed.stdout == dump.as_bytes(), "{passed:?}");
 }

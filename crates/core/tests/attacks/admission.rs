@@ -422,7 +422,7 @@ fn a_membership_is_suggested_to_nobody_whom_the_role_does_not_belong_to() {
         ("another's name", sent(&token()).named("bob@example.com")),
         ("another's id", sent(&token()).bound(user("bob@example.com"))),
         ("another group's", sent(&token().groups(&[OTHER_GROUP])).bound(group(GROUP))),
-        // Whoever may create a group may call it so.
+        // A user who may create groups can give one this name.
         ("a group of the role's name", by_group_name(sent(&token().groups(&["dbas"])))),
         ("a group of the role's name among ids", by_group_name(sent(&listed))),
         ("a guest, whose name others give", sent(&token().guest("https://sts.windows.net/x/"))),
