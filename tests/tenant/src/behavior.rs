@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::page::{Page, Response};
+use crate::page::{self, Page, Response};
 
 /// How the server answers requests. It applies to metadata and keys alike unless it says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,16 +67,18 @@ impl Behavior {
 pub(crate) enum Answer {
     /// The response as it is.
     Whole(Response),
-    /// The response's head and half of its body.
-    Half(Response),
     /// The response after a pause.
     Late(Response, Duration),
-    /// The response, byte by byte, with a pause after each.
-    Bytewise(Response, Duration),
-    /// A body without end.
-    Endless,
+    /// What is no response, or not one whole.
+    Broken(Broken),
+}
+
+/// What no library for HTTP sends.
+pub(crate) enum Broken {
     /// These bytes, then the second ones until the client goes; not at all when there are none.
-    Raw(Vec<u8>, Vec<u8>),
+    Bytes(Vec<u8>, Vec<u8>),
+    /// These bytes, with a pause after each.
+    Bytewise(Vec<u8>, Duration),
     /// Nothing, until the client goes.
     Silence,
 }
@@ -86,29 +88,46 @@ impl Behavior {
     pub(crate) fn answer(&self, page: Page, right: Response) -> Answer {
         match self {
             Self::Well => Answer::Whole(right),
-            Self::Stalled | Self::StalledBeforeTls => Answer::Silence,
+            Self::Stalled | Self::StalledBeforeTls => Answer::Broken(Broken::Silence),
             Self::Html => {
-                Answer::Whole(Response::html("<!DOCTYPE html><title>Sign in to the network</title>"))
+                Answer::Whole(page::html_response("<!DOCTYPE html><title>Sign in to the network</title>"))
             }
             Self::Status(status) => {
                 let error = json!({ "error": "temporarily_unavailable", "error_codes": [90033] });
-                Answer::Whole(Response::json(*status, error.to_string()))
+                Answer::Whole(page::json_response(*status, error.to_string()))
             }
-            Self::Redirect(location) => Answer::Whole(Response::redirect(location)),
-            Self::Truncated => Answer::Half(right),
+            Self::Redirect(location) => Answer::Whole(page::redirect_response(location)),
+            Self::Truncated => {
+                let half = right.body().len() / 2;
+                let sent = page::head(&right) + &right.body()[..half];
+                Answer::Broken(Broken::Bytes(sent.into(), Vec::new()))
+            }
             Self::EmptySet if page.is_key_set() => {
-                Answer::Whole(Response::json(200, json!({ "keys": [] }).to_string()))
+                Answer::Whole(page::json_response(200, json!({ "keys": [] }).to_string()))
             }
             Self::EmptySet => Answer::Whole(right),
             Self::Late(pause) => Answer::Late(right, *pause),
-            Self::Slow(pause) => Answer::Bytewise(right, *pause),
-            Self::Clock(ahead) => Answer::Whole(right.by_a_clock_ahead(*ahead)),
-            Self::Endless => Answer::Endless,
-            Self::Raw { first, then } => Answer::Raw(first.clone(), then.clone()),
+            Self::Slow(pause) => {
+                let sent = page::head(&right) + right.body();
+                Answer::Broken(Broken::Bytewise(sent.into(), *pause))
+            }
+            Self::Clock(ahead) => Answer::Whole(page::by_a_clock_ahead(right, *ahead)),
+            Self::Endless => Answer::Broken(Broken::endless()),
+            Self::Raw { first, then } => Answer::Broken(Broken::Bytes(first.clone(), then.clone())),
             Self::Body { metadata, jwks } => {
                 let body = if page.is_key_set() { jwks } else { metadata };
-                Answer::Whole(body.clone().map_or(right, |body| Response::json(200, body)))
+                Answer::Whole(body.clone().map_or(right, |body| page::json_response(200, body)))
             }
         }
+    }
+}
+
+impl Broken {
+    /// Chunks of a JSON string (RFC 9112 §7.1) until the client has enough.
+    fn endless() -> Self {
+        let first = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n\
+                     Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nc\r\n{\"keys\": [\"x\r\n";
+        let chunk = format!("{:x}\r\n{}\r\n", 4096, "x".repeat(4096));
+        Self::Bytes(first.into(), chunk.into())
     }
 }

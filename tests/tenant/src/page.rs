@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION};
+use hyper::{Method, Uri};
 use serde_json::{Value, json};
 
 use crate::TENANT_ID;
@@ -21,20 +23,17 @@ impl Page {
     ///
     /// # Errors
     /// The response that refuses it: 405 unless it is a GET, 400 for another tenant, as Entra answers, 404.
-    pub(crate) fn requested(request_line: &str) -> Result<Self, Response> {
-        let mut words = request_line.split(' ');
-        if words.next() != Some("GET") {
-            return Err(Response::json(405, json!({ "error": "invalid_request" }).to_string()));
+    pub(crate) fn requested(method: &Method, target: &Uri) -> Result<Self, Box<Response>> {
+        if method != Method::GET {
+            return Err(json_response(405, json!({ "error": "invalid_request" }).to_string()).into());
         }
-        let target = words.next().unwrap_or_default();
-        let (path, _) = target.split_once('?').unwrap_or((target, ""));
-        let (tenant, rest) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+        let (tenant, rest) = target.path().trim_start_matches('/').split_once('/').unwrap_or_default();
         let page = match rest {
             "v2.0/.well-known/openid-configuration" => Self::Metadata,
             ".well-known/openid-configuration" => Self::V1Metadata,
             "discovery/v2.0/keys" => Self::Keys,
             "discovery/keys" => Self::V1Keys,
-            _ => return Err(Response::json(404, json!({ "error": "not_found" }).to_string())),
+            _ => return Err(json_response(404, json!({ "error": "not_found" }).to_string()).into()),
         };
         // Keys are the same for all tenants.
         if tenant == TENANT_ID || (tenant == "common" && page.is_key_set()) {
@@ -45,7 +44,7 @@ impl Page {
             "error_description": "AADSTS90002: Tenant not found.",
             "error_codes": [90002],
         });
-        Err(Response::json(400, error.to_string()))
+        Err(json_response(400, error.to_string()).into())
     }
 
     /// A key set, not metadata.
@@ -61,85 +60,54 @@ impl Page {
             Self::Keys => keys.jwks(),
             Self::V1Keys => keys.v1_jwks(),
         };
-        Response::json(200, document.to_string())
+        json_response(200, document.to_string())
     }
 }
 
-/// An HTTP/1.1 response; the connection closes after it.
-#[derive(Clone, Debug)]
-pub(crate) struct Response {
-    status: u16,
-    content_type: &'static str,
-    location: Option<String>,
-    date: SystemTime,
-    body: String,
+/// A response; the connection closes after it.
+pub(crate) type Response = hyper::Response<String>;
+
+/// JSON, as Entra sends it.
+pub(crate) fn json_response(status: u16, body: String) -> Response {
+    with_type(status, "application/json; charset=utf-8", body)
 }
 
-impl Response {
-    /// JSON, as Entra sends it.
-    pub(crate) fn json(status: u16, body: String) -> Self {
-        Self {
-            status,
-            content_type: "application/json; charset=utf-8",
-            location: None,
-            date: SystemTime::now(),
-            body,
-        }
-    }
+/// 200 and HTML.
+pub(crate) fn html_response(body: &str) -> Response {
+    with_type(200, "text/html", body.to_owned())
+}
 
-    /// 200 and HTML.
-    pub(crate) fn html(body: &str) -> Self {
-        Self {
-            status: 200,
-            content_type: "text/html",
-            location: None,
-            date: SystemTime::now(),
-            body: body.to_owned(),
-        }
-    }
+/// 302 to `location`.
+pub(crate) fn redirect_response(location: &str) -> Response {
+    let mut response = with_type(302, "text/plain", String::new());
+    response.headers_mut().insert(LOCATION, location.parse().expect("the location is a URL"));
+    response
+}
 
-    /// 302 to `location`.
-    pub(crate) fn redirect(location: &str) -> Self {
-        Self {
-            status: 302,
-            content_type: "text/plain",
-            location: Some(location.to_owned()),
-            date: SystemTime::now(),
-            body: String::new(),
-        }
-    }
+/// The same, by a clock that is `seconds` ahead (or, negative, behind).
+pub(crate) fn by_a_clock_ahead(mut response: Response, seconds: i64) -> Response {
+    let (now, span) = (SystemTime::now(), Duration::from_secs(seconds.unsigned_abs()));
+    let time = if seconds < 0 { now - span } else { now + span };
+    let date = httpdate::fmt_http_date(time).parse().expect("a date is a header's value");
+    response.headers_mut().insert(DATE, date);
+    response
+}
 
-    /// The same, by a clock that is `seconds` ahead (or, negative, behind).
-    pub(crate) fn by_a_clock_ahead(mut self, seconds: i64) -> Self {
-        let span = Duration::from_secs(seconds.unsigned_abs());
-        self.date = if seconds < 0 { self.date - span } else { self.date + span };
-        self
-    }
+fn with_type(status: u16, content_type: &str, body: String) -> Response {
+    let response = hyper::Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, content_type)
+        .header(CACHE_CONTROL, "max-age=86400, private")
+        .body(body);
+    response.expect("the status is one, and the headers are")
+}
 
-    /// Status line and headers, with the blank line that ends them.
-    pub(crate) fn head(&self) -> String {
-        let reason = match self.status {
-            200 => "OK",
-            302 => "Found",
-            400 => "Bad Request",
-            404 => "Not Found",
-            405 => "Method Not Allowed",
-            503 => "Service Unavailable",
-            _ => "Unspecified",
-        };
-        let location = self.location.as_ref().map_or_else(String::new, |url| format!("Location: {url}\r\n"));
-        format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\nDate: {}\r\n{location}\
-             Cache-Control: max-age=86400, private\r\nConnection: close\r\n\r\n",
-            self.status,
-            self.content_type,
-            self.body.len(),
-            httpdate::fmt_http_date(self.date)
-        )
+/// The head of a response that is sent by hand: status line and headers, with the blank line that ends them.
+pub(crate) fn head(response: &Response) -> String {
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status());
+    for (name, value) in response.headers() {
+        let value = value.to_str().expect("our headers are text");
+        head += &format!("{name}: {value}\r\n");
     }
-
-    /// The body's bytes.
-    pub(crate) fn body(&self) -> &[u8] {
-        self.body.as_bytes()
-    }
+    head + &format!("{CONTENT_LENGTH}: {}\r\n{CONNECTION}: close\r\n\r\n", response.body().len())
 }

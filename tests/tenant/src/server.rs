@@ -1,26 +1,35 @@
-//! A small HTTPS server on 127.0.0.1, one thread for each connection, which can misbehave at will.
+//! A small HTTPS server on 127.0.0.1, which can misbehave at will.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::convert::Infallible;
+use std::future::{self, Future};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::{runtime, time};
+use tokio_rustls::TlsAcceptor;
 
-use crate::behavior::{Answer, Behavior};
+use crate::behavior::{Answer, Behavior, Broken};
 use crate::page::{Page, Response};
 use crate::state::State;
 
-/// Most bytes of a request's head.
-const MAX_HEAD: usize = 16 * 1024;
 /// How long a port may be in use by somebody else when the server starts.
 const BIND_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the client may take to close after an answer.
 const LINGER: Duration = Duration::from_secs(1);
-
-type Tls = StreamOwned<ServerConnection, TcpStream>;
 
 /// What the server answers from; it outlives a stop.
 pub(crate) struct Service {
@@ -36,73 +45,53 @@ impl Service {
     fn behavior(&self) -> Behavior {
         self.behavior.lock().expect("no holder of the lock panics").clone()
     }
+
+    /// The answer with the behavior of the moment.
+    fn answer(&self, request: &Request<Incoming>) -> Answer {
+        let page = match Page::requested(request.method(), request.uri()) {
+            Ok(page) => page,
+            Err(refusal) => return Answer::Whole(*refusal),
+        };
+        let answer = self.behavior().answer(page, page.response(&self.state.keys()));
+        // Counted once it is settled: who waits for the count and then changes the behavior changes later answers.
+        let count = if page.is_key_set() { &self.key_sets } else { &self.fetches };
+        count.fetch_add(1, Ordering::SeqCst);
+        answer
+    }
 }
 
-/// A server that listens. Dropped, it closes the port and every connection and waits for its threads.
+/// A server that listens. Dropped, it closes the port and every connection and waits for its thread.
 pub(crate) struct Server {
-    address: SocketAddr,
-    run: Arc<Run>,
-    listening: Option<JoinHandle<Vec<JoinHandle<()>>>>,
-}
-
-/// One run of the server, from start to stop.
-#[derive(Default)]
-struct Run {
-    open: Mutex<Open>,
-    stopping: Condvar,
-}
-
-/// The connections that are open; dead ones are cleared away at the next accept.
-#[derive(Default)]
-struct Open {
-    is_stopping: bool,
-    streams: Vec<(u64, TcpStream)>,
-}
-
-impl Run {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().expect("no holder of the list of connections panics")
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.open().is_stopping
-    }
-
-    /// Waits, unless the server stops.
-    fn pause(&self, duration: Duration) {
-        let until_stop = self.stopping.wait_timeout_while(self.open(), duration, |open| !open.is_stopping);
-        drop(until_stop.expect("no holder of the list of connections panics"));
-    }
+    stop: Option<oneshot::Sender<Infallible>>,
+    running: Option<JoinHandle<()>>,
 }
 
 impl Server {
     /// Listens on `port`. Panics when somebody else keeps it for more than five seconds.
     pub(crate) fn start(port: u16, tls: Arc<ServerConfig>, service: Arc<Service>) -> Self {
         let listener = bind(port);
-        let address = listener.local_addr().expect("a listener has an address");
-        let run = Arc::new(Run::default());
-        let listening = thread::spawn({
-            let run = Arc::clone(&run);
-            move || listen(&listener, &tls, &service, &run)
+        let (stop, stopped) = oneshot::channel();
+        let running = thread::spawn(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build();
+            // The connections end with the runtime.
+            runtime.expect("a thread can have a runtime").block_on(async {
+                tokio::select! {
+                    () = listen(listener, TlsAcceptor::from(tls), service) => {}
+                    _ = stopped => {}
+                }
+            });
         });
-        Self { address, run, listening: Some(listening) }
+        Self { stop: Some(stop), running: Some(running) }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.run.open().is_stopping = true;
-        self.run.stopping.notify_all();
-        // Wakes the thread that accepts.
-        drop(TcpStream::connect(self.address));
-        let Some(listening) = self.listening.take() else { return };
-        let conversations = listening.join().unwrap_or_default();
-        for (_, stream) in &self.run.open().streams {
-            // An error says that the client was faster.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        for conversation in conversations {
-            let _ = conversation.join();
+        drop(self.stop.take());
+        if let Some(Err(panic)) = self.running.take().map(JoinHandle::join)
+            && !thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
         }
     }
 }
@@ -118,129 +107,97 @@ fn bind(port: u16) -> TcpListener {
     }
 }
 
-/// Accepts until the server stops; gives the threads back that may still talk.
-fn listen(
-    listener: &TcpListener,
-    tls: &Arc<ServerConfig>,
-    service: &Arc<Service>,
-    run: &Arc<Run>,
-) -> Vec<JoinHandle<()>> {
-    let mut conversations: Vec<JoinHandle<()>> = Vec::new();
-    for number in 0.. {
-        let accepted = listener.accept();
-        if run.is_stopping() {
-            break;
-        }
-        let Ok((stream, _)) = accepted else {
-            run.pause(Duration::from_millis(10));
-            continue;
-        };
-        let Ok(handle) = stream.try_clone() else { continue };
-        run.open().streams.push((number, handle));
-        conversations.retain(|conversation| !conversation.is_finished());
-        conversations.push(thread::spawn({
-            let (tls, service, run) = (Arc::clone(tls), Arc::clone(service), Arc::clone(run));
-            move || {
-                // An error says that the client left, or that the server stops.
-                let _ = converse(stream, tls, &service, &run);
-                run.open().streams.retain(|(open, _)| *open != number);
+async fn listen(listener: TcpListener, tls: TlsAcceptor, service: Arc<Service>) {
+    listener.set_nonblocking(true).expect("a listener can be made not to block");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime takes a listener");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (tls, service) = (tls.clone(), Arc::clone(&service));
+                // An error says that the client left.
+                tokio::spawn(async move { converse(stream, tls, service).await.ok() });
             }
-        }));
+            // The system has no more of what a connection needs.
+            Err(_) => time::sleep(Duration::from_millis(10)).await,
+        }
     }
-    conversations
 }
 
-/// One connection: TLS, one request, one answer with the behavior of the moment.
-fn converse(mut stream: TcpStream, tls: Arc<ServerConfig>, service: &Service, run: &Run) -> io::Result<()> {
+/// One connection: TLS, one request, one answer.
+async fn converse(mut stream: TcpStream, tls: TlsAcceptor, service: Arc<Service>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     if service.behavior() == Behavior::StalledBeforeTls {
         service.fetches.fetch_add(1, Ordering::SeqCst);
-        return wait_for_end(&mut stream);
+        return wait_for_end(&mut stream).await;
     }
-    let connection = ServerConnection::new(tls).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(connection, stream);
-    let head = read_head(&mut stream)?;
-    let answer = match Page::requested(head.lines().next().unwrap_or_default()) {
-        Err(refusal) => Answer::Whole(refusal),
-        Ok(page) => {
-            let answer = service.behavior().answer(page, page.response(&service.state.keys()));
-            // Counted once it is settled: who waits for the count and then changes the behavior changes later answers.
-            let count = if page.is_key_set() { &service.key_sets } else { &service.fetches };
-            count.fetch_add(1, Ordering::SeqCst);
-            answer
+    let stream = TokioIo::new(tls.accept(stream).await?);
+    let (breaks, mut broken) = mpsc::unbounded_channel();
+    let mut connection = http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(stream, service_fn(|request| respond(&service, &breaks, &request)));
+    let broken = tokio::select! {
+        answered = future::poll_fn(|context| connection.poll_without_shutdown(context)) => {
+            answered.map_err(io::Error::other)?;
+            None
         }
+        broken = broken.recv() => broken,
     };
-    match answer {
-        Answer::Whole(response) => send(&mut stream, &response, response.body())?,
-        Answer::Half(response) => {
-            let half = response.body().len() / 2;
-            send(&mut stream, &response, &response.body()[..half])?;
-        }
-        Answer::Late(response, pause) => {
-            run.pause(pause);
-            send(&mut stream, &response, response.body())?;
-        }
-        Answer::Bytewise(response, pause) => {
-            for byte in response.head().as_bytes().iter().chain(response.body()) {
-                stream.write_all(&[*byte])?;
-                stream.flush()?;
-                run.pause(pause);
-            }
-        }
-        Answer::Endless => send_without_end(&mut stream)?,
-        Answer::Raw(first, then) => {
-            stream.write_all(&first)?;
-            if !then.is_empty() {
-                loop {
-                    stream.write_all(&then)?;
-                }
-            }
-        }
-        Answer::Silence => return wait_for_end(&mut stream),
+    // Nothing of a broken answer has been sent: the library still waits for it.
+    let mut stream = connection.into_parts().io.into_inner();
+    if let Some(broken) = broken {
+        broken.send(&mut stream).await?;
     }
-    stream.conn.send_close_notify();
-    stream.flush()?;
-    stream.sock.shutdown(Shutdown::Write)?;
+    stream.shutdown().await?;
     // Closing with bytes unread would reset the connection, perhaps before the client has read the answer.
-    stream.sock.set_read_timeout(Some(LINGER))?;
-    wait_for_end(&mut stream.sock)
+    let (stream, _) = stream.get_mut();
+    time::timeout(LINGER, wait_for_end(stream)).await?
 }
 
-/// Everything up to the blank line that ends a request's head (RFC 9112 §2.1).
-fn read_head(stream: &mut Tls) -> io::Result<String> {
-    let mut head = Vec::new();
-    let mut buffer = [0; 1024];
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        let read = stream.read(&mut buffer)?;
-        if read == 0 || head.len() > MAX_HEAD {
-            return Err(io::ErrorKind::InvalidData.into());
+/// The response, or none ever: what is sent in its place goes to `breaks`.
+fn respond(
+    service: &Service,
+    breaks: &mpsc::UnboundedSender<Broken>,
+    request: &Request<Incoming>,
+) -> Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>> {
+    match service.answer(request) {
+        Answer::Whole(response) => Box::pin(future::ready(Ok(response))),
+        Answer::Late(response, pause) => Box::pin(async move {
+            time::sleep(pause).await;
+            Ok(response)
+        }),
+        Answer::Broken(broken) => {
+            breaks.send(broken).expect("the connection that answers is there");
+            Box::pin(future::pending())
         }
-        head.extend_from_slice(&buffer[..read]);
-    }
-    String::from_utf8(head).map_err(io::Error::other)
-}
-
-fn send(stream: &mut Tls, response: &Response, body: &[u8]) -> io::Result<()> {
-    stream.write_all(response.head().as_bytes())?;
-    stream.write_all(body)?;
-    stream.flush()
-}
-
-/// Chunks of a JSON string (RFC 9112 §7.1) until the client has enough.
-fn send_without_end(stream: &mut Tls) -> io::Result<()> {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\n\
-                Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(b"c\r\n{\"keys\": [\"x\r\n")?;
-    let chunk = format!("{:x}\r\n{}\r\n", 4096, "x".repeat(4096));
-    loop {
-        stream.write_all(chunk.as_bytes())?;
     }
 }
 
-/// Reads and forgets until the client goes or the server stops.
-fn wait_for_end(stream: &mut impl Read) -> io::Result<()> {
+impl Broken {
+    async fn send(self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+        match self {
+            Self::Bytes(first, then) => {
+                stream.write_all(&first).await?;
+                while !then.is_empty() {
+                    stream.write_all(&then).await?;
+                }
+                Ok(())
+            }
+            Self::Bytewise(bytes, pause) => {
+                for byte in bytes {
+                    stream.write_all(&[byte]).await?;
+                    stream.flush().await?;
+                    time::sleep(pause).await;
+                }
+                Ok(())
+            }
+            Self::Silence => wait_for_end(stream).await,
+        }
+    }
+}
+
+/// Reads and forgets until the client goes.
+async fn wait_for_end(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     let mut buffer = [0; 1024];
-    while stream.read(&mut buffer)? > 0 {}
+    while stream.read(&mut buffer).await? > 0 {}
     Ok(())
 }
