@@ -145,7 +145,7 @@ fn administrator_rules_over_entra_roles_as_long_as_he_is_one() {
     let before = superuser(given);
     assert_eq!(before.len(), 3, "{before:?}");
 
-    // Whoever is a member of the role would be an administrator, too.
+    // Every member of the role would be an administrator, too.
     superuser("CREATE ROLE \"second@example.com\"; GRANT \"second@example.com\" TO below");
     let set = format!(
         "SELECT pgaad.set_admin('second@example.com', '{}', 'user')",
@@ -167,8 +167,9 @@ fn administrator_rules_over_entra_roles_as_long_as_he_is_one() {
     if scene.cluster.installation().major() < 16 {
         return;
     }
-    // Of no right of those roles has he the use, of no other role has he a say, and nothing is left to the former one.
-    let answer = second.query("SET ROLE \"ann@example.com\"").expect_err("he rules, and is not her");
+    // The administrator can use no right of those roles and rules no other role, and the former one keeps nothing.
+    let answer =
+        second.query("SET ROLE \"ann@example.com\"").expect_err("an administrator rules ann, and is not ann");
     assert_eq!(answer.sqlstate, "42501");
     for role in ["app", "bystander"] {
         assert_eq!(second.query(&alter(role)).expect_err(role).sqlstate, "42501");
@@ -198,5 +199,5 @@ fn administrator_rules_over_entra_roles_as_long_as_he_is_one() {
         "SELECT pgaadauth_update_principal_with_oid('first@example.com', '{}', 'user', false, false)",
         object_id("first@example.com")
     ));
-    assert_eq!(first.query(&alter("ann@example.com")).expect_err("he was").sqlstate, "42501");
+    assert_eq!(first.query(&alter("ann@example.com")).expect_err("a former administrator").sqlstate, "42501");
 }

@@ -26,12 +26,12 @@ fn run(session: &mut Session, statement: &str) {
     session.query(statement).unwrap_or_else(|answer| panic!("{statement}: {answer} {}", answer.hint));
 }
 
-/// A role that a superuser made is the administrator's to label from 16 on when he has the ADMIN OPTION on it
+/// A role that a superuser made is the administrator's to label from 16 on when they have the ADMIN OPTION on it
 /// (core's own rule), as on Azure; before, CREATEROLE was enough.
 fn hand_over(scene: &Scene, admin: &mut Session, role: &str) {
     if scene.cluster.installation().major() >= 16 {
         let label = format!("SECURITY LABEL FOR pgaadauth ON ROLE {role} IS 'aadauth'");
-        let answer = admin.query(&label).expect_err("he has nothing to say about it");
+        let answer = admin.query(&label).expect_err("the administrator does not rule it");
         assert_eq!(answer.sqlstate, "42501", "{answer:?}");
         scene.cluster.sql(&format!(
             "SET client_min_messages = error; GRANT {role} TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE",
@@ -245,6 +245,6 @@ fn administrator_makes_databases_and_rules_over_his_predecessors_roles() {
 
     // The former one is a user like any other.
     let mut first = login(&scene, "first@contoso.com", &scene.token("first@contoso.com"));
-    let answer = first.query("CREATE USER x IN ROLE azure_ad_user").expect_err("he is no administrator");
+    let answer = first.query("CREATE USER x IN ROLE azure_ad_user").expect_err("not an administrator");
     assert_eq!(answer.sqlstate, "42501");
 }

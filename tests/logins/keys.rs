@@ -228,7 +228,7 @@ fn logins_that_meet_a_new_key_together_cause_one_fetch_and_all_get_in() {
     assert_eq!(scene.tenant.fetches(), before + 1);
 }
 
-/// A fetch that began before the rotation cannot bring the key, so whoever joined it needs the next one.
+/// A fetch that began before the rotation cannot bring the key, so a caller that joined it needs the next one.
 #[test]
 fn logins_that_joined_a_fetch_from_before_the_new_key_all_get_in_with_the_next_one() {
     let scene = patient_scene();
@@ -325,7 +325,7 @@ fn login_joins_a_fetch_that_was_asked_for_long_ago_and_begins_now() {
     });
 }
 
-/// A worker that is busy when the configuration is reloaded must not answer whoever reloaded it by what was
+/// A worker that is busy when the configuration is reloaded must not answer the session that reloaded it by what was
 /// there before.
 #[test]
 fn refresh_asked_for_after_a_reload_is_of_what_was_reloaded() {

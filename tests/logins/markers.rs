@@ -200,9 +200,13 @@ fn marker_memberships_are_granted_by_the_bootstrap_superuser_and_others_by_who_a
     let mut session = superuser(&cluster);
     for author in ["boss", "chief"] {
         session.query(&format!("SET SESSION AUTHORIZATION {author}; BEGIN")).expect("core's own statements");
-        session.query("CREATE ROLE one IN ROLE azure_ad_user, azure_ad_mfa, app").expect("he may");
-        session.query("GRANT azure_ad_user, app TO plain WITH ADMIN OPTION").expect("he may");
-        session.query("CREATE ROLE two; ALTER GROUP azure_ad_user ADD USER two").expect("he may");
+        session
+            .query("CREATE ROLE one IN ROLE azure_ad_user, azure_ad_mfa, app")
+            .expect("the administrator may");
+        session.query("GRANT azure_ad_user, app TO plain WITH ADMIN OPTION").expect("the administrator may");
+        session
+            .query("CREATE ROLE two; ALTER GROUP azure_ad_user ADD USER two")
+            .expect("the administrator may");
         let rows = session.query(
             "SELECT member::regrole || ' in ' || roleid::regrole || ' by ' || grantor || ' ' || admin_option
              FROM pg_auth_members WHERE member IN ('one'::regrole, 'two'::regrole)

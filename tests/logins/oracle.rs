@@ -96,7 +96,7 @@ fn serve(port: u16, reply: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> Option
     Some(port)
 }
 
-/// RFC 1413 on its own port, for whoever asks: the account is `somebody`.
+/// RFC 1413 on its own port, for any caller: the account is `somebody`.
 fn ident_server() -> Option<u16> {
     serve(113, |query| {
         let query = String::from_utf8_lossy(query);

@@ -480,7 +480,7 @@ fn promotion_in_the_middle_of_logins_loses_no_good_one_and_admits_no_bad_one() {
     let refused = "SELECT count(*) FROM pgaad.events WHERE code IN ('internal_error', 'not_decided')";
     assert_eq!(standby.value(refused), "0");
 
-    // Whoever was in before writes now, and what he writes counts.
+    // A session that was open before writes now, and what it writes counts.
     for route in pair.routes() {
         session.query(&label_statement(&role, &bound_to("ann@example.com"))).expect("no standby any more");
         pair.attempt(route, &role).with(pair.token("ann@example.com")).expect_admitted();

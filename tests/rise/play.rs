@@ -125,7 +125,7 @@ impl<'a> Play<'a> {
         self.world.state(&mut self.session)
     }
 
-    /// Nothing that was done since then has broken a rule, whoever did it.
+    /// Nothing that was done since then has broken a rule, no matter who did it.
     pub fn has_broken_nothing_since(&mut self, before: &State) {
         let after = self.state();
         let broken = rules::broken(before, &after, Author::Superuser);

@@ -62,7 +62,7 @@ pub struct State {
     above: BTreeMap<Id, Vec<Id>>,
 }
 
-/// The function that reads a state, whoever calls it: one line for each row, the fields apart by U+001F.
+/// The function that reads a state, no matter who calls it: one line for each row, the fields apart by U+001F.
 ///
 /// The extension's objects are read only when asked for, since they change seldom and are many.
 pub const OBSERVER: &str = r"

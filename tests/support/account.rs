@@ -42,7 +42,7 @@ pub fn as_root(program: &str) -> Command {
 }
 
 impl Account {
-    /// `postgres` when the tests run as root; otherwise the servers run as whoever runs the tests.
+    /// `postgres` when the tests run as root; otherwise the servers run under the account of the tests.
     pub fn of_servers() -> Option<Account> {
         static ACCOUNT: OnceLock<Option<Account>> = OnceLock::new();
         *ACCOUNT.get_or_init(|| is_root().then(|| Account::named("postgres")))

@@ -184,7 +184,7 @@ impl<'a> Attempt<'a> {
         let answer = self.expect_turned_away(login);
         assert!(REFUSED.contains(&answer.sqlstate.as_str()), "{self:?}: {answer:?}");
         assert!(!answer.message.contains(code), "{self:?}: the client is told the code: {answer:?}");
-        // Whoever holds a genuine token of the tenant's may be told these two things of it, and no more.
+        // Anyone who holds a genuine token of the tenant's may be told these two things of it, and no more.
         let detail = match code {
             "expired" => "The token has expired.",
             "wrong_audience" => "The token is for another resource.",

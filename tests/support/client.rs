@@ -68,7 +68,7 @@ impl Cluster {
         if let Some(password) = password {
             command.env("PGPASSWORD", password);
         }
-        // -w: whoever is asked for a password and has none must not wait at a prompt.
+        // -w: a client that is asked for a password and has none must not wait at a prompt.
         command.args(["-X", "-w", "-A", "-t", "-c", sql, "-d"]);
         command.arg(format!("port={} connect_timeout=20 {connection}", self.port()));
         command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("psql: {error}"))

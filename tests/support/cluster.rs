@@ -259,7 +259,7 @@ impl Cluster {
         *self.postmaster() = Some(child);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // Read before connecting: whoever answers must be the one that was started here.
+            // Read before connecting: the server that answers must be the one that was started here.
             let ended = self
                 .postmaster()
                 .as_mut()

@@ -29,7 +29,7 @@ const PROGRAMS: [&str; 14] = [
     "vacuumdb",
 ];
 
-/// A PostgreSQL tree of our own, shared by whoever holds a clone.
+/// A PostgreSQL tree of our own, shared by all holders of a clone.
 #[derive(Clone, Debug)]
 pub struct Installation {
     tree: Arc<Tree>,

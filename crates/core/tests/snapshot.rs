@@ -28,7 +28,7 @@ fn snapshot_comes_back_for_the_tenant_and_authority_it_was_made_for_and_no_other
     let all = keys.jwks()["keys"].as_array().map(Vec::len).unwrap_or_default();
     assert_eq!(read(ours(authority)), Some(Ok((all, FETCHED_AT))), "at the very second that it was made");
 
-    // Whoever could stand in for the authority once must not be trusted as another one's.
+    // Anyone who could stand in for the authority once must not be trusted as another one's.
     let elsewhere = ours("https://localhost:8444");
     assert_eq!(read(elsewhere), Some(Err(SnapshotError::OtherTenant)));
     let other = "11111111-2222-4333-8444-555555555555".parse().ok();

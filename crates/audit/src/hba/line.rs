@@ -144,7 +144,7 @@ impl Database {
 pub enum Role {
     /// `all`.
     All,
-    /// `+role`: the role itself and whoever is in it, however indirectly.
+    /// `+role`: the role itself and its members, direct and indirect.
     Group(String),
     /// A regular expression (16 and later), with the members that it matches.
     Pattern(Vec<String>),

@@ -258,13 +258,13 @@ fn a_role_without_an_id_takes_the_user_of_its_name_only() {
         ),
         Attack::new("another user", sent(&token().user("bob@example.com")), sent(&token()), "role_not_bound"),
         Attack::new(
-            "a user as the role of his object id",
+            "a user as the role of their object id",
             sent(&token()).named(&object_id(ALICE)),
             sent(&token()),
             "role_not_bound",
         ),
         Attack::new(
-            "a user as the role of his client program",
+            "a user as the role of their client program",
             sent(&token()).named(USER_CLIENT_ID),
             sent(&token()),
             "role_not_bound",
