@@ -40,7 +40,7 @@ impl RawToken {
 /// reserve.
 pub const HEADROOM_FACTOR: usize = 96;
 /// What a decision takes besides, whatever the token.
-const HEADROOM_BASE: usize = 512 * 1024;
+pub const HEADROOM_BASE: usize = 512 * 1024;
 
 /// Whether a decision about this many bytes can have the memory that it may take.
 ///

@@ -22,6 +22,8 @@ mod claims;
 mod encoding;
 #[path = "attacks/header.rs"]
 mod header;
+#[path = "attacks/hints.rs"]
+mod hints;
 #[path = "attacks/keys.rs"]
 mod keys;
 #[path = "attacks/kinds.rs"]

@@ -84,3 +84,13 @@ fn strangers_are_told_of_the_missing_encryption_only_and_holders_of_genuine_toke
     assert_eq!(Reason::RoleMissing.public_answer(), PublicAnswer::Failed);
     assert_eq!(Reason::BadSignature.public_answer(), PublicAnswer::Failed);
 }
+
+#[test]
+fn a_reason_is_written_as_its_code_and_found_by_it() {
+    assert_eq!(Reason::RoleMissing.to_string(), "role_missing");
+    assert_eq!(UnixTime::new(1_700_000_000).to_string(), "1700000000");
+    for code in Reason::CODES {
+        assert_eq!(Code::named(code.name).map(|found| found.meaning), Some(code.meaning));
+    }
+    assert!(Code::named("no_such_code").is_none());
+}

@@ -398,42 +398,6 @@ fn a_role_that_demands_several_factors_takes_tokens_that_say_so_only() {
     assert_refused("mfa", &attacks);
 }
 
-/// The statement that would make the role a member is printed where the role is the token holder's already, and nowhere
-/// else: somebody pastes it who has not written it.
-#[test]
-fn a_membership_is_suggested_to_nobody_whom_the_role_does_not_belong_to() {
-    let hint = |login: Login| {
-        let refused = login.role(|role| role.is_member = false).decide().unwrap_err();
-        assert_eq!(refused.code(), "role_not_member");
-        refused.hint()
-    };
-    let listed = token().groups(&["dbas", GROUP]);
-    let by_group_name =
-        |login: Login| login.named("dbas").admit_policy(|policy| policy.group_name_match = true);
-    let own = format!("GRANT azure_ad_user TO \"{ALICE}\";");
-    for (name, login) in [
-        ("by name", sent(&token())),
-        ("by id", sent(&token()).bound(user(ALICE))),
-        ("by group", sent(&token().groups(&[GROUP])).bound(group(GROUP))),
-    ] {
-        assert_eq!(hint(login), Some(own.clone()), "{name}");
-    }
-    for (name, login) in [
-        ("another's name", sent(&token()).named("bob@example.com")),
-        ("another's id", sent(&token()).bound(user("bob@example.com"))),
-        ("another group's", sent(&token().groups(&[OTHER_GROUP])).bound(group(GROUP))),
-        // A user who may create groups can give one this name.
-        ("a group of the role's name", by_group_name(sent(&token().groups(&["dbas"])))),
-        ("a group of the role's name among ids", by_group_name(sent(&listed))),
-        ("a guest, whose name others give", sent(&token().guest("https://sts.windows.net/x/"))),
-        ("an administrator", sent(&token()).bound(user(ALICE)).role(|role| role.is_admin = true)),
-        ("a superuser", sent(&token()).bound(user(ALICE)).role(|role| role.is_superuser = true)),
-        ("a name that needs quotes", sent(&token().user("a b")).named("a b")),
-    ] {
-        assert_eq!(hint(login), None, "{name}");
-    }
-}
-
 /// The words of the log and of `pgaad.sessions`, and what `pgaad.claims()` gives.
 #[test]
 fn an_admission_says_by_which_rule_and_with_which_claims() {
