@@ -14,6 +14,7 @@ use pgaad_core::Reason;
 use pgaad_core::gate::{GatePolicy, OtherMethods};
 use pgaad_core::log_line::LogLine;
 use pgaad_core::role_name;
+use pgaad_core::settings::Settings;
 use pgaad_provider::file::{self, FileError};
 use pgrx::prelude::*;
 
@@ -22,7 +23,7 @@ use crate::pg::hba::{Candidates, HbaFile};
 use crate::pg::text::{TextFromSql, TextToSql};
 use crate::pg::worker::{self, WorkerId};
 use crate::pg::{clock, entry, hook, report, shmem};
-use crate::settings::{Settings, strict_default};
+use crate::settings;
 
 extension_sql_file!(
     "../sql/check.sql",
@@ -95,7 +96,7 @@ fn rows(members: Vec<Member>, databases: &[String]) -> Vec<Row> {
     let names: Vec<String> = members.iter().filter_map(|member| member.name.clone()).collect();
     let hba_file = read_hba(Candidates { databases, roles: &names });
     let pam_files = read_pam_files(&services(&hba_file));
-    let settings = Settings::read();
+    let settings = settings::read();
     let moment = Some(moment(&settings));
     let evidence = Evidence { members, moment, ..of_files(settings.as_ref(), hba_file, pam_files) };
     let row = |(check, finding): (&'static Check, Finding)| match finding {
@@ -149,7 +150,7 @@ pub(crate) fn unread_pam_files(services: &[String], error: FileError) -> PamFile
 
 /// Says in the log what is wrong with files and settings. For the worker, at its start and at each reload.
 pub(crate) fn warn(hba_file: Result<HbaFile, String>, pam_files: PamFiles) {
-    let settings = Settings::read();
+    let settings = settings::read();
     for (check, defect) in defects(&of_files(settings.as_ref(), hba_file, pam_files)) {
         let line = LogLine::new("pgaad: check:").fact("item", check.item).quoted("detail", &defect.detail);
         let line = line.hint(&defect.hint).into_text();
@@ -167,7 +168,7 @@ fn gate_policy() -> TableIterator<
     'static,
     (name!(allow_trust, bool), name!(allow_other_methods, bool), name!(app_roles, bool)),
 > {
-    let policies = Settings::read().map(|settings| (settings.gate, settings.admit.app_roles));
+    let policies = settings::read().map(|settings| (settings.gate, settings.admit.app_roles));
     let (gate, app_roles) = policies.unwrap_or((GatePolicy::STRICT, false));
     TableIterator::once((gate.allow_trust, gate.other_methods != OtherMethods::NONE, app_roles))
 }
@@ -187,16 +188,9 @@ fn of_files(
             other_methods: settings.gate.other_methods,
         },
     });
-    let usable_value = match &settings {
-        Err(Reason::SettingInvalid { setting, .. }) => {
-            strict_default(setting).map(|default| (*setting, default))
-        }
-        _ => None,
-    };
     let lines = hba_file.map(|file| file.lines);
     Evidence {
         settings,
-        usable_value,
         changed_files: lines.as_deref().map(crate::pg::hba::changed_since_reload).unwrap_or_default(),
         lines,
         pam_files,

@@ -2,11 +2,12 @@
 
 use pgaad_core::Reason;
 use pgaad_core::event::{ADMITTED, Event};
+use pgaad_core::settings::LogLogins;
 use pgaad_core::time::UnixTime;
 
 use crate::pg::port::Port;
 use crate::pg::{event_buffer, report};
-use crate::settings::{LogLogins, Settings};
+use crate::settings;
 
 /// Logs a decision, as far as `pgaad.log_logins` says, and keeps it for the views in any case.
 pub(crate) fn note(port: Port, event: &Event) {
@@ -45,7 +46,7 @@ fn counter(code: &str) -> usize {
 
 /// While the settings cannot be read, everything is logged.
 fn is_logged(port: Port, event: &Event) -> bool {
-    match Settings::of_login(port).map(|settings| settings.log_logins) {
+    match settings::of_login(port).map(|settings| settings.log_logins) {
         Ok(LogLogins::None) => false,
         Ok(LogLogins::Refused) => !event.is_admission(),
         Ok(LogLogins::All) | Err(_) => true,

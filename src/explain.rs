@@ -14,8 +14,8 @@ use pgrx::prelude::*;
 use crate::pg::catalog::Role;
 use crate::pg::report::{self, SqlError};
 use crate::pg::text::{TextFromSql, TextToSql};
-use crate::pg::{clock, encoding};
-use crate::settings::Settings;
+use crate::pg::{clock, encoding, event_buffer};
+use crate::settings;
 use crate::{events, key_cache};
 
 /// Runs the straight line on `header.payload` of a token, for a role, and shows each step's answer.
@@ -52,14 +52,14 @@ fn explain_event(
         None => SqlError {
             code: PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
             message: format!("there is no event {id}"),
-            hint: "The last 256 are in pgaad.events.".into(),
+            hint: format!("The last {} are in pgaad.events.", event_buffer::SLOTS).into(),
         }
         .raise(),
     }
 }
 
 fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>, SqlError> {
-    let settings = Settings::read().map_err(|reason| SqlError {
+    let settings = settings::read().map_err(|reason| SqlError {
         code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
         message: reason.facts(LogLine::new("a setting has a value that cannot be used:")).into_text(),
         hint:

@@ -19,7 +19,7 @@ use crate::pg::port::Port;
 use crate::pg::{clock, report, sessions};
 use crate::session::{self, Decision};
 use crate::session_rows;
-use crate::settings::{self, Settings};
+use crate::settings;
 
 /// Called by the hook for every login of the server.
 pub(crate) fn gate(port: Port, core: Answer) -> Verdict {
@@ -54,7 +54,7 @@ fn pass(port: Port, core: Answer) -> Result<Verdict, Refusal> {
     let mut outcome = judge(&facts);
     // Most logins are left to core whatever the settings are, and read none.
     if outcome.depends_on_policy() {
-        facts.policy = Settings::of_login(port).map(|settings| settings.gate);
+        facts.policy = settings::of_login(port).map(|settings| settings.gate);
         outcome = judge(&facts);
     }
     match outcome {

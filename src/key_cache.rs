@@ -11,13 +11,13 @@ use pgaad_core::keys::KeyName;
 use pgaad_core::keys::{self, KeySet, SigningKey};
 use pgaad_core::refresh::RefreshPolicy;
 use pgaad_core::refresh_queue::Ticket;
+use pgaad_core::settings::Settings;
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 
 use crate::pg::clock;
 use crate::pg::shmem::{self, KeyBoard, Source};
 use crate::pg::worker::{self, WorkerId};
-use crate::settings::Settings;
 
 /// How often a login that waits for a fetch looks whether it is over.
 const POLL: Duration = Duration::from_millis(5);

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use pgaad_core::inline::Inline;
 use pgaad_core::log_line::LogLine;
+use pgaad_core::settings::Settings;
 use pgaad_core::snapshot::{Snapshot, SnapshotError};
 use pgaad_provider::file::{self, FileError};
 
 use crate::key_cache;
 use crate::pg::shmem::{self, Source};
 use crate::pg::{clock, report, worker};
-use crate::settings::Settings;
 
 /// Of the whole file: a document of 1 MB, of which every byte may be written as six (`\u0000`), and its origin.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;

@@ -41,7 +41,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::entry::require_preload();
     pg::entry::require(self_test(), "pgaad: the cryptographic library fails its self-test");
     settings::define();
-    settings::Settings::read_ahead();
+    settings::read_ahead();
     pg::shmem::request();
     pg::event_buffer::request();
     pg::sessions::request();

@@ -10,6 +10,7 @@ use pgaad_core::keys::{KeyName, SigningKey};
 use pgaad_core::refusal::Refusal;
 use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::role_name::MAX_NAME_BYTES;
+use pgaad_core::settings::Settings;
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 use pgaad_core::verify::{TokenPolicy, scopes_of_line};
@@ -20,7 +21,7 @@ use crate::pg::packet::{self, Secret};
 use crate::pg::port::Port;
 use crate::pg::{clock, report};
 use crate::session::{Admitted, keep_decision};
-use crate::settings::Settings;
+use crate::settings;
 
 /// How a decision came out. `None` when the client hung up before it sent anything: there is nothing to decide.
 pub(crate) type Answered = Result<Option<Box<Admitted>>, Refusal>;
@@ -31,7 +32,7 @@ pub(crate) fn decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>,
 }
 
 fn try_decide(port: Port, ask: &mut dyn FnMut() -> Result<Option<Secret>, Reason>) -> Answered {
-    let settings = Settings::of_login(port)?;
+    let settings = settings::of_login(port)?;
     let token_policy = settings.token.as_ref().ok_or(Reason::NotConfigured)?;
     if settings.require_tls && !port.is_private() {
         return Err(Reason::EncryptionRequired.into());
@@ -109,7 +110,7 @@ pub(crate) fn role_asked_for(port: Port) -> Result<Option<Role>, Reason> {
 
 /// The name without its last `@SERVER`. A name that PostgreSQL may have cut is not cut any further.
 fn without_server(port: Port, name: &CStr) -> Option<CString> {
-    let server = Settings::of_login(port).ok()?.server_name.as_ref()?;
+    let server = settings::of_login(port).ok()?.server_name.as_ref()?;
     let bytes = name.to_bytes().strip_suffix(server.as_bytes())?.strip_suffix(b"@")?;
     (name.count_bytes() < MAX_NAME_BYTES && !bytes.is_empty()).then(|| CString::new(bytes).ok())?
 }

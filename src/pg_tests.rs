@@ -7,7 +7,8 @@
 mod tests {
     use pgrx::prelude::*;
 
-    use crate::settings::{Settings, TABLE};
+    use crate::settings;
+    use pgaad_core::settings::table::TABLE;
 
     fn is(query: &str) -> bool {
         Spi::get_one(query).unwrap() == Some(true)
@@ -44,7 +45,7 @@ mod tests {
 
     #[pg_test]
     fn every_setting_has_a_default_that_can_be_read() {
-        let settings = Settings::read().unwrap();
+        let settings = settings::read().unwrap();
         assert!(settings.token.is_none(), "no tenant is set in this server");
         let defined: i64 =
             Spi::get_one("SELECT count(*) FROM pg_settings WHERE name LIKE 'pgaad.%'").unwrap().unwrap();

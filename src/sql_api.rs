@@ -21,7 +21,7 @@ use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object}
 use crate::pg::worker::{self, WorkerId};
 use crate::pg::{catalog, clock, event_buffer};
 use crate::session;
-use crate::settings::Settings;
+use crate::settings;
 
 extension_sql_file!("../sql/bootstrap.sql", bootstrap);
 extension_sql_file!(
@@ -204,7 +204,7 @@ struct Status {
 impl Status {
     fn now() -> Self {
         let refreshes = shmem::refresh_state();
-        let settings = Settings::read();
+        let settings = settings::read();
         let policy = settings.as_ref().ok().and_then(|settings| Some((settings, settings.token.as_ref()?)));
         let ready = policy.is_some_and(|(settings, policy)| {
             key_cache::all(&policy.tenant, settings).is_ok_and(|keys| !keys.is_empty())

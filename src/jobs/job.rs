@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pgaad_core::Reason;
-
-use crate::settings::Settings;
+use pgaad_core::settings::Settings;
 
 /// How long a worker sleeps while none of its jobs is due.
 pub(super) const IDLE: Duration = Duration::from_secs(3_600);

@@ -10,6 +10,7 @@ use pgaad_core::key_history::RECHECK;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::refresh::next_fetch_in;
 use pgaad_core::refresh_queue::Ticket;
+use pgaad_core::settings::Settings;
 use pgaad_core::snapshot::Snapshot;
 use pgaad_core::verify::TokenPolicy;
 use pgaad_provider::file::FileError;
@@ -19,7 +20,6 @@ use super::aside::{Aside, AsideError, Threads};
 use super::job::{IDLE, Job, POLL, ReadSettings};
 use crate::pg::shmem::{self, LONGEST_CAUSE, Source};
 use crate::pg::{clock, report};
-use crate::settings::Settings;
 use crate::{key_cache, key_file};
 
 /// How long a fetch is waited for: longer than one takes, unless a file system does not answer.

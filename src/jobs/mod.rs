@@ -17,7 +17,7 @@ use pgaad_core::log_line::LogLine;
 use self::job::{IDLE, Job, ReadSettings};
 use crate::pg::report;
 use crate::pg::worker::{self, Wake, Worker, WorkerId};
-use crate::settings::Settings;
+use crate::settings;
 
 /// The workers of the server.
 const WORKERS: [Worker; 1] = [Worker { id: WorkerId::Keys, name: "pgaad key worker", main: key_worker }];
@@ -59,7 +59,7 @@ fn work(jobs: &mut [&mut dyn Job]) -> ! {
 
 /// Reads the settings, says which one is wrong, and tells the jobs.
 fn read_settings(jobs: &mut [&mut dyn Job]) -> ReadSettings {
-    let settings = Settings::read();
+    let settings = settings::read();
     match &settings {
         Err(reason) => {
             let line = reason.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));

@@ -14,8 +14,8 @@ use pgrx::shmem::PGRXSharedMemory;
 use super::clock;
 use super::slot::Slot;
 
-/// How many records are kept.
-const SLOTS: usize = 256;
+/// How many records are kept. The comment of `pgaad.events` says the number, too, and a test holds it.
+pub(crate) const SLOTS: usize = 256;
 /// Most counters.
 const COUNTERS: usize = 96;
 const WORDS: usize = 256;

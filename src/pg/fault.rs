@@ -1,6 +1,7 @@
 //! Faults inside the decision, for the tests that show what a fault does. Not in a release: the cargo
 //! feature `fault_injection` brings it, and nothing else does.
 
+use pgrx::GucFlags;
 use pgrx::prelude::*;
 
 use super::setting::TextSetting;
@@ -9,7 +10,7 @@ static FAULT: TextSetting = TextSetting::new(c"pgaad.fault", c"none");
 
 /// Registers `pgaad.fault`: `none`, `panic` (of Rust), `error` (of PostgreSQL).
 pub(crate) fn define() {
-    FAULT.define(c"Fault to inject into every decision. For tests only.");
+    FAULT.define(c"Fault to inject into every decision. For tests only.", GucFlags::empty());
 }
 
 /// Fails as the setting says.

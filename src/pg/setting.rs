@@ -1,9 +1,9 @@
 //! Settings as PostgreSQL stores them: text, read with core's own parsers.
 
-use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
+use pgaad_core::settings::table::{self, Setting, TABLE};
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
@@ -14,70 +14,54 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 /// the operator wrote. As text the value arrives here as written, and who reads it can refuse.
 pub(crate) struct TextSetting {
     name: &'static CStr,
-    flags: GucFlags,
     value: GucSetting<Option<CString>>,
 }
 
 impl TextSetting {
     /// A setting with its default.
     pub(crate) const fn new(name: &'static CStr, default: &'static CStr) -> Self {
-        Self { name, flags: GucFlags::empty(), value: GucSetting::<Option<CString>>::new(Some(default)) }
-    }
-
-    /// Shown to superusers and `pg_read_all_settings` only.
-    pub(crate) const fn hidden(mut self) -> Self {
-        self.flags = GucFlags::SUPERUSER_ONLY;
-        self
+        Self { name, value: GucSetting::<Option<CString>>::new(Some(default)) }
     }
 
     /// Registers the setting with PostgreSQL. Call once, from `_PG_init`.
-    pub(crate) fn define(&'static self, description: &'static CStr) {
-        GucRegistry::define_string_guc(
-            self.name,
-            description,
-            c"",
-            &self.value,
-            GucContext::Sighup,
-            self.flags,
-        );
+    pub(crate) fn define(&'static self, description: &'static CStr, flags: GucFlags) {
+        GucRegistry::define_string_guc(self.name, description, c"", &self.value, GucContext::Sighup, flags);
     }
 
-    /// The full name.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name.to_str().unwrap_or_default()
-    }
-
-    /// Whether it is shown to a few only.
-    pub(crate) fn is_hidden(&self) -> bool {
-        self.flags.contains(GucFlags::SUPERUSER_ONLY)
-    }
-
-    /// The value in force, as written, or the one that is [tried](with_value).
+    /// The value in force, as written.
     pub(crate) fn text(&self) -> String {
-        let tried = TRIED.with_borrow(|tried| {
-            tried
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(self.name()))
-                .map(|(_, value)| value.clone())
-        });
-        if let Some(value) = tried {
-            return value;
-        }
         self.value.get().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
     }
 }
 
-thread_local! {
-    /// A setting and the value that it is to have while somebody looks what would follow from it.
-    static TRIED: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+/// The settings of [`TABLE`], in its order.
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static TEXTS: [TextSetting; table::COUNT] = {
+    let mut texts = [const { TextSetting::new(c"", c"") }; table::COUNT];
+    let mut at = 0;
+    while at < table::COUNT {
+        texts[at] = TextSetting::new(TABLE[at].c_name(), TABLE[at].default_value());
+        at += 1;
+    }
+    texts
+};
+
+/// Registers the settings of [`TABLE`]. Call once, from `_PG_init`.
+pub(crate) fn define_all() {
+    for (setting, text) in TABLE.into_iter().zip(&TEXTS) {
+        let flags = if setting.is_hidden() { GucFlags::SUPERUSER_ONLY } else { GucFlags::empty() };
+        text.define(setting.description(), flags);
+    }
 }
 
-/// What `read` makes of the settings if the one of this name had this value.
-pub(crate) fn with_value<T>(name: &str, value: &str, read: impl FnOnce() -> T) -> T {
-    TRIED.set(Some((name.to_owned(), value.to_owned())));
-    let result = read();
-    TRIED.take();
-    result
+/// The value in force, as written.
+pub(crate) fn text(setting: &'static Setting) -> String {
+    TEXTS.iter().find(|text| text.name == setting.c_name()).map(TextSetting::text).unwrap_or_default()
+}
+
+/// The values in force of all settings of [`TABLE`].
+pub(crate) fn texts() -> Vec<String> {
+    TEXTS.iter().map(TextSetting::text).collect()
 }
 
 /// Registers a boolean that every user may set and that has no effect of its own.

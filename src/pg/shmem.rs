@@ -7,14 +7,12 @@ use pgaad_core::inline::Inline;
 use pgaad_core::key_history::KeyEntry;
 use pgaad_core::keys::MAX_KEYS;
 use pgaad_core::refresh_queue::RefreshQueue;
+use pgaad_core::settings::MAX_PATH_BYTES;
 use pgaad_core::time::UnixTime;
 use pgrx::lwlock::PgLwLock;
 use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
 use pgrx::shmem::PGRXSharedMemory;
-
-/// Longest path of a file; Linux opens none that is longer (`PATH_MAX`, with its final NUL).
-pub(crate) const MAX_PATH_BYTES: usize = 4095;
 
 /// Most bytes of the words that are kept of what went wrong.
 pub(crate) const LONGEST_CAUSE: usize = 512;

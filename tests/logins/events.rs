@@ -129,6 +129,8 @@ fn the_last_256_are_kept_in_order_while_many_log_in_and_others_read() {
     });
     let kept = "SELECT count(*) || ' ' || max(id) || ' ' || min(id) FROM pgaad.events";
     assert_eq!(scene.cluster.value(kept), "256 360 105");
+    let comment = scene.cluster.value("SELECT obj_description('pgaad.events'::regclass, 'pg_class')");
+    assert!(comment.starts_with("the last 256 decisions, "), "{comment}");
     assert_eq!(scene.cluster.value("SELECT count FROM pgaad.stat_logins WHERE count > 0"), "360");
 }
 

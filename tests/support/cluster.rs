@@ -485,7 +485,16 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.crash();
+        let log = self.log.since(LogMark::START);
         let _ = fs::remove_dir_all(&self.directory);
+        // Only a server of `make sanitize` writes either.
+        let mut reports = [": AddressSanitizer: ", ": runtime error: "].iter().filter_map(|of| log.find(of));
+        if let Some(at) = reports.next()
+            && !std::thread::panicking()
+        {
+            let start = log.get(..at).and_then(|before| before.rfind('\n')).unwrap_or(0);
+            panic!("the server's memory or arithmetic went wrong:{}", log.get(start..).unwrap_or_default());
+        }
     }
 }
 

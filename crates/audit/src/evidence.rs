@@ -11,8 +11,6 @@ use crate::pam_file::PamFiles;
 pub struct Evidence {
     /// The settings in force, or the first that cannot be used.
     pub settings: Result<Settings, Reason>,
-    /// The setting that cannot be used, with its default, where that may be put in its place.
-    pub usable_value: Option<(&'static str, String)>,
     /// The lines of `pg_hba.conf`, or what is wrong with the file.
     pub lines: Result<Vec<Line>, String>,
     /// Those files of the lines that were changed and not loaded since.
@@ -62,7 +60,6 @@ impl Default for Evidence {
     fn default() -> Self {
         Self {
             settings: Ok(Settings { token: None, of_lines: hba::Settings::STRICTEST }),
-            usable_value: None,
             lines: Ok(Vec::new()),
             changed_files: Vec::new(),
             members: Vec::new(),

@@ -1,6 +1,8 @@
 //! What is wrong with the settings, and with what stands beside them.
 
+use pgaad_core::Reason;
 use pgaad_core::log_line::LogLine;
+use pgaad_core::settings::strict_default;
 use pgaad_core::tenant::Cloud;
 use pgaad_core::verify::TokenPolicy;
 
@@ -10,16 +12,22 @@ use crate::evidence::Evidence;
 /// A setting whose value cannot be used.
 #[allow(clippy::unnecessary_wraps, reason = "the shape of all checks")]
 pub(crate) fn unusable(evidence: &Evidence) -> Option<Vec<Defect>> {
-    let defect = |reason: &pgaad_core::Reason| {
+    let defect = |reason: &Reason| {
         Defect::new(
             reason.facts(LogLine::new("every token login is refused:")).into_text(),
-            match &evidence.usable_value {
+            match strict_default_of(reason) {
                 Some((setting, value)) => format!("ALTER SYSTEM SET {setting} = '{value}'; {RELOAD}"),
                 None => "Correct it in postgresql.conf and reload the server.".to_owned(),
             },
         )
     };
     Some(evidence.settings.as_ref().err().map(defect).into_iter().collect())
+}
+
+/// The setting that cannot be used, with its default, where that may be put in its place.
+fn strict_default_of(reason: &Reason) -> Option<(&'static str, &'static str)> {
+    let Reason::SettingInvalid { setting, .. } = reason else { return None };
+    Some((setting, strict_default(setting)?))
 }
 
 /// No tenant.
@@ -117,4 +125,23 @@ pub(crate) fn hba_file(evidence: &Evidence) -> Option<Vec<Defect>> {
         Defect::new(error.as_str(), "SELECT * FROM pg_hba_file_rules WHERE error IS NOT NULL;")
     };
     Some(evidence.lines.as_ref().err().map(defect).into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_replaced_only_by_the_strictest() {
+        let hint = |setting| {
+            let reason = Reason::SettingInvalid { setting, value: None, expected: "x".to_owned() };
+            let evidence = Evidence { settings: Err(reason), ..Evidence::default() };
+            unusable(&evidence).unwrap().remove(0).hint
+        };
+        let pasted = "ALTER SYSTEM SET pgaad.clock_skew = '300s'; SELECT pg_reload_conf();";
+        assert_eq!(hint("pgaad.clock_skew"), pasted);
+        for setting in ["pgaad.audience", "pgaad.tenant_id"] {
+            assert_eq!(hint(setting), "Correct it in postgresql.conf and reload the server.");
+        }
+    }
 }

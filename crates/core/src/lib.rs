@@ -40,6 +40,7 @@ pub mod refusal;
 pub mod role_facts;
 pub mod role_name;
 pub mod self_test;
+pub mod settings;
 pub mod shape;
 pub mod snapshot;
 pub mod steps;

@@ -57,8 +57,8 @@ fn a_membership_is_suggested_to_nobody_whom_the_role_does_not_belong_to() {
     }
 }
 
-/// The statement that would bind the role is printed where the tenant itself gave the token's holder the role's name, or
-/// an id that the role is named after.
+/// The statement that would bind the role is printed where the tenant itself gave the token's holder the role's name,
+/// or an id that the role is named after.
 #[test]
 fn a_binding_is_suggested_only_where_the_names_say_whose_the_role_is() {
     let hint = |token: &Token, role: &str, change: fn(Login) -> Login| {
