@@ -29,7 +29,7 @@ BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
 .PHONY: help demo test matrix check check-extension check-dependencies test-core test-server test-logins torture \
-    bench bench-check fuzz mutants package faulty-package deb deb-test install provision clean
+    bench bench-check fuzz mutants sanitize package faulty-package deb deb-test install provision clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -39,6 +39,7 @@ help:
 	@echo 'make fuzz [SECONDS=60]        each fuzz target for that long'
 	@echo 'make bench [PG=18]            what a decision and a login cost; bench-check compares to the targets'
 	@echo 'make mutants [FILE=gate.rs]   small changes of the code, each of which a test must see: hours, or one file'
+	@echo 'make sanitize [TESTS=login::] logins to a PostgreSQL 18 that checks each access to memory while it runs'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL'
@@ -130,6 +131,10 @@ mutants: provision
 	@mkdir -p target/mutants
 	CARGO_INCREMENTAL=1 $(CARGO) mutants -p pgaad-core -p pgaad-audit --jobs $$(nproc) --output target/mutants \
 	    $(if $(FILE),--file $(FILE)) || [ $$? = 3 ]
+
+# The logins' tests on a PostgreSQL 18 that checks every access to memory while it runs, its own and pgaad's.
+sanitize:
+	@.ci/sanitize $(TESTS)
 
 package: provision
 	$(call say,building a release for PostgreSQL $(PG))

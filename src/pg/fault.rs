@@ -8,7 +8,7 @@ use super::setting::TextSetting;
 
 static FAULT: TextSetting = TextSetting::new(c"pgaad.fault", c"none");
 
-/// Registers `pgaad.fault`: `none`, `panic` (of Rust), `error` (of PostgreSQL).
+/// Registers `pgaad.fault`: `none`, `panic` (of Rust), `error` (of PostgreSQL), `overread` (of memory).
 pub(crate) fn define() {
     FAULT.define(c"Fault to inject into every decision. For tests only.", GucFlags::empty());
 }
@@ -20,6 +20,12 @@ pub(crate) fn strike() {
         "panic" => panic!("injected panic"),
         "error" => {
             ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "injected error");
+        }
+        "overread" => {
+            let bytes = vec![0_u8; 8];
+            // SAFETY: it is not, and a sanitizer must say so (tests/logins/sanitized.rs). Elsewhere the allocation is
+            // larger than what was asked for.
+            std::hint::black_box(unsafe { bytes.as_ptr().wrapping_add(bytes.len()).read() });
         }
         _ => {}
     }

@@ -118,7 +118,7 @@ fn what_differs_between_the_label_and_the_token_is_shown() {
     assert!(line.ends_with(&format!(" label_oid={other} token_oid={own}")), "{line}");
     label(&own, "service");
     let line = scene.attempt(route, &role).expect_refused("kind_mismatch");
-    assert!(line.ends_with(" label_kind=app token_kind=user"), "{line}");
+    assert!(line.ends_with(" label_kind=service token_kind=user"), "{line}");
     label(&own, "user");
     scene.attempt(route, &role).expect_admitted();
 }

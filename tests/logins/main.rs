@@ -32,6 +32,7 @@ mod provider;
 mod proxy;
 mod rename;
 mod role;
+mod sanitized;
 mod scope;
 mod session_end;
 mod sessions;

@@ -183,7 +183,7 @@ pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy)
             Ok(Rule::Id)
         }
         Binding::Service { object_id, client_id } => {
-            expect_kind(principal, Kind::App)?;
+            expect_kind(principal, Kind::Service)?;
             if principal.object_id() != object_id && principal.client_id() != client_id {
                 return Err(Reason::PrincipalMismatch { label: object_id, token: principal.object_id() });
             }
@@ -267,7 +267,7 @@ fn suggest(principal: &Principal, role: &RoleFacts) -> Option<Suggestion> {
         Kind::User if principal.name_given_here().is_some_and(|given| is_same_user(given, name)) => {
             Binding::User(own)
         }
-        Kind::App if is_id(&own) || is_id(&principal.client_id()) => {
+        Kind::Service if is_id(&own) || is_id(&principal.client_id()) => {
             Binding::Service { object_id: own, client_id: principal.client_id() }
         }
         _ => Binding::Group(group_named(principal, name)?),
@@ -287,7 +287,9 @@ fn group_named(principal: &Principal, name: &str) -> Option<ObjectId> {
 fn is_named(principal: &Principal, name: &str) -> bool {
     match principal.kind() {
         Kind::User => principal.user_name() == Some(name),
-        Kind::App => name == principal.client_id().to_string() || name == principal.object_id().to_string(),
+        Kind::Service => {
+            name == principal.client_id().to_string() || name == principal.object_id().to_string()
+        }
     }
 }
 

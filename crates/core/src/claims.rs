@@ -122,9 +122,9 @@ impl Claims {
             [&self.upn, &self.unique_name, &self.preferred_username].iter().any(|n| n.is_some());
         let delegated = self.scp.as_ref().is_some_and(|scp| !scp.trim().is_empty());
         match self.idtyp.as_deref() {
-            Some("app") if !delegated => Ok(Kind::App),
+            Some("app") if !delegated => Ok(Kind::Service),
             Some("user") | None if delegated => Ok(Kind::User),
-            None if self.scp.is_none() && !names_a_user => Ok(Kind::App),
+            None if self.scp.is_none() && !names_a_user => Ok(Kind::Service),
             _ => Err(Reason::KindUnknown),
         }
     }

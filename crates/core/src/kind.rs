@@ -8,14 +8,14 @@ pub enum Kind {
     /// A human: a delegated token.
     User,
     /// A service principal or managed identity: an app-only token.
-    App,
+    Service,
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::User => "user",
-            Self::App => "app",
+            Self::Service => "service",
         })
     }
 }

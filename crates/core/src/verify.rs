@@ -190,7 +190,7 @@ fn check_scope(TokenCase { claims, policy, .. }: &TokenCase<'_>) -> Result<(), R
     let scp = claims.scp.as_deref().unwrap_or_default();
     let has = |wanted: &String| scp.split_whitespace().any(|scope| scope == wanted);
     let is_accepted = policy.scopes.is_empty() || policy.scopes.iter().any(has);
-    if claims.kind()? == Kind::App || (is_accepted && policy.line_scopes.iter().all(has)) {
+    if claims.kind()? == Kind::Service || (is_accepted && policy.line_scopes.iter().all(has)) {
         return Ok(());
     }
     let wanted = if is_accepted { &policy.line_scopes } else { &policy.scopes };

@@ -37,3 +37,5 @@ mod payload;
 mod scope;
 #[path = "attacks/twins.rs"]
 mod twins;
+#[path = "attacks/words.rs"]
+mod words;

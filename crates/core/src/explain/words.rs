@@ -159,7 +159,7 @@ fn owner(role: &RoleFacts) -> String {
 /// Who the token's holder is.
 fn holder(principal: &Principal) -> String {
     let mut words = format!("{} {}", principal.kind(), principal.object_id());
-    if principal.kind() == Kind::App {
+    if principal.kind() == Kind::Service {
         let _ = write!(words, ", client {}", principal.client_id());
     }
     if let Some(name) = principal.user_name() {

@@ -238,7 +238,7 @@ impl Login {
     }
 
     /// What is said of the token without its signature; nothing, if it has not three parts.
-    fn explain(&self) -> Option<Vec<Finding>> {
+    pub(crate) fn explain(&self) -> Option<Vec<Finding>> {
         let (unsigned, _) = std::str::from_utf8(&self.token).ok()?.rsplit_once('.')?;
         let context = Context {
             max_bytes: self.max_bytes,
