@@ -29,7 +29,8 @@ BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
 .PHONY: help demo test matrix check check-extension check-dependencies test-core test-server test-logins torture \
-    bench bench-check fuzz mutants sanitize package faulty-package deb deb-test install provision clean
+    bench bench-check fuzz mutants sanitize package faulty-package deb deb-test install uninstall \
+    provision clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -42,11 +43,12 @@ help:
 	@echo 'make sanitize [TESTS=login::] logins to a PostgreSQL 18 that checks each access to memory while it runs'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
-	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL'
+	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL; make uninstall removes it'
 
+# In the profile of the package, so that what both need is compiled once.
 demo: package
 	$(call say,the demo)
-	@KEEP=$(KEEP) $(CARGO) run --quiet -p pgaad-tests --bin demo
+	@KEEP=$(KEEP) $(CARGO) run --release -p pgaad-tests --bin demo
 
 test: test-core test-server test-logins
 
@@ -167,6 +169,10 @@ install:
 	    --out-dir $(INSTALL_TREE)
 	$(call add_pgaadauth,$(INSTALL_TREE))
 	packaging/install $(INSTALL_TREE)
+
+uninstall:
+	$(call say,removing from the PostgreSQL of $(PG_CONFIG))
+	@PG_CONFIG=$(PG_CONFIG) packaging/uninstall
 
 provision:
 	@PG=$(PG) .ci/provision

@@ -171,6 +171,21 @@ fn library_is_installed_while_the_server_runs() {
     assert_eq!(scene.cluster.postmaster_pid(), postmaster);
     scene.cluster.restart();
     scene.attempt(scene.route(), &role).expect_admitted();
+
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/uninstall"))
+        .env("DESTDIR", installation.root())
+        .env("PG_CONFIG", Installation::pg_config())
+        .output()
+        .expect("bash");
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("Take pgaad out of shared_preload_libraries"), "{said}");
+    let extensions =
+        std::fs::read_dir(installation.share().join("extension")).expect("the server's extensions");
+    let names = extensions.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
+    let left: Vec<_> = names.filter(|name| name.starts_with("pgaad")).collect();
+    assert!(!installation.library().exists() && left.is_empty(), "{left:?}");
+    scene.attempt(scene.route(), &role).expect_admitted();
 }
 
 fn metadata(path: PathBuf) -> Metadata {

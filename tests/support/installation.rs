@@ -171,6 +171,11 @@ impl Installation {
         &self.tree.root
     }
 
+    /// The `pg_config` of the system's PostgreSQL under test.
+    pub fn pg_config() -> PathBuf {
+        System::pg_config()
+    }
+
     /// The package that is under test, which has the same paths below it.
     pub fn package() -> PathBuf {
         package_directory(&System::under_test(), "PGAAD_PACKAGE", "target/release")
