@@ -48,7 +48,7 @@ fn valgrind_reports_nothing_of_ours() {
     scene.cluster.sql("CREATE ROLE other IN ROLE azure_ad_user; DROP ROLE other");
     scene.cluster.stop();
     let log = scene.cluster.log().since(LogMark::START);
-    let reports = log.split("\n==").filter(|line| line.contains("pgaad")).collect::<Vec<_>>();
+    let reports = log.split("\n==").filter(|line| line.contains("/pgaad.so)")).collect::<Vec<_>>();
     assert!(log.contains("pgaad: login admitted"), "{log}");
     assert!(reports.is_empty(), "{reports:#?}");
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::app_role::AppRole;
+use crate::deny::DenyList;
 use crate::guid::ObjectId;
 use crate::kind::Kind;
 use crate::label::Binding;
@@ -64,10 +65,11 @@ impl fmt::Display for Rule {
 pub(crate) fn admit(
     principal: &Principal,
     role: Option<&RoleFacts>,
+    denied: &DenyList,
     policy: AdmitPolicy,
     now: UnixTime,
 ) -> Result<(u32, Rule), Reason> {
-    let case = RoleCase { principal: Ok(principal), role, policy, now };
+    let case = RoleCase { principal: Ok(principal), role, denied, policy, now };
     CHECKS.iter().try_for_each(|(_, check)| check(&case))?;
     let role = case.role()?;
     Ok((role.oid, bind(principal, role, policy)?))
@@ -79,6 +81,7 @@ pub(crate) struct RoleCase<'a> {
     pub(crate) principal: Result<&'a Principal, Reason>,
     /// The role; `None` when there is no role of the name the client asked for.
     pub(crate) role: Option<&'a RoleFacts>,
+    pub(crate) denied: &'a DenyList,
     pub(crate) policy: AdmitPolicy,
     pub(crate) now: UnixTime,
 }
@@ -94,11 +97,12 @@ pub(crate) type RoleCheck = (Step, fn(&RoleCase<'_>) -> Result<(), Reason>);
 
 /// The checks of a role, in the order of a login: whether it may be logged in as at all, then whether it belongs to the
 /// principal.
-pub(crate) const CHECKS: [RoleCheck; 7] = [
+pub(crate) const CHECKS: [RoleCheck; 8] = [
     (Step::Role, check_member),
     (Step::Role, check_login),
     (Step::Role, check_superuser),
     (Step::Role, check_valid_until),
+    (Step::Binding, check_denied),
     (Step::Binding, check_label_tenant),
     (Step::Binding, check_binding),
     (Step::Binding, check_mfa),
@@ -143,6 +147,20 @@ fn check_valid_until(case: &RoleCase<'_>) -> Result<(), Reason> {
         return Err(Reason::RoleExpired);
     }
     Ok(())
+}
+
+/// Nobody has shut the principal out.
+fn check_denied(case: &RoleCase<'_>) -> Result<(), Reason> {
+    if case.denied.is_damaged() {
+        return Err(Reason::Denied { by: None, until: None });
+    }
+    if case.denied.is_empty() {
+        return Ok(());
+    }
+    match case.denied.find(&case.principal.clone()?.marks(), case.role()?.is_protected(), case.now) {
+        None => Ok(()),
+        Some((by, denial)) => Err(Reason::Denied { by: Some(by), until: denial.until }),
+    }
 }
 
 /// The tenant that the label names, where it names one, is the principal's.

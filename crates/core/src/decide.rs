@@ -4,6 +4,7 @@
 //! and the benchmarks all call [`decide`].
 
 use crate::admit::{AdmitPolicy, Rule, admit};
+use crate::deny::DenyList;
 use crate::keys::{KeyName, KeySet, SigningKey};
 use crate::principal::Principal;
 use crate::reason::Reason;
@@ -43,6 +44,9 @@ pub trait Surroundings {
     /// Why the role may not be asked for in this way.
     fn role(&mut self) -> Result<Option<RoleFacts>, Reason>;
 
+    /// Whom no role opens to. Asked for after the role.
+    fn denied(&mut self) -> DenyList;
+
     /// The time, asked for after the key and once more after the role.
     fn now(&mut self) -> UnixTime;
 }
@@ -54,6 +58,8 @@ pub struct Known<'a> {
     pub keys: &'a KeySet,
     /// The role; `None` if no role has the name.
     pub role: Option<&'a RoleFacts>,
+    /// Whom no role opens to.
+    pub denied: &'a DenyList,
     /// The time.
     pub now: UnixTime,
 }
@@ -69,6 +75,10 @@ impl Surroundings for Known<'_> {
 
     fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {
         Ok(self.role.cloned())
+    }
+
+    fn denied(&mut self) -> DenyList {
+        self.denied.clone()
     }
 
     fn now(&mut self) -> UnixTime {
@@ -138,7 +148,8 @@ pub fn decide(
     let principal = Principal::from(verified);
     let refused = |reason| Refusal { reason, subject: Some(Box::new(TokenSubject::from(&principal))) };
     let role = surroundings.role().map_err(refused)?;
-    match admit(&principal, role.as_ref(), policy.admit, surroundings.now()) {
+    let denied = surroundings.denied();
+    match admit(&principal, role.as_ref(), &denied, policy.admit, surroundings.now()) {
         Ok((role_oid, rule)) => Ok(Admission { role_oid, principal, rule, claims, expires_at }),
         Err(reason) => Err(refused(reason)),
     }

@@ -191,7 +191,13 @@ fn find_key<'a>(token: &UnverifiedToken<'_>, context: &'a Context<'_>) -> Result
 
 /// Walks the checks of a role to their end.
 fn explain_role(principal: Result<&Principal, Reason>, context: &Context<'_>, findings: &mut Vec<Finding>) {
-    let case = RoleCase { principal, role: context.role, policy: context.admit, now: context.now };
+    let case = RoleCase {
+        principal,
+        role: context.role,
+        denied: context.denied,
+        policy: context.admit,
+        now: context.now,
+    };
     findings.extend(
         by_step(admit::CHECKS.iter().map(|(step, check)| (*step, check(&case)))).into_iter().filter_map(
             |(step, outcome)| {

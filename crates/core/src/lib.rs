@@ -15,7 +15,9 @@
 pub mod admit;
 pub mod app_role;
 pub mod claims;
+pub mod code;
 pub mod decide;
+pub mod deny;
 pub mod event;
 pub mod explain;
 pub mod gate;

@@ -1,6 +1,7 @@
 //! Who a verified token belongs to.
 
 use crate::claims::{Claims, Identity};
+use crate::deny::{DeniedBy, Mark};
 use crate::guid::{ClientId, ObjectId, TenantId};
 use crate::kind::Kind;
 use crate::subject::TokenSubject;
@@ -73,6 +74,21 @@ impl Principal {
             key_id,
             token_id: claims.uti,
         }
+    }
+
+    /// What the deny list knows the holder by.
+    pub(crate) fn marks(&self) -> Vec<(DeniedBy, Mark)> {
+        let mut marks = vec![
+            self.mark(DeniedBy::ObjectId, &self.object_id.to_string()),
+            self.mark(DeniedBy::ClientId, &self.client_id.to_string()),
+        ];
+        marks.extend(self.agent.map(|agent| self.mark(DeniedBy::ClientId, &agent.to_string())));
+        marks.extend(self.token_id.as_ref().map(|token| self.mark(DeniedBy::TokenId, token)));
+        marks
+    }
+
+    fn mark(&self, by: DeniedBy, id: &str) -> (DeniedBy, Mark) {
+        (by, Mark::new(by, self.tenant, id))
     }
 
     /// User or program.

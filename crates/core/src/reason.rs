@@ -5,6 +5,8 @@ use std::fmt;
 mod define;
 
 use self::define::{reasons, with_facts};
+pub use crate::code::Code;
+use crate::deny::DeniedBy;
 use crate::guid::ObjectId;
 use crate::kind::Kind;
 use crate::log_line::LogLine;
@@ -16,19 +18,6 @@ use crate::time::UnixTime;
 
 /// A claim as it is named in the token, for the log.
 pub type ClaimName = &'static str;
-
-/// What is documented of a code.
-#[derive(Clone, Copy, Debug)]
-pub struct Code {
-    /// The code itself.
-    pub name: &'static str,
-    /// The step that it belongs to.
-    pub step: Step,
-    /// What it means; begins with a space.
-    pub meaning: &'static str,
-    /// What to do.
-    pub advice: &'static str,
-}
 
 reasons! {
     /// a setting that every decision needs is empty: `pgaad.tenant_id`
@@ -237,6 +226,17 @@ reasons! {
     RoleExpired => Step::Role, "role_expired", "move the role's `VALID UNTIL`, if it is meant to log in";
     /// the role is a superuser and `pgaad.allow_superuser` is off
     RoleSuperuser => Step::Role, "role_superuser", "use a role that is none; or `pgaad.allow_superuser = on`";
+    /// the user, the program or the token is shut out (`pgaad.denied`)
+    Denied {
+        /// By what; `None` while the list cannot be read, which shuts everybody out.
+        by: Option<DeniedBy>,
+        /// Until when; `None` for ever.
+        until: Option<UnixTime>,
+    } => Step::Binding, "denied", "who may come back: `pgaad.allow`, `pgaad.allow_token`, `pgaad.allow_client`",
+        |line| {
+            let line = line.fact("denied", by.map_or("everybody", DeniedBy::name));
+            until.iter().fold(line, |line, until| line.fact("until", until))
+        };
     /// the role's security label cannot be read, or names another tenant
     LabelUnusable => Step::Binding, "label_unusable", "write the label again, as docs/identity.md says";
     /// the role is bound to another object id

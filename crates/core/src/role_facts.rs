@@ -30,3 +30,10 @@ pub struct RoleFacts {
     /// `rolvaliduntil`, whole seconds; `None` for no limit.
     pub valid_until: Option<UnixTime>,
 }
+
+impl RoleFacts {
+    /// Whether it is a superuser's or an administrator's: then only superusers shut out whom it belongs to.
+    pub fn is_protected(&self) -> bool {
+        self.is_superuser || self.is_admin
+    }
+}

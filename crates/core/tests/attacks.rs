@@ -18,6 +18,8 @@ mod algorithm;
 mod app_roles;
 #[path = "attacks/claims.rs"]
 mod claims;
+#[path = "attacks/denied.rs"]
+mod denied;
 #[path = "attacks/encoding.rs"]
 mod encoding;
 #[path = "attacks/header.rs"]

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Known, Policy, decide};
+use pgaad_core::deny::DenyList;
 use pgaad_core::keys::KeySet;
 use pgaad_core::label::Binding;
 use pgaad_core::role_facts::RoleFacts;
@@ -67,7 +68,12 @@ impl Server {
             app_roles: true,
         };
         let policy = Policy { max_bytes: 65_535, token: &self.policy, admit };
-        let mut known = Known { keys: &self.keys, role: Some(&self.role), now: UnixTime::new(NOW) };
+        let mut known = Known {
+            keys: &self.keys,
+            role: Some(&self.role),
+            denied: &DenyList::default(),
+            now: UnixTime::new(NOW),
+        };
         Ok(decide(password.to_vec(), &policy, &mut known)?)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Known, Policy, decide};
+use pgaad_core::deny::DenyList;
 use pgaad_core::keys::KeySet;
 use pgaad_core::label::Binding;
 use pgaad_core::role_facts::RoleFacts;
@@ -53,7 +54,7 @@ fuzz_target!(|bytes: &[u8]| {
     let now = UnixTime::new(1_800_000_000);
     let admit = AdmitPolicy { name_match: true, group_name_match: true, allow_superuser: false };
     let policy = Policy { max_bytes: 1 << 20, token: &POLICY, admit };
-    let mut known = Known { keys: &SET, role: Some(&*ROLE), now };
+    let mut known = Known { keys: &SET, role: Some(&*ROLE), denied: &DenyList::default(), now };
     let Ok(admission) = decide(token.mint().into_bytes(), &policy, &mut known) else { return };
     // Whatever is admitted is of our tenant, in time, and the role's.
     assert!(now < admission.expires_at().plus(POLICY.clock_skew));

@@ -1,6 +1,7 @@
 //! What an explanation goes by.
 
 use crate::admit::AdmitPolicy;
+use crate::deny::DenyList;
 use crate::keys::SigningKey;
 use crate::reason::Reason;
 use crate::role_facts::RoleFacts;
@@ -24,4 +25,6 @@ pub struct Context<'a> {
     pub role_name: &'a str,
     /// The role, if there is one.
     pub role: Option<&'a RoleFacts>,
+    /// Whom no role opens to.
+    pub denied: &'a DenyList,
 }

@@ -120,6 +120,8 @@ pub(super) fn of_role(step: Step, case: &RoleCase<'_>, name: &str) -> String {
 /// A step of the role that was not passed.
 pub(super) fn of_refused_role(reason: &Reason, case: &RoleCase<'_>, name: &str) -> String {
     match (reason.step(), case.role, &case.principal) {
+        // Its facts say it all.
+        _ if matches!(reason, Reason::Denied { .. }) => String::new(),
         (Step::Role, None, _) => format!("there is no role \"{}\"", escaped(name)),
         (Step::Role, Some(_), _) => identifier(name)
             .and_then(|name| statement(reason, &name))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Known, Policy, Surroundings, decide};
+use pgaad_core::deny::DenyList;
 use pgaad_core::keys::{KeyError, KeyName, KeySet, SigningKey, find};
 use pgaad_core::log_line::LogLine;
 use pgaad_core::role_facts::RoleFacts;
@@ -251,7 +252,8 @@ fn a_signature_counts_by_the_key_that_the_header_names_only() {
     let role = alice();
     let verified = |minted: String, by: &Signer| {
         let key = *set.find(KeyName::Kid(&keys().kid(by)), &policy.tenant).unwrap();
-        let known = Known { keys: &set, role: Some(&role), now: UnixTime::new(*NOW) };
+        let denied = DenyList::default();
+        let known = Known { keys: &set, role: Some(&role), denied: &denied, now: UnixTime::new(*NOW) };
         let admit = AdmitPolicy {
             name_match: true,
             group_name_match: false,
@@ -283,6 +285,10 @@ impl Surroundings for WrongKey<'_> {
 
     fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {
         self.known.role()
+    }
+
+    fn denied(&mut self) -> DenyList {
+        self.known.denied()
     }
 
     fn now(&mut self) -> UnixTime {

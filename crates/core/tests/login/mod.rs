@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Known, Policy, decide};
+use pgaad_core::deny::DenyList;
 use pgaad_core::event::ADMITTED;
 use pgaad_core::explain::{Context, Finding, explain};
 use pgaad_core::keys::{KeySet, KeySetError};
@@ -137,6 +138,7 @@ pub(crate) struct Login {
     policy: TokenPolicy,
     now: i64,
     role: Option<RoleFacts>,
+    denied: DenyList,
     admit: AdmitPolicy,
 }
 
@@ -157,6 +159,7 @@ impl Login {
             },
             now: *NOW,
             role: Some(alice()),
+            denied: DenyList::default(),
             admit: AdmitPolicy {
                 name_match: true,
                 group_name_match: false,
@@ -208,6 +211,11 @@ impl Login {
         self
     }
 
+    pub(crate) fn denied(mut self, denied: DenyList) -> Self {
+        self.denied = denied;
+        self
+    }
+
     pub(crate) fn named(self, name: &str) -> Self {
         self.role(|role| role.name = name.to_owned())
     }
@@ -233,6 +241,7 @@ impl Login {
             && self.policy == ordinary.policy
             && self.now == ordinary.now
             && self.admit == ordinary.admit
+            && self.denied == ordinary.denied
             && self.role == named;
         is_ordinary.then_some((&self.token, &role.name))
     }
@@ -248,13 +257,19 @@ impl Login {
             now: UnixTime::new(self.now),
             role_name: self.role.as_ref().map_or("nobody", |role| &role.name),
             role: self.role.as_ref(),
+            denied: &self.denied,
         };
         explain(unsigned, &context).ok()
     }
 
     pub(crate) fn decide(&self) -> Result<Admission, Reason> {
         let policy = Policy { max_bytes: self.max_bytes, token: &self.policy, admit: self.admit };
-        let mut known = Known { keys: &self.keys, role: self.role.as_ref(), now: UnixTime::new(self.now) };
+        let mut known = Known {
+            keys: &self.keys,
+            role: self.role.as_ref(),
+            denied: &self.denied,
+            now: UnixTime::new(self.now),
+        };
         Ok(decide(self.token.clone(), &policy, &mut known)?)
     }
 }
