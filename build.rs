@@ -12,6 +12,7 @@ const HEADER: &str = r#"
 #include "postgres.h"
 #include "catalog/pg_auth_members.h"
 #include "catalog/pg_conversion.h"
+#include "catalog/pg_shseclabel.h"
 #include "libpq/auth.h"
 #include "libpq/hba.h"
 #include "libpq/ifaddr.h"
@@ -68,6 +69,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
         .allowlist_function("tokenize_auth_file|parse_hba_line|open_auth_file|free_auth_file")
         .allowlist_function("pg_foreach_ifaddr")
         .allowlist_var("ClientAuthentication_hook|MyClientConnectionInfo|PG_OAUTH_VALIDATOR_MAGIC")
+        .allowlist_var("SharedSecLabel.*Id|Anum_pg_shseclabel_.*|Natts_pg_shseclabel")
         // Opaque where only a pointer is wanted, pgrx's own where there is one.
         .blocklist_type("List|StringInfo|StringInfoData|sockaddr_storage")
         .raw_line("use pgrx::pg_sys::{List, StringInfo, sockaddr_storage};")

@@ -13,6 +13,15 @@ COMMENT ON FUNCTION pgaad.guard_roles(boolean) IS
     'has the members of azure_ad_user load pgaad at the start of their sessions, or no longer';
 COMMENT ON FUNCTION pgaad.set_admin(text, text, text) IS
     'makes one user, program or group the Entra administrator, in the place of those before';
+COMMENT ON FUNCTION pgaad.deny(uuid, timestamptz, text) IS
+    'shuts a user or program out of all roles, by object id, and ends their sessions';
+COMMENT ON FUNCTION pgaad.deny_token(text, timestamptz, text) IS
+    'has one token open nothing any more, by its claim uti, and ends the sessions that it has opened';
+COMMENT ON FUNCTION pgaad.deny_client(uuid, timestamptz, text) IS
+    'shuts out a program, and all who sign in with it, by its application id, and ends their sessions';
+COMMENT ON FUNCTION pgaad.allow(uuid) IS 'lets a user or program in again; true if they were shut out';
+COMMENT ON FUNCTION pgaad.allow_token(text) IS 'has a token open roles again; true if it was shut out';
+COMMENT ON FUNCTION pgaad.allow_client(uuid) IS 'lets a program in again; true if it was shut out';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal(text, boolean, boolean) IS
     'creates a role for the user or program of that name, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(text, text, text, boolean, boolean) IS
@@ -28,6 +37,13 @@ COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
 COMMENT ON FUNCTION pgaad._session_rows() IS 'the rows of pgaad.sessions';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
+COMMENT ON FUNCTION pgaad._deny_by(text, text, timestamptz, text) IS
+    'shuts somebody out by a claim, and keeps by whom and why';
+COMMENT ON FUNCTION pgaad._allow_by(text, text) IS 'lets somebody in again, and keeps by whom';
+COMMENT ON FUNCTION pgaad._deny(text, text, bigint) IS 'puts an id on the deny list';
+COMMENT ON FUNCTION pgaad._allow(text, text) IS 'takes an id off the deny list';
+COMMENT ON FUNCTION pgaad._denial_rows() IS 'the deny list, as every login reads it';
+COMMENT ON FUNCTION pgaad._denial_mark(text, text, text) IS 'the digest by which the deny list knows an id';
 COMMENT ON FUNCTION pgaad._labels(oid) IS 'what the labels of a role add up to, as a login sees them';
 COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';
 COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token, and by app roles';

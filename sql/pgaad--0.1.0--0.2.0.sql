@@ -813,6 +813,176 @@ COMMENT ON COLUMN pgaad.sessions.expires_at IS
     'when the token expires, which ends the session only if pgaad.session_end says so';
 GRANT SELECT ON pgaad.sessions TO pg_monitor, azure_ad_admin;
 
+-- Shutting somebody out.
+CREATE FUNCTION pgaad._deny("claim" TEXT, "id" TEXT, "until" bigint) RETURNS TEXT
+VOLATILE PARALLEL UNSAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'deny_entry_wrapper';
+
+CREATE FUNCTION pgaad._allow("claim" TEXT, "id" TEXT) RETURNS TEXT
+STRICT VOLATILE PARALLEL UNSAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'allow_entry_wrapper';
+
+CREATE FUNCTION pgaad._denial_rows() RETURNS TABLE (
+    "mark" TEXT, "until" timestamp with time zone, "by_superuser" bool)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'denial_rows_wrapper';
+
+CREATE FUNCTION pgaad._denial_mark("claim" TEXT, "tenant" TEXT, "id" TEXT) RETURNS TEXT
+IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'denial_mark_wrapper';
+
+-- Shutting somebody out. Who is shut out is in labels of azure_ad_user, which hold for all databases and standbys, and
+-- which everybody can read: so they hold digests. Here is who did it, when and why, in the database where they did.
+
+-- An entry is never changed. Its author and its time are not for the author to choose: nobody but superusers may write
+-- these two.
+CREATE TABLE pgaad._denial_log (
+    done_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    done_by name NOT NULL DEFAULT current_user,
+    action text NOT NULL CHECK (action IN ('deny', 'allow')),
+    claim text NOT NULL CHECK (claim IN ('oid', 'uti', 'appid')),
+    tenant uuid NOT NULL,
+    id text NOT NULL,
+    until timestamptz,
+    reason text
+);
+COMMENT ON TABLE pgaad._denial_log IS 'who was shut out or let in again, by whom and why, in this database';
+SELECT pg_catalog.pg_extension_config_dump('pgaad._denial_log', '');
+
+CREATE VIEW pgaad.denied AS
+    SELECT log.claim, log.id, denial.until, denial.until > now() AS in_force, denial.by_superuser, log.reason,
+           log.done_by AS denied_by, log.done_at AS denied_at
+    FROM pgaad._denial_rows() denial
+    LEFT JOIN (
+        SELECT DISTINCT ON (mark) mark, entry.claim, entry.id, entry.reason, entry.done_by, entry.done_at
+        FROM pgaad._denial_log entry, LATERAL pgaad._denial_mark(entry.claim, entry.tenant::text, entry.id) mark
+        WHERE entry.action = 'deny'
+        ORDER BY mark, entry.done_at DESC) log USING (mark);
+COMMENT ON VIEW pgaad.denied IS
+    'who is shut out, whatever roles are theirs; claim and id are null where another database has shut them out';
+COMMENT ON COLUMN pgaad.denied.claim IS 'what id is: oid of a user or program, uti of one token, appid of a program';
+COMMENT ON COLUMN pgaad.denied.by_superuser IS
+    'whether a superuser did it: then it holds for superusers'' and administrators'' roles, too';
+
+CREATE FUNCTION pgaad._deny_by(claim text, id text, until timestamptz, reason text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    tenant uuid;
+    sessions bigint;
+BEGIN
+    IF claim IS NULL OR id IS NULL OR until IS NULL THEN
+        RAISE EXCEPTION 'the id and the end must not be NULL'
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Without an end it is for ever.';
+    END IF;
+    IF until <= clock_timestamp() THEN
+        RAISE EXCEPTION 'the end, %, is past', until
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'To let somebody in again call pgaad.allow.';
+    END IF;
+    tenant := pgaad._deny(claim, id,
+                          CASE WHEN isfinite(until) THEN ceil(extract(epoch FROM until))::bigint END);
+    INSERT INTO pgaad._denial_log (action, claim, tenant, id, until, reason)
+    VALUES ('deny', claim, tenant, id, until, reason);
+    sessions := (SELECT count(*) FROM pgaad.sessions session
+                 WHERE CASE claim WHEN 'oid' THEN session.oid::text = _deny_by.id
+                                  WHEN 'uti' THEN session.uti = _deny_by.id
+                                  ELSE _deny_by.id IN (session.appid::text, session.agent::text) END);
+    IF sessions > 0 THEN
+        RAISE NOTICE '% session(s) on this server end within two seconds after this transaction', sessions;
+    END IF;
+END
+$function$;
+
+CREATE FUNCTION pgaad._allow_by(claim text, id text)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    tenant uuid;
+BEGIN
+    IF claim IS NULL OR id IS NULL THEN
+        RAISE EXCEPTION 'the id must not be NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    tenant := pgaad._allow(claim, id);
+    IF tenant IS NULL THEN
+        RETURN false;
+    END IF;
+    INSERT INTO pgaad._denial_log (action, claim, tenant, id) VALUES ('allow', claim, tenant, id);
+    RETURN true;
+END
+$function$;
+
+CREATE FUNCTION pgaad.deny(oid uuid, until timestamptz DEFAULT 'infinity', reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT pgaad._deny_by('oid', oid::text, until, reason)
+$function$;
+
+CREATE FUNCTION pgaad.deny_client(appid uuid, until timestamptz DEFAULT 'infinity', reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT pgaad._deny_by('appid', appid::text, until, reason)
+$function$;
+
+-- A token lives for a day at most, and the clocks may differ: after that it opens nothing anyway.
+CREATE FUNCTION pgaad.deny_token(uti text, until timestamptz DEFAULT now() + interval '34 hours',
+                                 reason text DEFAULT NULL)
+RETURNS void
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT pgaad._deny_by('uti', uti, until, reason)
+$function$;
+
+CREATE FUNCTION pgaad.allow(oid uuid)
+RETURNS boolean
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT pgaad._allow_by('oid', oid::text)
+$function$;
+
+CREATE FUNCTION pgaad.allow_client(appid uuid)
+RETURNS boolean
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT pgaad._allow_by('appid', appid::text)
+$function$;
+
+CREATE FUNCTION pgaad.allow_token(uti text)
+RETURNS boolean
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT pgaad._allow_by('uti', uti)
+$function$;
+
+REVOKE ALL ON FUNCTION pgaad.deny(uuid, timestamptz, text), pgaad.deny_token(text, timestamptz, text),
+    pgaad.deny_client(uuid, timestamptz, text), pgaad.allow(uuid), pgaad.allow_token(text), pgaad.allow_client(uuid),
+    pgaad._deny_by(text, text, timestamptz, text), pgaad._allow_by(text, text), pgaad._deny(text, text, bigint),
+    pgaad._allow(text, text), pgaad._denial_rows(), pgaad._denial_mark(text, text, text) FROM PUBLIC;
+
+-- Shutting somebody out. The author and the time of an entry of the log are not for its author to write.
+GRANT EXECUTE ON FUNCTION pgaad.deny(uuid, timestamptz, text), pgaad.deny_token(text, timestamptz, text),
+    pgaad.deny_client(uuid, timestamptz, text), pgaad.allow(uuid), pgaad.allow_token(text), pgaad.allow_client(uuid),
+    pgaad._deny_by(text, text, timestamptz, text), pgaad._allow_by(text, text), pgaad._deny(text, text, bigint),
+    pgaad._allow(text, text) TO azure_ad_admin;
+GRANT INSERT (action, claim, tenant, id, until, reason) ON pgaad._denial_log TO azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad._denial_rows(), pgaad._denial_mark(text, text, text) TO pg_monitor, azure_ad_admin;
+GRANT SELECT ON pgaad.denied TO pg_monitor, azure_ad_admin;
+
 -- What each function does, for psql's \df+. The names that begin with _ are internal.
 COMMENT ON FUNCTION pgaad.claims() IS
     'the verified claims of the token that this session logged in with; null for a login without a token';
@@ -828,6 +998,15 @@ COMMENT ON FUNCTION pgaad.guard_roles(boolean) IS
     'has the members of azure_ad_user load pgaad at the start of their sessions, or no longer';
 COMMENT ON FUNCTION pgaad.set_admin(text, text, text) IS
     'makes one user, program or group the Entra administrator, in the place of those before';
+COMMENT ON FUNCTION pgaad.deny(uuid, timestamptz, text) IS
+    'shuts a user or program out of all roles, by object id, and ends their sessions';
+COMMENT ON FUNCTION pgaad.deny_token(text, timestamptz, text) IS
+    'has one token open nothing any more, by its claim uti, and ends the sessions that it has opened';
+COMMENT ON FUNCTION pgaad.deny_client(uuid, timestamptz, text) IS
+    'shuts out a program, and all who sign in with it, by its application id, and ends their sessions';
+COMMENT ON FUNCTION pgaad.allow(uuid) IS 'lets a user or program in again; true if they were shut out';
+COMMENT ON FUNCTION pgaad.allow_token(text) IS 'has a token open roles again; true if it was shut out';
+COMMENT ON FUNCTION pgaad.allow_client(uuid) IS 'lets a program in again; true if it was shut out';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal(text, boolean, boolean) IS
     'creates a role for the user or program of that name, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(text, text, text, boolean, boolean) IS
@@ -843,6 +1022,13 @@ COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
 COMMENT ON FUNCTION pgaad._session_rows() IS 'the rows of pgaad.sessions';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';
+COMMENT ON FUNCTION pgaad._deny_by(text, text, timestamptz, text) IS
+    'shuts somebody out by a claim, and keeps by whom and why';
+COMMENT ON FUNCTION pgaad._allow_by(text, text) IS 'lets somebody in again, and keeps by whom';
+COMMENT ON FUNCTION pgaad._deny(text, text, bigint) IS 'puts an id on the deny list';
+COMMENT ON FUNCTION pgaad._allow(text, text) IS 'takes an id off the deny list';
+COMMENT ON FUNCTION pgaad._denial_rows() IS 'the deny list, as every login reads it';
+COMMENT ON FUNCTION pgaad._denial_mark(text, text, text) IS 'the digest by which the deny list knows an id';
 COMMENT ON FUNCTION pgaad._labels(oid) IS 'what the labels of a role add up to, as a login sees them';
 COMMENT ON FUNCTION pgaad._readable(text) IS 'text that every client can be sent: bytes of another encoding as \xfc';
 COMMENT ON FUNCTION pgaad._gate_policy() IS 'what the settings let members do without a token, and by app roles';

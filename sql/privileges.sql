@@ -15,3 +15,12 @@ GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.expl
 GRANT EXECUTE ON FUNCTION pgaad._labels(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
     pgaad._object_type(text), pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
+
+-- Shutting somebody out. The author and the time of an entry of the log are not for its author to write.
+GRANT EXECUTE ON FUNCTION pgaad.deny(uuid, timestamptz, text), pgaad.deny_token(text, timestamptz, text),
+    pgaad.deny_client(uuid, timestamptz, text), pgaad.allow(uuid), pgaad.allow_token(text), pgaad.allow_client(uuid),
+    pgaad._deny_by(text, text, timestamptz, text), pgaad._allow_by(text, text), pgaad._deny(text, text, bigint),
+    pgaad._allow(text, text) TO azure_ad_admin;
+GRANT INSERT (action, claim, tenant, id, until, reason) ON pgaad._denial_log TO azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad._denial_rows(), pgaad._denial_mark(text, text, text) TO pg_monitor, azure_ad_admin;
+GRANT SELECT ON pgaad.denied TO pg_monitor, azure_ad_admin;

@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 use crate::pg::catalog::Role;
 use crate::pg::report::{self, SqlError};
 use crate::pg::text::{TextFromSql, TextToSql};
-use crate::pg::{clock, encoding, event_buffer};
+use crate::pg::{clock, deny_labels, encoding, event_buffer};
 use crate::settings;
 use crate::{events, key_cache};
 
@@ -81,6 +81,7 @@ fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>,
         now: clock::now(),
         role_name: &role.text(),
         role: facts.as_ref(),
+        denied: &deny_labels::read(),
     };
     explain_token(unsigned_token, &context).map_err(|error| match error {
         NotExplained::WholeToken => SqlError {

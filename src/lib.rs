@@ -9,6 +9,7 @@ use pgaad_core::self_test::self_test;
 use pgrx::prelude::*;
 
 mod check;
+mod denials;
 mod event_rows;
 mod events;
 mod explain;

@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString};
 
 use pgaad_core::Reason;
 use pgaad_core::decide::{Policy, Surroundings, decide as decide_token};
+use pgaad_core::deny::DenyList;
 use pgaad_core::gate::Answer;
 use pgaad_core::keys::{KeyName, SigningKey};
 use pgaad_core::refusal::Refusal;
@@ -19,7 +20,7 @@ use crate::key_cache;
 use crate::pg::catalog::Role;
 use crate::pg::packet::{self, Secret};
 use crate::pg::port::Port;
-use crate::pg::{clock, report};
+use crate::pg::{clock, deny_labels, report};
 use crate::session::{Admitted, keep_decision};
 use crate::settings;
 
@@ -69,6 +70,10 @@ impl Surroundings for Server<'_> {
         let Some(role) = role_asked_for(self.port)? else { return Ok(None) };
         self.role = role.name().to_owned();
         Ok(Some(role.facts()))
+    }
+
+    fn denied(&mut self) -> DenyList {
+        deny_labels::read()
     }
 
     fn now(&mut self) -> UnixTime {

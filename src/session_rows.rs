@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code, reason = "the macros export each function under its C name")]
 
+use pgaad_core::deny::{DeniedBy, Mark};
 use pgaad_core::event::Event;
+use pgaad_core::subject::TokenSubject;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 
@@ -13,14 +15,48 @@ use crate::sql_api::timestamp;
 /// Keeps of this session what its admission says, and when its token expires.
 pub(crate) fn keep(admission: &Event, expires_at: UnixTime) {
     let expires_at = expires_at.seconds().to_be_bytes();
-    if let Some(event) = admission.encode(session_board::MAX_RECORD.saturating_sub(expires_at.len())) {
-        session_board::keep(&[&expires_at, &event[..]].concat());
+    // The event is cut where it is too long, and with it the id of the token.
+    let token = admission.subject.as_ref().and_then(token_mark).map_or([0; 16], Mark::to_bytes);
+    let head = [&expires_at[..], &token].concat();
+    if let Some(event) = admission.encode(session_board::MAX_RECORD.saturating_sub(head.len())) {
+        session_board::keep(&[&head, &event[..]].concat());
     }
 }
 
-fn read(record: &[u8]) -> Option<(UnixTime, Event)> {
-    let (expires_at, event) = record.split_first_chunk()?;
-    Some((UnixTime::new(i64::from_be_bytes(*expires_at)), Event::decode(event)?))
+fn read(record: &[u8]) -> Option<(UnixTime, Mark, Event)> {
+    let (expires_at, rest) = record.split_first_chunk()?;
+    let (token, event) = rest.split_first_chunk()?;
+    let expires_at = UnixTime::new(i64::from_be_bytes(*expires_at));
+    Some((expires_at, Mark::from_bytes(*token), Event::decode(event)?))
+}
+
+fn token_mark(subject: &TokenSubject) -> Option<Mark> {
+    Some(Mark::new(DeniedBy::TokenId, subject.tid.parse().ok()?, subject.uti.as_ref()?))
+}
+
+/// One session, as the deny list sees it.
+pub(crate) struct Session {
+    pub(crate) pid: i32,
+    /// The role that the client logged in as, text as [`pgaad_core::role_name`] makes it of bytes.
+    pub(crate) role: String,
+    pub(crate) marks: Vec<(DeniedBy, Mark)>,
+}
+
+/// The sessions that logged in with a token.
+pub(crate) fn sessions() -> Vec<Session> {
+    session_board::records()
+        .into_iter()
+        .filter_map(|(pid, record)| {
+            let (_, token, event) = read(&record)?;
+            let subject = event.subject?;
+            let tenant = subject.tid.parse().ok()?;
+            let mark = |by, id: &String| (by, Mark::new(by, tenant, id));
+            let mut marks = vec![(DeniedBy::TokenId, token)];
+            marks.extend(subject.oid.iter().map(|id| mark(DeniedBy::ObjectId, id)));
+            marks.extend(subject.appid.iter().chain(&subject.agent).map(|id| mark(DeniedBy::ClientId, id)));
+            Some(Session { pid, role: event.role, marks })
+        })
+        .collect()
 }
 
 /// The rows of `pgaad.sessions`.
@@ -46,7 +82,7 @@ fn session_rows() -> TableIterator<
     ),
 > {
     TableIterator::new(session_board::records().into_iter().filter_map(|(pid, record)| {
-        let (expires_at, event) = read(&record)?;
+        let (expires_at, _, event) = read(&record)?;
         let subject = event.subject?;
         Some((
             pid,

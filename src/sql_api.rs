@@ -47,7 +47,8 @@ extension_sql_file!(
         explain_event,
         "principals",
         "guard",
-        "check"
+        "check",
+        "denials"
     ]
 );
 extension_sql_file!("../sql/privileges.sql", finalize);

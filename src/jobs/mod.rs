@@ -5,6 +5,7 @@
 //! of the server nor the end of a session waits for the provider or a file system.
 
 mod aside;
+mod denials;
 mod files;
 mod job;
 mod keys;
@@ -20,7 +21,10 @@ use crate::pg::worker::{self, Wake, Worker, WorkerId};
 use crate::settings;
 
 /// The workers of the server.
-const WORKERS: [Worker; 1] = [Worker { id: WorkerId::Keys, name: "pgaad key worker", main: key_worker }];
+const WORKERS: [Worker; 2] = [
+    Worker { id: WorkerId::Keys, name: "pgaad key worker", main: key_worker },
+    Worker { id: WorkerId::Denials, name: "pgaad session worker", main: session_worker },
+];
 
 /// Registers the workers. Call once, from `_PG_init`.
 pub(crate) fn register() {
@@ -30,10 +34,16 @@ pub(crate) fn register() {
 /// The one process that talks to the identity provider. It has no database.
 fn key_worker() -> ! {
     work(&mut [
+        &mut WarnOfSettings,
         &mut sessions::EndSessions::default(),
         &mut files::WarnOfFiles::default(),
         &mut keys::RefreshKeys::default(),
     ])
+}
+
+/// Shuts out those who are in. It reads the shared catalogs, for which the other one would have to wait on a standby.
+fn session_worker() -> ! {
+    work(&mut [&mut denials::EndDenied::default()])
 }
 
 fn work(jobs: &mut [&mut dyn Job]) -> ! {
@@ -57,21 +67,35 @@ fn work(jobs: &mut [&mut dyn Job]) -> ! {
     }
 }
 
-/// Reads the settings, says which one is wrong, and tells the jobs.
+/// Reads the settings, and tells the jobs.
 fn read_settings(jobs: &mut [&mut dyn Job]) -> ReadSettings {
     let settings = settings::read();
-    match &settings {
-        Err(reason) => {
-            let line = reason.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
-            report::warn(&line.into_text());
-        }
-        Ok(settings) if settings.token.is_none() => {
-            report::warn("pgaad: pgaad.tenant_id is not set, token logins are refused");
-        }
-        Ok(_) => {}
-    }
     for job in jobs {
         job.on_reload(&settings);
     }
     settings
+}
+
+/// Says which setting is wrong.
+struct WarnOfSettings;
+
+impl Job for WarnOfSettings {
+    fn due(&mut self, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn run(&mut self, _settings: &ReadSettings) {}
+
+    fn on_reload(&mut self, settings: &ReadSettings) {
+        match settings {
+            Err(reason) => {
+                let line = reason.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
+                report::warn(&line.into_text());
+            }
+            Ok(settings) if settings.token.is_none() => {
+                report::warn("pgaad: pgaad.tenant_id is not set, token logins are refused");
+            }
+            Ok(_) => {}
+        }
+    }
 }

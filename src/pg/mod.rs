@@ -10,6 +10,7 @@ pub(crate) mod auth_failed;
 mod c_string;
 pub(crate) mod catalog;
 pub(crate) mod clock;
+pub(crate) mod deny_labels;
 pub(crate) mod encoding;
 pub(crate) mod entry;
 pub(crate) mod event_buffer;

@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 use super::c_string::c_str;
 use super::catalog::{self, Marker};
 use super::role_graph;
-use super::seclabel::Provider;
+use super::seclabel::{self, Provider};
 use super::version;
 
 /// One thing that a statement does to roles. Names are bytes, as in the catalog.
@@ -98,7 +98,7 @@ pub(super) unsafe fn is_about_roles(node: *mut pg_sys::Node) -> bool {
     unsafe {
         if (*node).type_ == NodeTag::T_SecLabelStmt {
             let statement: *mut pg_sys::SecLabelStmt = node.cast();
-            return Provider::is_ours((*statement).provider);
+            return seclabel::is_ours((*statement).provider);
         }
         may_be_about_roles(node)
     }
@@ -241,14 +241,16 @@ unsafe fn alters_graph(statement: *mut pg_sys::AlterRoleStmt) -> bool {
     }
 }
 
-/// The role of a `SECURITY LABEL … ON ROLE`.
+/// The role of a `SECURITY LABEL … ON ROLE` that binds it.
 ///
 /// # Safety
 /// A statement of the parser's.
 pub(super) unsafe fn labelled_role(statement: *mut pg_sys::SecLabelStmt) -> Option<CString> {
     // SAFETY: as above; the object of a role is a string node (gram.y, `SecLabelStmt`).
     unsafe {
-        if (*statement).objtype != pg_sys::ObjectType::OBJECT_ROLE {
+        if (*statement).objtype != pg_sys::ObjectType::OBJECT_ROLE
+            || !Provider::is_named((*statement).provider)
+        {
             return None;
         }
         let name: *mut pg_sys::String = (*statement).object.cast();

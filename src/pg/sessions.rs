@@ -87,6 +87,12 @@ unsafe extern "C-unwind" fn forget(_code: i32, _argument: pg_sys::Datum) {
     }
 }
 
+/// Ends a session by its process id; whether there is such a process.
+pub(crate) fn end(pid: i32) -> bool {
+    // SAFETY: a signal to a process that has its place on the board of sessions, so it is a backend of this server.
+    pid > 0 && unsafe { libc::kill(pid, libc::SIGTERM) } == 0
+}
+
 /// When the next session ends; the time may be over, and the session gone.
 pub(crate) fn next_end() -> Option<UnixTime> {
     let next = SESSIONS.share().next.load(Ordering::Acquire);
@@ -111,8 +117,7 @@ pub(crate) fn end_due() -> Vec<i32> {
         if end > now {
             sessions.next.fetch_min(end, Ordering::AcqRel);
         } else if place.end.compare_exchange(end, NONE, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            // SAFETY: a signal to a process that has its place here, so it is a backend of this server.
-            if pid > 0 && unsafe { libc::kill(pid, libc::SIGTERM) } == 0 {
+            if self::end(pid) {
                 ended.push(pid);
             }
         }

@@ -1,6 +1,7 @@
 //! A background worker's dealings with the postmaster and its signals.
 
 use std::ffi::CStr;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,16 +22,27 @@ use super::{clock, event_buffer, version};
 pub(crate) enum WorkerId {
     /// The one that refreshes the keys and ends sessions.
     Keys,
+    /// The one that ends the sessions of those who are shut out. It reads the shared catalogs.
+    Denials,
 }
 
 /// How many there are.
-const COUNT: usize = 1;
+const COUNT: usize = 2;
 
 impl WorkerId {
     /// Its place in shared memory.
     const fn place(self) -> usize {
         match self {
             Self::Keys => 0,
+            Self::Denials => 1,
+        }
+    }
+
+    /// Whether it reads catalogs. Then it starts when these can be read, on a standby with the first queries.
+    const fn reads_catalogs(self) -> bool {
+        match self {
+            Self::Keys => false,
+            Self::Denials => true,
         }
     }
 }
@@ -48,18 +60,23 @@ static WORKERS: OnceLock<&'static [Worker]> = OnceLock::new();
 
 /// Registers the workers. Call once, from `_PG_init`.
 ///
-/// Each has shared memory and no database, starts with the postmaster, on a standby too, and again one second after a
-/// crash.
+/// Each has shared memory and no database, runs on a standby, too, and starts again one second after a crash.
 pub(crate) fn register(workers: &'static [Worker]) {
     if WORKERS.set(workers).is_err() {
         return;
     }
     for worker in workers {
-        BackgroundWorkerBuilder::new(worker.name)
+        let builder = BackgroundWorkerBuilder::new(worker.name);
+        let (builder, start) = if worker.id.reads_catalogs() {
+            (builder.enable_spi_access(), BgWorkerStartTime::ConsistentState)
+        } else {
+            (builder, BgWorkerStartTime::PostmasterStart)
+        };
+        builder
             .set_library("pgaad")
             .set_function("pgaad_worker_main")
             .set_argument(Some(pg_sys::Datum::from(worker.id.place())))
-            .set_start_time(BgWorkerStartTime::PostmasterStart)
+            .set_start_time(start)
             .set_restart_time(Some(Duration::from_secs(1)))
             .load();
     }
@@ -79,7 +96,16 @@ pub extern "C-unwind" fn pgaad_worker_main(place: pg_sys::Datum) {
     // SAFETY: plain globals of this process; a background worker's latch is its PGPROC's, in shared memory.
     let (pid, latch) = unsafe { (pg_sys::MyProcPid, pg_sys::MyLatch.addr()) };
     set_process(worker.id, Process { pid, latch, has_run: true });
+    if worker.id.reads_catalogs() {
+        BackgroundWorker::connect_worker_to_spi(None, None);
+    }
     (worker.main)()
+}
+
+/// Runs `body` in a transaction of its own, for a worker that reads catalogs.
+pub(crate) fn in_transaction<T>(body: impl FnOnce() -> T) -> T {
+    // An error ends the worker, and with it all that it left behind.
+    BackgroundWorker::transaction(AssertUnwindSafe(body))
 }
 
 /// The worker that this process is.

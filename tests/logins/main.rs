@@ -8,6 +8,7 @@ mod check;
 mod claims;
 mod closed;
 mod clouds;
+mod deny;
 mod dump;
 mod encoding;
 mod events;

@@ -1,0 +1,158 @@
+//! Shutting somebody out: the functions below `pgaad.deny`, `pgaad.allow` and `pgaad.denied`.
+
+#![allow(unsafe_code, reason = "the macros export each function under its C name")]
+
+use pgaad_core::deny::{Denial, DeniedBy, MAX_ENTRIES, Mark, NotChanged};
+use pgaad_core::guid::TenantId;
+use pgaad_core::time::UnixTime;
+use pgrx::prelude::*;
+
+use crate::pg::report::SqlError;
+use crate::pg::text::{TextFromSql, TextToSql};
+use crate::pg::{catalog, clock, deny_labels};
+use crate::settings;
+use crate::sql_api::timestamp;
+
+extension_sql_file!(
+    "../sql/denials.sql",
+    name = "denials",
+    requires = ["views", deny_entry, allow_entry, denial_rows, denial_mark]
+);
+
+/// Longest id of a token, in bytes. Entra's have 22.
+const MAX_TOKEN_ID_BYTES: usize = 256;
+
+/// Puts somebody on the list, until that Unix time or for ever. Gives the tenant that the id is of.
+#[pg_extern(name = "_deny", volatile, parallel_unsafe)]
+fn deny_entry(claim: TextFromSql, id: TextFromSql, until: Option<i64>) -> TextToSql {
+    let (tenant, mark) = raise(mark_of(&claim, &id));
+    let by_superuser = raise(authorize());
+    let denial = Denial { mark, until: until.map(UnixTime::new), by_superuser };
+    let changed = deny_labels::change(c"pgaad.deny()", |list| list.deny(denial, clock::now()));
+    raise(changed.ok_or_else(no_list).and_then(|changed| changed.map_err(not_changed)));
+    tenant.to_string().into()
+}
+
+/// Takes somebody off the list. Gives the tenant that the id is of, or NULL if they were not on it.
+#[pg_extern(name = "_allow", volatile, parallel_unsafe)]
+fn allow_entry(claim: TextFromSql, id: TextFromSql) -> Option<TextToSql> {
+    let (tenant, mark) = raise(mark_of(&claim, &id));
+    let is_superuser = raise(authorize());
+    let mut was_there = false;
+    let changed = deny_labels::change(c"pgaad.allow()", |list| {
+        was_there = list.forget(mark, is_superuser)?;
+        Ok(())
+    });
+    raise(changed.ok_or_else(no_list).and_then(|changed| changed.map_err(not_changed)));
+    was_there.then(|| tenant.to_string().into())
+}
+
+/// Who is on the list: their marks, until when, and whether a superuser said so.
+#[pg_extern(name = "_denial_rows", volatile, parallel_restricted)]
+fn denial_rows() -> TableIterator<
+    'static,
+    (name!(mark, TextToSql), name!(until, TimestampWithTimeZone), name!(by_superuser, bool)),
+> {
+    let list = deny_labels::read();
+    if list.is_damaged() {
+        raise::<()>(Err(not_changed(NotChanged::Damaged)));
+    }
+    let row = |denial: &Denial| {
+        let until = denial.until.map_or_else(TimestampWithTimeZone::positive_infinity, timestamp);
+        (denial.mark.to_string().into(), until, denial.by_superuser)
+    };
+    TableIterator::new(list.denials().iter().map(row).collect::<Vec<_>>())
+}
+
+/// The mark of an id, by which the list knows it.
+#[pg_extern(name = "_denial_mark", immutable, strict, parallel_safe)]
+fn denial_mark(claim: TextFromSql, tenant: TextFromSql, id: TextFromSql) -> Option<TextToSql> {
+    let tenant = tenant.text().parse().ok()?;
+    Some(Mark::new(claim_named(&claim)?, tenant, &id.text()).to_string().into())
+}
+
+fn claim_named(claim: &TextFromSql) -> Option<DeniedBy> {
+    DeniedBy::ALL.into_iter().find(|by| by.name() == claim.text())
+}
+
+/// The tenant of this server, and the mark of an id in it.
+fn mark_of(claim: &TextFromSql, id: &TextFromSql) -> Result<(TenantId, Mark), SqlError> {
+    let invalid = |message: String, hint: &'static str| SqlError {
+        code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        message,
+        hint: hint.into(),
+    };
+    let by = claim_named(claim).ok_or_else(|| {
+        invalid(
+            format!("\"{}\" is no claim that the list knows", claim.text()),
+            "It knows oid, uti and appid.",
+        )
+    })?;
+    let id = id.text();
+    if id.is_empty() || id.len() > MAX_TOKEN_ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(invalid(
+            format!("\"{id}\" is no id of a token"),
+            "It is the token's claim uti, which the log and pgaad.events show.",
+        ));
+    }
+    let settings = settings::read().ok();
+    let tenant = settings.and_then(|settings| Some(settings.token?.tenant.id())).ok_or(SqlError {
+        code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
+        message: "there is no tenant whose ids these could be".to_owned(),
+        hint: "Set pgaad.tenant_id in postgresql.conf and reload the server.".into(),
+    })?;
+    Ok((tenant, Mark::new(by, tenant, &id)))
+}
+
+/// Whether the caller is a superuser.
+///
+/// # Errors
+/// `42501` unless they are one or an Entra administrator.
+fn authorize() -> Result<bool, SqlError> {
+    let (is_superuser, caller) = catalog::caller();
+    if is_superuser || caller.is_entra_admin {
+        return Ok(is_superuser);
+    }
+    Err(SqlError {
+        code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        message: "permission denied to change the deny list".to_owned(),
+        hint: "Only superusers and members of azure_ad_admin may.".into(),
+    })
+}
+
+fn no_list() -> SqlError {
+    SqlError {
+        code: PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+        message: "role azure_ad_user does not exist".to_owned(),
+        hint: "CREATE EXTENSION pgaad; makes it.".into(),
+    }
+}
+
+fn not_changed(reason: NotChanged) -> SqlError {
+    let (code, message, hint) = match reason {
+        NotChanged::Full => (
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("the deny list has {MAX_ENTRIES} entries and no room for another one"),
+            "Let those back in who need not be on it, as pgaad.denied shows them, or disable accounts in Entra.",
+        ),
+        NotChanged::BySuperuser => (
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "permission denied to change what a superuser has put on the deny list".to_owned(),
+            "Only superusers may.",
+        ),
+        NotChanged::Damaged => (
+            PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+            "the deny list cannot be read, and everybody is shut out".to_owned(),
+            "SELECT format('SECURITY LABEL FOR %I ON ROLE azure_ad_user IS NULL;', provider) FROM pg_shseclabel \
+             WHERE provider LIKE 'pgaad-deny-%'; lists what takes it away, for a superuser to run.",
+        ),
+    };
+    SqlError { code, message, hint: hint.into() }
+}
+
+fn raise<T>(result: Result<T, SqlError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => error.raise(),
+    }
+}
