@@ -214,6 +214,7 @@ fn moment(settings: &Result<Settings, Reason>) -> Moment {
     };
     Moment {
         slots_without_worker: worker::never_ran(WorkerId::Keys).then(worker::slots),
+        slots_without_session_worker: worker::never_ran(WorkerId::Denials).then(worker::slots),
         snapshot_problem: Some(refreshes.snapshot_problem.as_str())
             .filter(|problem| !problem.is_empty())
             .map(str::to_owned),

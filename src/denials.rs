@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "the macros export each function under its C name")]
 
-use pgaad_core::deny::{Denial, DeniedBy, MAX_ENTRIES, Mark, NotChanged};
+use pgaad_core::deny::{Denial, DeniedBy, Mark, NotChanged};
 use pgaad_core::guid::TenantId;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
@@ -132,7 +132,7 @@ fn not_changed(reason: NotChanged) -> SqlError {
     let (code, message, hint) = match reason {
         NotChanged::Full => (
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            format!("the deny list has {MAX_ENTRIES} entries and no room for another one"),
+            "the deny list has no room for another entry".to_owned(),
             "Let those back in who need not be on it, as pgaad.denied shows them, or disable accounts in Entra.",
         ),
         NotChanged::BySuperuser => (

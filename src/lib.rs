@@ -50,7 +50,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::auth_failed::request();
     jobs::register();
     pg::worker::request();
-    pg::seclabel::install(labels::judge);
+    pg::label_providers::install(labels::judge);
     pg::utility::install(membership_guard::GUARD, settings::advise_of);
     pg::pam::arm(login::decide_for_pam, session::is_admitted);
     pg::oauth::arm(login::decide_for_oauth);

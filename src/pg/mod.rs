@@ -20,6 +20,7 @@ pub(crate) mod first_commit;
 pub(crate) mod hba;
 mod hba_line;
 pub(crate) mod hook;
+pub(crate) mod label_providers;
 mod libpq;
 #[cfg_attr(not(since_18), path = "no_oauth.rs")]
 pub(crate) mod oauth;

@@ -19,7 +19,7 @@ use super::catalog::{self, Marker};
 use super::role_program::{self, Password};
 use super::role_statement::{self, Change, RoleStatement};
 use super::{encoding, report};
-use super::{role_graph, role_nodes, role_vouch, seclabel};
+use super::{label_providers, role_graph, role_nodes, role_vouch};
 
 /// A statement about roles on its way. Lives in the memory context of the statement, which drops it.
 pub(super) struct Plan {
@@ -132,7 +132,7 @@ impl Plan {
                     self.plan_password(role_statement::role_name((*alter).role), (*alter).options);
                 }
                 NodeTag::T_SecLabelStmt => {
-                    seclabel::register();
+                    label_providers::register();
                     self.waiting.push_back(Part::AsCaller(self.original));
                     if let Some(role) = role_statement::labelled_role(node.cast()) {
                         let before = catalog::labelling(&role);
@@ -229,7 +229,7 @@ impl Plan {
 
     /// What binds a role to a program.
     fn binding(&self, role: &CStr, program: Binding) -> [Part; 2] {
-        seclabel::register();
+        label_providers::register();
         // SAFETY: core's own statement, and one that was made for this.
         let label = unsafe { role_nodes::with_statement(self.original, role_program::label(role, program)) };
         let client_id = program.object_id().map(|id| id.to_string()).unwrap_or_default();

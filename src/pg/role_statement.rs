@@ -8,8 +8,9 @@ use pgrx::prelude::*;
 
 use super::c_string::c_str;
 use super::catalog::{self, Marker};
+use super::label_providers;
 use super::role_graph;
-use super::seclabel::{self, Provider};
+use super::seclabel::Provider;
 use super::version;
 
 /// One thing that a statement does to roles. Names are bytes, as in the catalog.
@@ -98,7 +99,7 @@ pub(super) unsafe fn is_about_roles(node: *mut pg_sys::Node) -> bool {
     unsafe {
         if (*node).type_ == NodeTag::T_SecLabelStmt {
             let statement: *mut pg_sys::SecLabelStmt = node.cast();
-            return seclabel::is_ours((*statement).provider);
+            return label_providers::is_ours((*statement).provider);
         }
         may_be_about_roles(node)
     }

@@ -62,7 +62,7 @@ pub const CHECKS: [Check; 37] = [
     row("audience_shared", Advice, "tokens are for this server or its group", At(settings::audience_shared)),
     row("scope", Advice, "users' tokens need an accepted scope", At(settings::scope)),
     row("extension", Fault, "the extension's SQL is that of the library", InCatalogs),
-    row("worker", Fault, "the key worker runs, or has run", At(keys::worker)),
+    row("worker", Fault, "the workers run, or have run", At(keys::worker)),
     row("keys", Fault, "there are keys, and they are fresh", At(keys::usable)),
     row("keys_file", Fault, "pgaad/keys.json can be read and written, as far as tried", At(keys::file)),
     row("key_issuers", Advice, "each key says whose tokens it signs", At(keys::issuers)),
@@ -276,6 +276,13 @@ mod tests {
 
     #[test]
     fn the_hint_makes_room_for_the_worker_beside_the_others() {
+        let one = at(|moment| moment.slots_without_session_worker = Some(2));
+        let told: Vec<_> = defects(&one).filter(|(check, _)| check.item == "worker").collect();
+        assert!(
+            told.len() == 1 && told[0].1.detail.starts_with("the session worker has not run"),
+            "{told:?}"
+        );
+        assert!(told[0].1.hint.starts_with("ALTER SYSTEM SET max_worker_processes = 10;"), "{told:?}");
         let no_room = at(|moment| moment.slots_without_worker = Some(3));
         let hint = defects(&no_room).find(|(check, _)| check.item == "worker").map(|(_, defect)| defect.hint);
         assert_eq!(

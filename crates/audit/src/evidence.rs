@@ -39,6 +39,8 @@ pub struct Settings {
 pub struct Moment {
     /// `max_worker_processes`, if that left no room for the key worker: it has not run since the server's start.
     pub slots_without_worker: Option<i32>,
+    /// The same of the worker that ends sessions of who is shut out.
+    pub slots_without_session_worker: Option<i32>,
     /// What is wrong with `keys.json`, in words.
     pub snapshot_problem: Option<String>,
     /// Why there are no keys for a login, in words.

@@ -24,13 +24,19 @@ pub(crate) fn usable(evidence: &Evidence) -> Option<Vec<Defect>> {
 
 /// Nobody fetches keys, or ends sessions.
 pub(crate) fn worker(evidence: &Evidence) -> Option<Vec<Defect>> {
-    let slots = evidence.moment.as_ref()?.slots_without_worker;
-    Some(slots.map(|slots| Defect::new(NO_WORKER, more_slots(slots))).into_iter().collect())
+    let moment = evidence.moment.as_ref()?;
+    let defect = |slots: Option<i32>, words: &str| slots.map(|slots| Defect::new(words, more_slots(slots)));
+    let keys = defect(moment.slots_without_worker, NO_WORKER);
+    let sessions = defect(moment.slots_without_session_worker, NO_SESSION_WORKER);
+    Some(keys.into_iter().chain(sessions).collect())
 }
 
 /// What a server says that has no key worker, here and in `pgaad.refresh()`.
 pub const NO_WORKER: &str = "the key worker has not run since the server's start, which had no free process for it: \
                              no keys are fetched";
+
+const NO_SESSION_WORKER: &str = "the session worker has not run since the server's start, which had no free process \
+                                 for it: sessions of those who are shut out by pgaad.deny go on";
 
 /// The statement that makes room for the key worker, where `slots` processes are too few.
 pub fn more_slots(slots: i32) -> String {

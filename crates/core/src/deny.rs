@@ -26,6 +26,9 @@ const ENTRIES_OF_LABEL: usize = MAX_LABEL_BYTES / ENTRY_BYTES;
 /// Most entries.
 pub const MAX_ENTRIES: usize = LABELS * ENTRIES_OF_LABEL;
 
+/// Most entries while one who is no superuser adds to them: so an administrator leaves room for a superuser's.
+pub const MAX_ENTRIES_OF_ADMINISTRATORS: usize = MAX_ENTRIES - 256;
+
 /// The end of what has none; the year 4147.
 const FOREVER: i64 = 0xf_ffff_ffff;
 
@@ -190,7 +193,8 @@ impl DenyList {
     pub fn deny(&mut self, denial: Denial, now: UnixTime) -> Result<(), NotChanged> {
         self.forget(denial.mark, denial.by_superuser)?;
         self.denials.retain(|other| other.is_in_force(now));
-        if self.denials.len() >= MAX_ENTRIES {
+        let most = if denial.by_superuser { MAX_ENTRIES } else { MAX_ENTRIES_OF_ADMINISTRATORS };
+        if self.denials.len() >= most {
             return Err(NotChanged::Full);
         }
         self.denials.push(denial);

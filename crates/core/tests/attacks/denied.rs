@@ -1,6 +1,8 @@
 //! Whom no role opens to, whatever their token says.
 
-use pgaad_core::deny::{Denial, DeniedBy, DenyList, MAX_ENTRIES, MAX_LABEL_BYTES, Mark, NotChanged};
+use pgaad_core::deny::{
+    Denial, DeniedBy, DenyList, MAX_ENTRIES, MAX_ENTRIES_OF_ADMINISTRATORS, MAX_LABEL_BYTES, Mark, NotChanged,
+};
 use pgaad_core::label::Binding;
 use pgaad_core::time::UnixTime;
 use tenant::{TENANT_ID, USER_CLIENT_ID, object_id};
@@ -151,6 +153,16 @@ fn a_thousand_and_more_fit_and_those_whose_time_is_over_make_room() {
     assert_eq!(DenyList::read(labels.iter().flatten()), list);
     let one_more = denial(DeniedBy::TokenId, "one more");
     assert_eq!(list.deny(one_more, UnixTime::new(*NOW)), Err(NotChanged::Full));
+    // An administrator leaves room for superusers.
+    let soft = Denial { by_superuser: false, ..one_more };
+    let mut most = DenyList::default();
+    for number in 0..MAX_ENTRIES_OF_ADMINISTRATORS {
+        let mark = mark(DeniedBy::TokenId, &number.to_string());
+        most.deny(Denial { mark, ..soft }, UnixTime::new(*NOW)).unwrap();
+    }
+    assert_eq!(most.deny(soft, UnixTime::new(*NOW)), Err(NotChanged::Full));
+    assert_eq!(most.deny(one_more, UnixTime::new(*NOW)), Ok(()));
+    assert_eq!(MAX_ENTRIES - MAX_ENTRIES_OF_ADMINISTRATORS, 256);
     // One that is there is replaced.
     let known = denial(DeniedBy::TokenId, "7");
     list.deny(known, UnixTime::new(*NOW)).unwrap();
