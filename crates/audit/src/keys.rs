@@ -28,7 +28,8 @@ pub(crate) fn worker(evidence: &Evidence) -> Option<Vec<Defect>> {
     let defect = |slots: Option<i32>, words: &str| slots.map(|slots| Defect::new(words, more_slots(slots)));
     let keys = defect(moment.slots_without_worker, NO_WORKER);
     let sessions = defect(moment.slots_without_session_worker, NO_SESSION_WORKER);
-    Some(keys.into_iter().chain(sessions).collect())
+    // Both have the same cure.
+    Some(keys.or(sessions).into_iter().collect())
 }
 
 /// What a server says that has no key worker, here and in `pgaad.refresh()`.

@@ -91,7 +91,14 @@ fn a_server_without_room_for_the_worker_says_so() {
     assert!(problem.contains("no free process"), "{problem}");
     let hint = server.cluster.value("SELECT hint FROM pgaad.check() WHERE item = 'worker'");
     assert_eq!(hint, error.hint);
-    server.cluster.sql(&hint);
+    // Beside core's own launcher of logical replication there is room for one.
+    server.cluster.append_conf("max_worker_processes = 2");
+    server.cluster.restart();
+    server.cluster.wait_until_ready();
+    wait_until("it is clear that one has none", || server.cluster.value(said) == "1");
+    let detail = server.cluster.value("SELECT detail FROM pgaad.check() WHERE item = 'worker'");
+    assert!(detail.starts_with("the session worker has not run"), "{detail}");
+    server.cluster.sql(&server.cluster.value("SELECT hint FROM pgaad.check() WHERE item = 'worker'"));
     server.cluster.restart();
     server.cluster.wait_until_ready();
     server.expect_sound();
