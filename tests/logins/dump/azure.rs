@@ -48,6 +48,10 @@ GRANT pg_execute_server_program TO azure_pg_admin WITH ADMIN OPTION, INHERIT TRU
 GRANT pg_monitor TO azure_pg_admin WITH ADMIN OPTION, INHERIT TRUE GRANTED BY azuresu;
 GRANT pg_read_all_data TO "ann@example.com" WITH INHERIT TRUE GRANTED BY localadmin;
 GRANT SET ON PARAMETER work_mem TO azure_pg_admin;
+GRANT pg_signal_autovacuum_worker TO azure_pg_admin WITH ADMIN OPTION, INHERIT TRUE GRANTED BY azuresu;
+CREATE TABLESPACE temptblspace OWNER azure_pg_admin LOCATION '/mnt/pg_tmp';
+COMMENT ON TABLESPACE temptblspace IS 'temporary';
+GRANT ALL ON TABLESPACE temptblspace TO localadmin;
 CREATE DATABASE azure_sys WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C';
 ALTER DATABASE azure_sys OWNER TO azuresu;
 \connect azure_sys
@@ -86,7 +90,11 @@ COPY public.notes (id, note) FROM stdin;
 INSERT INTO public.notes VALUES (3, E'a\\b\';');
 CREATE VIEW public.later AS SELECT 1 AS one;
 REVOKE ALL ON SCHEMA public FROM azuresu;
+ALTER SCHEMA public OWNER TO azure_pg_admin;
 GRANT ALL ON SCHEMA public TO azure_pg_admin;
+GRANT ALL ON FUNCTION pg_catalog.pg_stat_reset() TO azure_pg_admin;
+GRANT SELECT(name) ON TABLE pg_catalog.pg_config TO azure_pg_admin;
+GRANT SELECT(starelid) ON TABLE pg_catalog.pg_statistic TO azure_pg_admin;
 GRANT SELECT ON TABLE public.notes TO azuresu;
 GRANT SELECT ON TABLE public.notes TO "azuresu;reports";
 ALTER DEFAULT PRIVILEGES FOR ROLE azuresu IN SCHEMA public GRANT SELECT ON TABLES TO localadmin;
@@ -209,6 +217,12 @@ fn dumps_of_azure_restore_whole_and_make_nobody_a_superuser() {
     let admins = "SELECT bool_and(pg_has_role(role, 'azure_pg_admin', 'MEMBER')) \
                   FROM unnest(ARRAY['localadmin', 'ann@example.com']) role";
     assert_eq!(scene.cluster.value(admins), "t");
+    // Azure's machine has a disk for it, and has had this role since 16.
+    assert_eq!(scene.cluster.value("SELECT count(*) FROM pg_tablespace WHERE spcname = 'temptblspace'"), "0");
+    let signals =
+        "SELECT count(*) = (SELECT count(*) FROM pg_roles WHERE rolname = 'pg_signal_autovacuum_worker')
+                   FROM pg_auth_members WHERE roleid = to_regrole('pg_signal_autovacuum_worker')";
+    assert_eq!(scene.cluster.value(signals), "t");
     // The tokens open what they opened there.
     let token = scene.token("ann@example.com");
     let attempt = |role: &str| scene.attempt(scene.route(), role);
