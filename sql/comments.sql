@@ -11,6 +11,8 @@ COMMENT ON FUNCTION pgaad.check() IS
     'what is wrong with the configuration of this server, and what to do about it';
 COMMENT ON FUNCTION pgaad.guard_roles(boolean) IS
     'has the members of azure_ad_user load pgaad at the start of their sessions, or no longer';
+COMMENT ON FUNCTION pgaad.make_azure_roles(boolean) IS
+    'makes azure_pg_admin, with the roles that it was granted on Azure''s servers';
 COMMENT ON FUNCTION pgaad.set_admin(text, text, text) IS
     'makes one user, program or group the Entra administrator, in the place of those before';
 COMMENT ON FUNCTION pgaad.deny(uuid, timestamptz, text) IS

@@ -813,6 +813,52 @@ COMMENT ON COLUMN pgaad.sessions.expires_at IS
     'when the token expires, which ends the session only if pgaad.session_end says so';
 GRANT SELECT ON pgaad.sessions TO pg_monitor, azure_ad_admin;
 
+-- Azure's administrator role, for scripts and dumps that name it: what it was granted on a live Flexible Server of
+-- PostgreSQL 16. What of it this major does not have is left out. Its members hand these roles on.
+CREATE FUNCTION pgaad.make_azure_roles(with_members boolean DEFAULT false)
+RETURNS TABLE (granted name)
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    powers CONSTANT name[] := ARRAY['pg_checkpoint', 'pg_create_subscription', 'pg_monitor', 'pg_read_all_data',
+                                    'pg_read_all_settings', 'pg_read_all_stats', 'pg_signal_autovacuum_worker',
+                                    'pg_signal_backend', 'pg_stat_scan_tables'];
+    role record;
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RAISE EXCEPTION 'permission denied to make Azure''s roles'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
+    END IF;
+    -- The role of the name may have been there before, with members that somebody has chosen.
+    LOCK TABLE pg_authid, pg_auth_members IN SHARE ROW EXCLUSIVE MODE;
+    SELECT * INTO role FROM pg_authid WHERE rolname = 'azure_pg_admin';
+    IF NOT FOUND THEN
+        CREATE ROLE azure_pg_admin NOLOGIN;
+    ELSE
+        IF role.rolcanlogin OR role.rolsuper OR role.rolcreaterole OR role.rolreplication OR role.rolbypassrls
+            OR role.rolpassword IS NOT NULL THEN
+            RAISE EXCEPTION 'role azure_pg_admin is there, and may log in or has attributes or a password'
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'ALTER ROLE azure_pg_admin NOLOGIN NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS '
+                             'PASSWORD NULL;';
+        END IF;
+        IF NOT with_members AND EXISTS (SELECT FROM pg_auth_members WHERE roleid = role.oid) THEN
+            RAISE EXCEPTION 'role azure_pg_admin is there, and its members would have its rights: %',
+                (SELECT string_agg(DISTINCT member::regrole::text, ', ') FROM pg_auth_members WHERE roleid = role.oid)
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'If they should: SELECT pgaad.make_azure_roles(with_members => true); '
+                             'if not, revoke it from them.';
+        END IF;
+    END IF;
+    FOR granted IN SELECT rolname FROM pg_roles WHERE rolname = ANY (powers) AND oid < 16384 ORDER BY rolname LOOP
+        EXECUTE format('GRANT %I TO azure_pg_admin WITH ADMIN OPTION', granted);
+        RETURN NEXT;
+    END LOOP;
+END
+$function$;
+REVOKE ALL ON FUNCTION pgaad.make_azure_roles(boolean) FROM PUBLIC;
+
 -- Shutting somebody out.
 CREATE FUNCTION pgaad._deny("claim" TEXT, "id" TEXT, "until" bigint) RETURNS TEXT
 VOLATILE PARALLEL UNSAFE
@@ -996,6 +1042,8 @@ COMMENT ON FUNCTION pgaad.check() IS
     'what is wrong with the configuration of this server, and what to do about it';
 COMMENT ON FUNCTION pgaad.guard_roles(boolean) IS
     'has the members of azure_ad_user load pgaad at the start of their sessions, or no longer';
+COMMENT ON FUNCTION pgaad.make_azure_roles(boolean) IS
+    'makes azure_pg_admin, with the roles that it was granted on Azure''s servers';
 COMMENT ON FUNCTION pgaad.set_admin(text, text, text) IS
     'makes one user, program or group the Entra administrator, in the place of those before';
 COMMENT ON FUNCTION pgaad.deny(uuid, timestamptz, text) IS

@@ -38,12 +38,24 @@ fn before(changes: &[Change], caller: Caller) -> Result<(), SqlError> {
             SUPERUSERS,
         )),
         Change::Role(name) => alter_by_right(name, caller),
+        Change::Grant { roles, .. } if roles.iter().any(|role| is_missing_azure_admin(role)) => {
+            Err(SqlError {
+                code: PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+                message: "role \"azure_pg_admin\" does not exist".to_owned(),
+                hint: "It is Azure's. A superuser can make one here: SELECT pgaad.make_azure_roles();".into(),
+            })
+        }
         Change::Grant { members, .. } | Change::Revoke { members, .. } => change
             .markers()
             .into_iter()
             .try_for_each(|marker| change_members_by_right(marker, members, caller)),
         Change::Drop(_) | Change::Label(_) => Ok(()),
     })
+}
+
+/// Scripts that were written for Azure grant a role that only Azure's servers have.
+fn is_missing_azure_admin(role: &CStr) -> bool {
+    role == c"azure_pg_admin" && catalog::oid_of(role).is_none()
 }
 
 /// A role is had by its password, too, and by the settings of its sessions.
@@ -173,6 +185,7 @@ pub(crate) fn words(privilege: Privilege) -> String {
         Privilege::Superuser => "is a superuser".to_owned(),
         Privilege::Replication => "has REPLICATION".to_owned(),
         Privilege::BypassRls => "has BYPASSRLS".to_owned(),
+        Privilege::AzureAdmin => "is Azure's administrator role".to_owned(),
         Privilege::Reaches(role) => {
             let name = catalog::name_of(pg_sys::Oid::from(role)).unwrap_or_default();
             format!("is a member of {}", quoted(&name))

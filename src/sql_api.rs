@@ -31,6 +31,7 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/principals.sql", name = "principals", requires = [labels]);
 extension_sql_file!("../sql/guard.sql", name = "guard");
+extension_sql_file!("../sql/azure_roles.sql", name = "azure_roles");
 extension_sql_file!(
     "../sql/comments.sql",
     name = "comments",
@@ -47,6 +48,7 @@ extension_sql_file!(
         explain_event,
         "principals",
         "guard",
+        "azure_roles",
         "check",
         "denials"
     ]

@@ -22,7 +22,7 @@ pub(crate) fn strike() {
             ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "injected error");
         }
         "overread" => {
-            let bytes = vec![0_u8; 8];
+            let bytes: Box<[u8]> = Box::new([0; 8]);
             // SAFETY: it is not, and a sanitizer must say so (tests/logins/sanitized.rs). Elsewhere the allocation is
             // larger than what was asked for.
             std::hint::black_box(unsafe { bytes.as_ptr().wrapping_add(bytes.len()).read() });

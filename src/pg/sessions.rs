@@ -116,10 +116,10 @@ pub(crate) fn end_due() -> Vec<i32> {
         }
         if end > now {
             sessions.next.fetch_min(end, Ordering::AcqRel);
-        } else if place.end.compare_exchange(end, NONE, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            if self::end(pid) {
-                ended.push(pid);
-            }
+        } else if place.end.compare_exchange(end, NONE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && self::end(pid)
+        {
+            ended.push(pid);
         }
     }
     ended

@@ -5,6 +5,7 @@ use pgaad_tests::wire::{Outcome, Session};
 use pgaad_tests::{Attempt, Route, Scene};
 use tenant::{Token, object_id};
 
+mod pg_admin;
 mod scripts;
 
 /// Ids that the directory would give, as `az ad group show` and `az identity show` print them.

@@ -16,6 +16,9 @@ const BOOTSTRAP_SUPERUSER: RoleOid = 10;
 /// `pg_read_server_files`, `pg_write_server_files`, `pg_execute_server_program`, `pg_write_all_data` (pg_authid.dat).
 const SERVER_ROLES: [RoleOid; 4] = [4569, 4570, 4571, 6182];
 
+/// Azure's administrator role (`pgaad.make_azure_roles`): its members read all data and hand that on.
+const AZURE_ADMIN: &[u8] = b"azure_pg_admin";
+
 /// A row of `pg_authid`, as far as the rules look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
@@ -81,8 +84,10 @@ pub enum Privilege {
     Replication,
     /// BYPASSRLS.
     BypassRls,
-    /// It is, directly or through others, a member of this role, which has one of those attributes or is predefined and
-    /// has power over the server.
+    /// It is Azure's administrator role, `azure_pg_admin`.
+    AzureAdmin,
+    /// It is, directly or through others, a member of this role, which is one of those above and has power over the
+    /// server.
     Reaches(RoleOid),
     /// It is, directly or through others, a member of `azure_ad_admin`.
     Administrator,
@@ -164,13 +169,16 @@ impl RoleGraph {
             (role.is_superuser, Privilege::Superuser),
             (role.can_replicate, Privilege::Replication),
             (role.bypasses_rls, Privilege::BypassRls),
+            (role.name == AZURE_ADMIN, Privilege::AzureAdmin),
         ];
         attributes.into_iter().find_map(|(has, privilege)| has.then_some(privilege))
     }
 
     pub(crate) fn has_power_over_the_server(&self, oid: RoleOid) -> bool {
-        let has_attribute = |role: &Role| role.is_superuser || role.can_replicate || role.bypasses_rls;
-        SERVER_ROLES.contains(&oid) || self.roles.get(&oid).is_some_and(has_attribute)
+        let has_power = |role: &Role| {
+            role.is_superuser || role.can_replicate || role.bypasses_rls || role.name == AZURE_ADMIN
+        };
+        SERVER_ROLES.contains(&oid) || self.roles.get(&oid).is_some_and(has_power)
     }
 
     /// Whether a role holds the ADMIN OPTION on another, itself or through a role that it is a member of, with the

@@ -252,6 +252,35 @@ fn on_15_a_role_that_reaches_power_over_the_server_is_granted_by_holders_of_its_
     assert_eq!(world.to(&world.clone().with(edge(MONITOR, EVE)), EVE_ON_15), Ok(()));
 }
 
+/// `azure_pg_admin` hands on what it has, so whoever is in it rules over more than themselves.
+#[test]
+fn azures_administrator_role_is_one_with_power_over_the_server() {
+    let world =
+        World::new().changed(GROUP, |role| role.name = b"azure_pg_admin".into()).with(edge(GROUP, PLAIN));
+    for granted in [GROUP, PLAIN] {
+        let after = world.clone().with(edge(granted, EVE));
+        let violation = Violation::ServerRole { granted, reaches: GROUP };
+        assert_eq!(world.to(&after, EVE_ON_15), Err(violation));
+        assert_eq!(world.to(&after, EVE_CALLS), Ok(()), "from 16 on core asks for the ADMIN OPTION itself");
+    }
+    let graph = world.graph();
+    assert_eq!(graph.privilege(GROUP), Some(Privilege::AzureAdmin));
+    assert_eq!(graph.privilege(PLAIN), Some(Privilege::Reaches(GROUP)));
+    for role in [GROUP, PLAIN] {
+        let privilege = graph.privilege(role).unwrap();
+        let joined = world.clone().with(edge(USER, role));
+        assert_eq!(world.to(&joined, ROOT_CALLS), Err(Violation::Privileged { role, privilege }));
+        assert_eq!(
+            judge_alteration(&graph, role, EVE_ON_15),
+            Err(privilege),
+            "nor is it had by a password or a name"
+        );
+    }
+    // Another role of that kind of name is none.
+    let other = World::new().changed(GROUP, |role| role.name = b"azure_pg_admins".into());
+    assert_eq!(other.graph().privilege(GROUP), None);
+}
+
 #[test]
 fn a_role_that_reaches_more_than_its_own_rights_is_not_had_by_its_password() {
     let world = World::new().with(edge(ADMIN, GROUP)).with(edge(PROGRAMS, PLAIN));
