@@ -56,6 +56,9 @@ COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS
     'refuses arguments of the functions that make principals which cannot be used';
 COMMENT ON FUNCTION pgaad._check_name(text) IS 'refuses names that no principal can have';
 COMMENT ON FUNCTION pgaad._label_principal(text, text, text, boolean, boolean) IS 'binds a role, and makes it a member';
+COMMENT ON FUNCTION pgaad._appoint(text, text, text, boolean) IS 'makes another administrator for one in office';
+COMMENT ON FUNCTION pgaad._share_roles(regrole) IS 'gives an administrator the ADMIN OPTIONs that the caller has';
+COMMENT ON FUNCTION pgaad._admins_make_admins() IS 'whether administrators may make others';
 COMMENT ON FUNCTION pgaad._take_roles(oid) IS 'takes back the ADMIN OPTIONs that the office gave';
 COMMENT ON FUNCTION pgaad._take_own_grants(oid) IS 'takes back what a former administrator has given to themselves';
 COMMENT ON FUNCTION pgaad._give_roles(oid, oid[]) IS 'gives a new administrator the ADMIN OPTION on Entra roles';

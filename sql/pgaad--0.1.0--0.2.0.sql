@@ -103,6 +103,67 @@ BEGIN
 END
 $function$;
 
+-- Whether administrators make others.
+CREATE FUNCTION pgaad."_admins_make_admins"() RETURNS bool
+STRICT STABLE PARALLEL SAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'admins_make_admins_wrapper';
+
+-- Makes another administrator for one who is in office, while a superuser lets them (Flexible Server's way). It runs as
+-- the extension's owner, so it makes a role of its own and takes none that was there, and gives it what the office
+-- gives to everybody. Who may call it is who is an administrator: nobody else may execute it.
+CREATE FUNCTION pgaad._appoint(rolename text, objectid text, objecttype text, ismfa boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF NOT pgaad._admins_make_admins() THEN
+        RAISE EXCEPTION 'permission denied to make another Entra administrator'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'A superuser does it, or lets administrators do it: pgaad.admins_make_admins = on.';
+    END IF;
+    PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
+    EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', rolename);
+    EXECUTE format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS %L', rolename,
+                   format('aadauth,oid=%s,type=%s,admin', objectid, objecttype)
+                   || CASE WHEN ismfa THEN ',mfa' ELSE '' END);
+    EXECUTE format('GRANT azure_ad_admin TO %I', rolename);
+    EXECUTE format('GRANT azure_ad_user TO %I WITH ADMIN OPTION', rolename);
+END
+$function$;
+
+-- From 16 on: gives an administrator the ADMIN OPTION on the Entra roles on which the caller has it, by the caller's
+-- own right, and so on no other role.
+CREATE FUNCTION pgaad._share_roles(successor regrole)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    role regrole;
+BEGIN
+    IF current_setting('server_version_num')::integer < 160000 THEN
+        RETURN;
+    END IF;
+    FOR role IN
+        SELECT DISTINCT given.roleid FROM pg_auth_members given
+        JOIN pg_auth_members entra ON entra.roleid = 'azure_ad_user'::regrole AND entra.member = given.roleid
+        WHERE given.member = quote_ident(current_user)::regrole AND given.admin_option AND given.roleid <> successor
+    LOOP
+        BEGIN
+            EXECUTE format('GRANT %s TO %s WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', role, successor);
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE NOTICE 'role % stays a superuser''s to hand on: %', role, SQLERRM;
+        END;
+    END LOOP;
+END
+$function$;
+
+REVOKE ALL ON FUNCTION pgaad._admins_make_admins(), pgaad._appoint(text, text, text, boolean),
+    pgaad._share_roles(regrole) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._appoint(text, text, text, boolean), pgaad._share_roles(regrole) TO azure_ad_admin;
+
 CREATE OR REPLACE FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(
     rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
 RETURNS text
@@ -112,6 +173,16 @@ AS $function$
 BEGIN
     objecttype := pgaad._object_type(objecttype);
     PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
+    IF isadmin AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        IF NOT pg_has_role(current_user, 'azure_ad_admin', 'USAGE') THEN
+            RAISE EXCEPTION 'permission denied to make an Entra administrator'
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = 'Only superusers may, and administrators while pgaad.admins_make_admins is on.';
+        END IF;
+        PERFORM pgaad._appoint(rolename, objectid, objecttype, ismfa);
+        PERFORM pgaad._share_roles(quote_ident(rolename)::regrole);
+        RETURN format('Created role for %I', rolename);
+    END IF;
     IF isadmin THEN
         EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', rolename);
     ELSE
@@ -279,7 +350,7 @@ BEGIN
           AND NOT (found.rolsuper OR found.rolreplication OR found.rolbypassrls)
           AND NOT EXISTS (
               SELECT FROM pg_roles power
-              WHERE (power.rolsuper OR power.rolname IN ('azure_ad_admin', 'pg_read_server_files',
+              WHERE (power.rolsuper OR power.rolname IN ('azure_ad_admin', 'azure_pg_admin', 'pg_read_server_files',
                          'pg_write_server_files', 'pg_execute_server_program', 'pg_write_all_data'))
                 AND pg_has_role(found.oid, power.oid, 'MEMBER'))
     LOOP
@@ -1087,6 +1158,9 @@ COMMENT ON FUNCTION pgaad._check_words(text, text, text, text[]) IS
     'refuses arguments of the functions that make principals which cannot be used';
 COMMENT ON FUNCTION pgaad._check_name(text) IS 'refuses names that no principal can have';
 COMMENT ON FUNCTION pgaad._label_principal(text, text, text, boolean, boolean) IS 'binds a role, and makes it a member';
+COMMENT ON FUNCTION pgaad._appoint(text, text, text, boolean) IS 'makes another administrator for one in office';
+COMMENT ON FUNCTION pgaad._share_roles(regrole) IS 'gives an administrator the ADMIN OPTIONs that the caller has';
+COMMENT ON FUNCTION pgaad._admins_make_admins() IS 'whether administrators may make others';
 COMMENT ON FUNCTION pgaad._take_roles(oid) IS 'takes back the ADMIN OPTIONs that the office gave';
 COMMENT ON FUNCTION pgaad._take_own_grants(oid) IS 'takes back what a former administrator has given to themselves';
 COMMENT ON FUNCTION pgaad._give_roles(oid, oid[]) IS 'gives a new administrator the ADMIN OPTION on Entra roles';

@@ -14,7 +14,8 @@ GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.expl
 -- whom the label provider lets. The labels themselves anybody can read in pg_seclabels.
 GRANT EXECUTE ON FUNCTION pgaad._labels(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
-    pgaad._object_type(text), pgaad._label_principal(text, text, text, boolean, boolean) TO azure_ad_admin;
+    pgaad._object_type(text), pgaad._label_principal(text, text, text, boolean, boolean),
+    pgaad._appoint(text, text, text, boolean), pgaad._share_roles(regrole) TO azure_ad_admin;
 
 -- Shutting somebody out. The author and the time of an entry of the log are not for its author to write.
 GRANT EXECUTE ON FUNCTION pgaad.deny(uuid, timestamptz, text), pgaad.deny_token(text, timestamptz, text),

@@ -29,7 +29,7 @@ extension_sql_file!(
     name = "views",
     requires = [status_row, key_rows, event_rows, session_rows, login_counts]
 );
-extension_sql_file!("../sql/principals.sql", name = "principals", requires = [labels]);
+extension_sql_file!("../sql/principals.sql", name = "principals", requires = [labels, admins_make_admins]);
 extension_sql_file!("../sql/guard.sql", name = "guard");
 extension_sql_file!("../sql/azure_roles.sql", name = "azure_roles");
 extension_sql_file!(
@@ -284,6 +284,12 @@ fn login_counts() -> TableIterator<
     TableIterator::new(events::counts().map(move |(code, count, last)| {
         (code.into(), i64::try_from(count).unwrap_or(i64::MAX), last.map(timestamp), timestamp(since))
     }))
+}
+
+/// Whether administrators make others. Not by `current_setting`: where this library is not loaded anybody sets that.
+#[pg_extern(name = "_admins_make_admins", stable, parallel_safe)]
+fn admins_make_admins() -> bool {
+    settings::read().is_ok_and(|settings| settings.admins_make_admins)
 }
 
 /// What the labels of a role add up to, as a login sees them.

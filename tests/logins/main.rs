@@ -1,6 +1,7 @@
 //! Real logins to throw-away clusters: one module for each subject.
 
 mod admin;
+mod admins;
 mod alter_system;
 mod app_role;
 mod azure;

@@ -2,7 +2,8 @@
 
 use pgaad_tests::scene::quoted;
 use pgaad_tests::{Installation, Route, Scene, run_directory, wait_until};
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use tenant::object_id;
 
 /// The scene, where the server has this way in.
@@ -177,6 +178,67 @@ fn client_without_a_token_is_told_where_to_get_one_and_the_log_is_silent() {
     // The search proves itself: the next login's line is found.
     scene.attempt(Route::OAuth, &role).expect_admitted();
     assert!(scene.cluster.log_since(mark).contains("pgaad: login"));
+}
+
+/// psql 18 alone, with a human at a browser: it shows a code, and waits until somebody has signed in with it.
+#[test]
+fn psql_logs_a_human_in_by_the_device_flow() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    let issuer = format!("{}/{}/v2.0", scene.tenant.authority(), scene.tenant.tenant_id());
+    scene.cluster.write_hba(&[format!(
+        "host oauth_db all 127.0.0.1/32 oauth issuer={issuer} scope=\"api://pgaad/.default\" validator=pgaad \
+         delegate_ident_mapping=1"
+    )]);
+    scene.cluster.reload();
+    let connection = format!(
+        "host=127.0.0.1 port={} dbname=oauth_db user={role} sslmode=require oauth_issuer={issuer} \
+         oauth_client_id=11111111-1111-1111-1111-111111111111",
+        scene.cluster.port()
+    );
+    let mut psql = Command::new(scene.cluster.installation().program("psql"))
+        .args(["-X", "-A", "-t", "-c", "SELECT SYSTEM_USER", "-d", &connection])
+        // A provider of one's own has its own authority, which only this lets libpq trust.
+        .env("PGOAUTHDEBUG", "UNSAFE")
+        .env("PGOAUTHCAFILE", scene.tenant.ca_file())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("psql");
+    let shown = psql.stderr.take().expect("a pipe");
+    let mut shown = BufReader::new(shown).lines().map(|line| line.expect("text"));
+    let code = shown.find(|line| line.contains("and enter the code: "));
+    let code = code.expect("psql shows a code");
+    assert!(code.contains("https://microsoft.com/devicelogin") && code.contains("CVGDR5KD6"), "{code}");
+    scene.tenant.sign_in(&scene.token(&role).mint());
+    let rest = std::thread::spawn(move || shown.collect::<Vec<_>>());
+    let output = psql.wait_with_output().expect("psql ends");
+    let said = rest.join().expect("no panic");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("oauth:{role}"), "{said:?}");
+}
+
+/// What docs/clients.md says of libpq's options.
+#[test]
+fn options_of_libpq_that_refuse_a_token_and_those_that_do_not() {
+    let Some(scene) = scene() else { return };
+    let role = scene.member();
+    let token = scene.token(&role).mint();
+    let database = scene.route().database();
+    let login = |options: &str| {
+        let connection = format!("host=127.0.0.1 dbname={database} user={role} sslmode=require {options}");
+        let output = scene.cluster.psql(&connection, Some(&token), "SELECT 'in'");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert!(login("").0 && login("require_auth=password").0, "{:?}", login("require_auth=password"));
+    for (options, said) in [
+        ("channel_binding=require", "channel binding"),
+        ("require_auth=scram-sha-256", "requirement"),
+        ("require_auth=oauth", "requirement"),
+    ] {
+        let (is_in, told) = login(options);
+        assert!(!is_in && told.contains(said), "{options}: {told}");
+    }
 }
 
 /// libpq 18 itself, with a token set by its documented hook (`PQsetAuthDataHook`).

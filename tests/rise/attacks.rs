@@ -126,8 +126,11 @@ pub fn about(statement: &str, role: &str) -> String {
 #[test]
 fn administrator_has_no_power_over_an_entra_role_that_has_got_power_over_the_server() {
     let world = world();
-    for power in ["su", "pg_execute_server_program", "pg_write_all_data", "backup"] {
+    for power in ["su", "pg_execute_server_program", "pg_write_all_data", "backup", "azure_pg_admin"] {
         let mut play = Play::new(world);
+        if power == "azure_pg_admin" {
+            play.given("SELECT pgaad.make_azure_roles()");
+        }
         play.given("CREATE ROLE \"eva@example.com\" LOGIN IN ROLE azure_ad_user");
         play.set_admin("root").expect("a superuser may repeat it");
         for statement in OF_AN_ADMINISTRATOR {

@@ -148,8 +148,13 @@ fn keep_administrators(before: &RoleGraph, after: &RoleGraph) -> Result<(), Viol
     let direct = |graph: &RoleGraph| -> BTreeSet<_> {
         graph.by_role.get(&admin).into_iter().flatten().copied().collect()
     };
-    let changed = direct(before).symmetric_difference(&direct(after)).next().copied();
-    changed.map_or(Ok(()), |row| Err(Violation::Administrators(row.member)))
+    if let Some(row) = direct(before).symmetric_difference(&direct(after)).next() {
+        return Err(Violation::Administrators(row.member));
+    }
+    // Nor does one administrator become another one.
+    let administrators = reaching(before);
+    let taken = new_memberships(before, after).find(|new| new.conveys && administrators.contains(&new.role));
+    taken.map_or(Ok(()), |row| Err(Violation::Administrators(row.member)))
 }
 
 fn change_members_by_right(before: &RoleGraph, after: &RoleGraph, caller: Caller) -> Result<(), Violation> {

@@ -51,6 +51,8 @@ pub struct Settings {
     pub require_tls: bool,
     /// Which methods of `pg_hba.conf` members may use.
     pub gate: GatePolicy,
+    /// `pgaad.admins_make_admins`.
+    pub admins_make_admins: bool,
     /// `pgaad.log_logins`.
     pub log_logins: LogLogins,
     /// `pgaad.session_end` is `token`.
@@ -113,6 +115,7 @@ impl Settings {
                 other_methods: value(&table::ALLOW_OTHER_METHODS)
                     .typed(|| SOME_METHODS.to_owned(), |text| other_methods(source, text))?,
             },
+            admins_make_admins: value(&table::ADMINS_MAKE_ADMINS).bool()?,
             log_logins: value(&table::LOG_LOGINS).one_of(&[
                 ("all", LogLogins::All),
                 ("refused", LogLogins::Refused),

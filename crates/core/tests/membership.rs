@@ -134,6 +134,11 @@ fn administrators_are_gained_and_lost_by_superusers_only_however_it_is_done() {
         ] {
             assert_eq!(before.to(&after, caller), Err(Violation::Administrators(who)), "{who}");
         }
+        // Nor is one administrator's role another one's.
+        let two = world.clone().with(edge(ADMIN, BOB));
+        let taken = two.to(&two.clone().with(edge(BOB, ROOT)), caller);
+        assert_eq!(taken, Err(Violation::Administrators(ROOT)));
+        assert_eq!(two.to(&two.clone().with(admin_only(BOB, ROOT)), caller), Ok(()));
         // From 16 on nobody becomes another by an ADMIN OPTION alone.
         assert_eq!(world.to(&world.clone().with(admin_only(ROOT, ANN)), caller), Ok(()));
     }

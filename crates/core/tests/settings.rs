@@ -79,7 +79,7 @@ fn nothing_is_written_and_nothing_is_open() {
     assert_eq!(settings.gate, strict);
     assert!(settings.admit.name_match && !settings.admit.group_name_match && !settings.admit.allow_superuser);
     assert!(!settings.admit.app_roles, "the database resource is nobody's own application");
-    assert!(settings.require_tls && !settings.ends_sessions);
+    assert!(settings.require_tls && !settings.ends_sessions && !settings.admins_make_admins);
     assert_eq!(settings.log_logins, LogLogins::All);
     let spans = (settings.refresh.interval, settings.refresh.cooldown, settings.refresh.max_stale);
     assert_eq!(spans, (seconds(3_600), seconds(30), seconds(86_400)));
@@ -111,6 +111,7 @@ fn every_setting_counts() {
         ("pgaad.require_tls", "off"),
         ("pgaad.allow_trust", "on"),
         ("pgaad.allow_other_methods", "cert,scram-sha-256"),
+        ("pgaad.admins_make_admins", "on"),
         ("pgaad.log_logins", "REFUSED"),
         ("pgaad.session_end", "Token"),
         ("pgaad.server_name", "contoso"),
@@ -129,6 +130,7 @@ fn every_setting_counts() {
     assert_eq!((settings.key_wait, settings.max_token_bytes), (Duration::ZERO, 1_024));
     assert!(!settings.require_tls && settings.gate.allow_trust && settings.ends_sessions);
     assert_eq!(Some(settings.gate.other_methods), OtherMethods::parse("cert,scram-sha-256"));
+    assert!(settings.admins_make_admins);
     assert_eq!(settings.log_logins, LogLogins::Refused);
     assert_eq!(settings.server_name.as_deref(), Some("contoso"));
     assert_eq!(settings.https_proxy.as_deref(), Some("http://proxy:3128"));
@@ -187,6 +189,7 @@ fn a_value_that_cannot_be_used_is_named_with_what_it_may_be() {
         ("pgaad.group_name_match", "x", "on or off"),
         ("pgaad.allow_superuser", "x", "on or off"),
         ("pgaad.allow_trust", "x", "on or off"),
+        ("pgaad.admins_make_admins", "x", "on or off"),
         ("pgaad.allow_other_methods", "trust", "without trust and reject"),
         ("pgaad.guard_trust", "local", "remote, or all, or off"),
         ("pgaad.log_logins", "on", "all, or refused, or none"),

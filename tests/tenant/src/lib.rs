@@ -79,6 +79,7 @@ impl Tenant {
             behavior: Mutex::default(),
             fetches: AtomicUsize::new(0),
             key_sets: AtomicUsize::new(0),
+            signed_in: Mutex::default(),
         });
         let tenant = Self { service, tls, port, running: Mutex::default() };
         tenant.start_again();
@@ -125,6 +126,11 @@ impl Tenant {
     /// Panics unless `kid` is published.
     pub fn retire(&self, kid: &str) {
         self.service.state.retire(kid);
+    }
+
+    /// Has somebody sign in for the devices that have asked for a code: from now on they get this token.
+    pub fn sign_in(&self, token: &str) {
+        *self.service.signed_in.lock().expect("no holder of the lock panics") = Some(token.to_owned());
     }
 
     /// How many times metadata was asked for so far, answered or not, and over all starts and stops;

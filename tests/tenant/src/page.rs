@@ -72,6 +72,30 @@ pub(crate) fn json_response(status: u16, body: String) -> Response {
     with_type(status, "application/json; charset=utf-8", body)
 }
 
+/// What a device is told that asks for a code (RFC 8628 §3.2), in the words of Entra's.
+pub(crate) fn device_code() -> Response {
+    let code = json!({
+        "device_code": "GAQABIQEAAADnfolhJpSnRYB1SVj",
+        "user_code": "CVGDR5KD6",
+        "verification_uri": "https://microsoft.com/devicelogin",
+        "expires_in": 900,
+        "interval": 1,
+        "message": "To sign in, open https://microsoft.com/devicelogin and enter the code CVGDR5KD6.",
+    });
+    json_response(200, code.to_string())
+}
+
+/// What the token endpoint says to that device (RFC 8628 §3.5): to ask again, or the token.
+pub(crate) fn token(signed_in: Option<String>) -> Response {
+    match signed_in {
+        None => json_response(400, json!({ "error": "authorization_pending" }).to_string()),
+        Some(token) => {
+            let token = json!({ "token_type": "Bearer", "scope": "openid", "expires_in": 3599, "access_token": token });
+            json_response(200, token.to_string())
+        }
+    }
+}
+
 /// 200 and HTML.
 pub(crate) fn html_response(body: &str) -> Response {
     with_type(200, "text/html", body.to_owned())

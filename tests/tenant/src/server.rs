@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -22,8 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::{runtime, time};
 use tokio_rustls::TlsAcceptor;
 
+use crate::TENANT_ID;
 use crate::behavior::{Answer, Behavior, Broken};
-use crate::page::{Page, Response};
+use crate::page::{self, Page, Response};
 use crate::state::State;
 
 /// How long a port may be in use by somebody else when the server starts.
@@ -39,6 +40,8 @@ pub(crate) struct Service {
     pub(crate) fetches: AtomicUsize,
     /// Key sets whose answer was settled so far.
     pub(crate) key_sets: AtomicUsize,
+    /// What a device gets that asked for a code, once somebody has signed in.
+    pub(crate) signed_in: Mutex<Option<String>>,
 }
 
 impl Service {
@@ -48,6 +51,9 @@ impl Service {
 
     /// The answer with the behavior of the moment.
     fn answer(&self, request: &Request<Incoming>) -> Answer {
+        if let Some(response) = self.device_flow(request) {
+            return Answer::Whole(response);
+        }
         let page = match Page::requested(request.method(), request.uri()) {
             Ok(page) => page,
             Err(refusal) => return Answer::Whole(*refusal),
@@ -57,6 +63,18 @@ impl Service {
         let count = if page.is_key_set() { &self.key_sets } else { &self.fetches };
         count.fetch_add(1, Ordering::SeqCst);
         answer
+    }
+
+    /// The device flow (RFC 8628): a code for the human, and a token once they have signed in.
+    fn device_flow(&self, request: &Request<Incoming>) -> Option<Response> {
+        let step = request.uri().path().strip_prefix(&format!("/{TENANT_ID}/oauth2/v2.0/"))?;
+        let signed_in = self.signed_in.lock().expect("no holder of the lock panics").clone();
+        (request.method() == Method::POST).then_some(())?;
+        match (step, signed_in) {
+            ("devicecode", _) => Some(page::device_code()),
+            ("token", token) => Some(page::token(token)),
+            _ => None,
+        }
     }
 }
 

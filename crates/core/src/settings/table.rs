@@ -98,6 +98,8 @@ settings! {
         c"Ask members of azure_ad_user for a token on trust lines; off refuses them there.";
     ALLOW_SUPERUSER c"pgaad.allow_superuser" c"off"
         c"Admit superusers with a token.";
+    ADMINS_MAKE_ADMINS c"pgaad.admins_make_admins" c"off"
+        c"Let Entra administrators make others, by pgaadauth_create_principal_with_oid.";
     ALLOW_OTHER_METHODS c"pgaad.allow_other_methods" c"off"
         c"Methods without a token by which members of azure_ad_user may log in: off, on (all but trust), or a list.";
     GUARD_TRUST c"pgaad.guard_trust" c"remote"
