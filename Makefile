@@ -98,6 +98,8 @@ torture: package
 	PGAAD_TORTURE_CASES=10000000 $(CARGO) test --release -p pgaad-core --test properties
 	$(call say,twenty thousand logins of each kind while roles are renamed)
 	PGAAD_TORTURE_LOGINS=20000 $(CARGO) test -p pgaad-tests --test logins rename:: -- --nocapture --test-threads 1
+	$(call say,a hundred thousand logins around the moment in which somebody is shut out)
+	PGAAD_TORTURE_LOGINS=100000 $(CARGO) test -p pgaad-tests --test logins deny::nobody_is_admitted -- --nocapture
 	$(call say,every sequence of three statements by each of eight actors)
 	$(CARGO) test -p pgaad-tests --test rise -- --ignored --nocapture
 	$(call say,how long each refusal takes)

@@ -1011,7 +1011,7 @@ BEGIN
                                   WHEN 'uti' THEN session.uti = _deny_by.id
                                   ELSE _deny_by.id IN (session.appid::text, session.agent::text) END);
     IF sessions > 0 THEN
-        RAISE NOTICE '% session(s) on this server end within two seconds after this transaction', sessions;
+        RAISE NOTICE '% session(s) on this server end within a second after this transaction', sessions;
     END IF;
 END
 $function$;

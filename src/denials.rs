@@ -57,11 +57,11 @@ fn denial_rows() -> TableIterator<
     if list.is_damaged() {
         raise::<()>(Err(not_changed(NotChanged::Damaged)));
     }
-    let row = |denial: &Denial| {
+    let row = |denial: Denial| {
         let until = denial.until.map_or_else(TimestampWithTimeZone::positive_infinity, timestamp);
         (denial.mark.to_string().into(), until, denial.by_superuser)
     };
-    TableIterator::new(list.denials().iter().map(row).collect::<Vec<_>>())
+    TableIterator::new(list.denials().map(row).collect::<Vec<_>>())
 }
 
 /// The mark of an id, by which the list knows it.

@@ -12,8 +12,8 @@ use crate::pg::catalog::Role;
 use crate::pg::{clock, deny_labels, report, sessions, worker};
 use crate::session_rows::{self, Session};
 
-/// How often it looks. On a standby nobody could tell it that the list has changed.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// How often it looks: sessions end within a second. On a standby nobody could tell it that the list has changed.
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The job.
 #[derive(Default)]

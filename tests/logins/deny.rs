@@ -3,6 +3,8 @@
 use pgaad_tests::scene::quoted;
 use pgaad_tests::wire::{Outcome, Session};
 use pgaad_tests::{Route, Scene, wait_until};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tenant::{USER_CLIENT_ID, object_id};
 
 const CLIENT: &str = "5e1f0a52-8d47-4c8e-9d0a-3f1b7c2d6e90";
@@ -118,7 +120,7 @@ fn a_denial_is_a_part_of_its_transaction_and_ends_when_it_says() {
     superuser.query("BEGIN").expect("a superuser");
     superuser.query(&format!("{}, pgaad.deny('{}')", deny(&alice), object_id(&bob))).expect("a superuser");
     let notices: Vec<_> = superuser.take_notices().into_iter().map(|notice| notice.message).collect();
-    assert_eq!(notices, ["1 session(s) on this server end within two seconds after this transaction"]);
+    assert_eq!(notices, ["1 session(s) on this server end within a second after this transaction"]);
     std::thread::scope(|scope| {
         let other = scope.spawn(|| scene.cluster.sql(&deny(&carol)));
         let waits = "SELECT count(*) FROM pg_stat_activity
@@ -292,4 +294,49 @@ fn the_list_holds_in_every_database_on_a_standby_and_after_a_restore() {
     admitted(&scene, &alice);
     scene.cluster.sql(&restore);
     scene.attempt(scene.route(), &alice).expect_refused("denied");
+}
+
+/// Logins around the moment of the commit: who comes after it is not admitted. `make torture` does it for long.
+#[test]
+fn nobody_is_admitted_who_comes_after_the_commit() {
+    let wanted =
+        std::env::var("PGAAD_TORTURE_LOGINS").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
+    let scene = Scene::start();
+    let alice = scene.member();
+    let token = scene.token(&alice).expires_in(80_000).mint();
+    let (mut logins, mut admitted, mut refused) = (0_usize, 0_usize, 0_usize);
+    for round in 0.. {
+        if logins >= wanted {
+            break;
+        }
+        let is_over = AtomicBool::new(false);
+        let (committed, seen) = std::thread::scope(|scope| {
+            let knock = || {
+                let mut seen = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    let began = Instant::now();
+                    let login = scene.attempt(scene.route(), &alice).with(&token).login();
+                    seen.push((began, matches!(login.outcome, Outcome::Accepted(_))));
+                }
+                seen
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(knock)).collect();
+            std::thread::sleep(Duration::from_millis(10 + round % 40));
+            scene.cluster.sql(&deny(&alice));
+            let committed = Instant::now();
+            std::thread::sleep(Duration::from_millis(30));
+            is_over.store(true, Ordering::Relaxed);
+            let seen: Vec<_> =
+                threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect();
+            (committed, seen)
+        });
+        logins += seen.len();
+        admitted += seen.iter().filter(|(_, is_in)| *is_in).count();
+        refused += seen.iter().filter(|(_, is_in)| !is_in).count();
+        let late = seen.iter().filter(|(began, is_in)| *began > committed && *is_in).count();
+        assert_eq!(late, 0, "in round {round}");
+        scene.cluster.sql(&allow(&alice));
+    }
+    println!("{logins} logins, {admitted} admitted before, {refused} refused");
+    assert!(admitted > wanted / 20 && refused > wanted / 20, "{admitted} {refused}");
 }

@@ -3,7 +3,7 @@
 //! It lies in security labels of `azure_ad_user`. A label is as transactional and as replicated as the role, can be
 //! read before there is a database, and everybody can read it: so an entry does not hold an id but its digest.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -103,22 +103,26 @@ pub struct Denial {
     pub by_superuser: bool,
 }
 
+/// A denial as text.
+type Entry = [u8; ENTRY_BYTES];
+
 impl Denial {
     fn is_in_force(&self, now: UnixTime) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 
-    fn write(&self, text: &mut String) {
+    fn to_entry(self) -> Entry {
         let author = if self.by_superuser { 's' } else { 'a' };
         let until = self.until.map_or(FOREVER, |until| until.seconds().clamp(0, FOREVER));
-        let _ = write!(text, "{author}{}{until:0END_CHARS$x}", self.mark);
+        let text = format!("{author}{}{until:0END_CHARS$x}", self.mark);
+        text.as_bytes().first_chunk().copied().unwrap_or([0; ENTRY_BYTES])
     }
 
-    fn read(text: &str) -> Option<Self> {
+    fn of_entry(entry: &Entry) -> Option<Self> {
+        let text = std::str::from_utf8(entry).ok()?;
         let (author, rest) = text.split_at_checked(1)?;
         let (mark, end) = rest.split_at_checked(DIGEST_CHARS)?;
-        let end = end.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(end)?;
-        let end = i64::from_str_radix(end, 16).ok()?;
+        let end = is_hex(end.as_bytes()).then(|| i64::from_str_radix(end, 16).ok())??;
         Some(Self {
             mark: Mark(URL_SAFE_NO_PAD.decode(mark).ok()?.try_into().ok()?),
             until: (end < FOREVER).then(|| UnixTime::new(end)),
@@ -129,6 +133,25 @@ impl Denial {
             },
         })
     }
+}
+
+/// Whether [`Denial::of_entry`] reads it, at a tenth of the cost: every login asks that of a thousand entries.
+fn is_entry(entry: &Entry) -> bool {
+    let [author, rest @ ..] = entry;
+    let (digest, end) = rest.split_at(DIGEST_CHARS);
+    // Without an early end, so that the compiler can look at many bytes at once.
+    let is_digest = digest
+        .iter()
+        .fold(true, |all, byte| all & (byte.is_ascii_alphanumeric() | (*byte == b'-') | (*byte == b'_')));
+    // The last of 22 characters has two bits of the sixteen bytes, and four that are zero.
+    matches!(author, b's' | b'a')
+        && is_digest
+        && digest.last().is_some_and(|c| b"AQgw".contains(c))
+        && is_hex(end)
+}
+
+fn is_hex(text: &[u8]) -> bool {
+    text.iter().fold(true, |all, byte| all & byte.is_ascii_hexdigit())
 }
 
 /// Why the list stays as it was.
@@ -145,7 +168,8 @@ pub enum NotChanged {
 /// Whom no role opens to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DenyList {
-    denials: Vec<Denial>,
+    /// Each is a denial.
+    entries: Vec<Entry>,
     /// A label cannot be read. Then everybody is shut out: nobody can tell who is meant.
     is_damaged: bool,
 }
@@ -155,9 +179,12 @@ impl DenyList {
     pub fn read<T: AsRef<str>>(labels: impl IntoIterator<Item = T>) -> Self {
         let mut list = Self::default();
         for label in labels {
-            match read_label(label.as_ref()) {
-                Some(denials) => list.denials.extend(denials),
-                None => list.is_damaged = true,
+            let label = label.as_ref().as_bytes();
+            let (entries, rest) = label.as_chunks();
+            if rest.is_empty() && label.len() <= MAX_LABEL_BYTES && entries.iter().all(is_entry) {
+                list.entries.extend_from_slice(entries);
+            } else {
+                list.is_damaged = true;
             }
         }
         list
@@ -169,21 +196,14 @@ impl DenyList {
     }
 
     /// Those who are on the list, in force or not.
-    pub fn denials(&self) -> &[Denial] {
-        &self.denials
+    pub fn denials(&self) -> impl Iterator<Item = Denial> {
+        self.entries.iter().filter_map(Denial::of_entry)
     }
 
     /// The labels that hold the list; `None` for one that holds nothing.
     pub fn labels(&self) -> [Option<String>; LABELS] {
-        let mut chunks = self.denials.chunks(ENTRIES_OF_LABEL);
-        std::array::from_fn(|_| {
-            chunks.next().map(|denials| {
-                denials.iter().fold(String::new(), |mut label, denial| {
-                    denial.write(&mut label);
-                    label
-                })
-            })
-        })
+        let mut chunks = self.entries.chunks(ENTRIES_OF_LABEL);
+        std::array::from_fn(|_| chunks.next().and_then(|entries| String::from_utf8(entries.concat()).ok()))
     }
 
     /// Shuts somebody out. Those whose time is over are dropped.
@@ -192,12 +212,12 @@ impl DenyList {
     /// [`NotChanged`]; a superuser's word stands until a superuser changes it.
     pub fn deny(&mut self, denial: Denial, now: UnixTime) -> Result<(), NotChanged> {
         self.forget(denial.mark, denial.by_superuser)?;
-        self.denials.retain(|other| other.is_in_force(now));
+        self.retain(|other| other.is_in_force(now));
         let most = if denial.by_superuser { MAX_ENTRIES } else { MAX_ENTRIES_OF_ADMINISTRATORS };
-        if self.denials.len() >= most {
+        if self.entries.len() >= most {
             return Err(NotChanged::Full);
         }
-        self.denials.push(denial);
+        self.entries.push(denial.to_entry());
         Ok(())
     }
 
@@ -209,17 +229,21 @@ impl DenyList {
         if self.is_damaged {
             return Err(NotChanged::Damaged);
         }
-        let before = self.denials.len();
-        if !is_superuser && self.denials.iter().any(|denial| denial.mark == mark && denial.by_superuser) {
+        let before = self.entries.len();
+        if !is_superuser && self.denials().any(|denial| denial.mark == mark && denial.by_superuser) {
             return Err(NotChanged::BySuperuser);
         }
-        self.denials.retain(|denial| denial.mark != mark);
-        Ok(self.denials.len() < before)
+        self.retain(|denial| denial.mark != mark);
+        Ok(self.entries.len() < before)
+    }
+
+    fn retain(&mut self, stays: impl Fn(Denial) -> bool) {
+        self.entries.retain(|entry| Denial::of_entry(entry).is_some_and(&stays));
     }
 
     /// Whether nobody is on the list.
     pub fn is_empty(&self) -> bool {
-        self.denials.is_empty()
+        self.entries.is_empty()
     }
 
     /// Whether one of these marks is shut out at `now`: by what, and until when. What an Entra administrator said does
@@ -230,16 +254,36 @@ impl DenyList {
         is_protected: bool,
         now: UnixTime,
     ) -> Option<(DeniedBy, Denial)> {
-        let holds = |denial: &&Denial| denial.is_in_force(now) && (denial.by_superuser || !is_protected);
-        self.denials.iter().filter(holds).find_map(|denial| {
-            marks.iter().find(|(_, mark)| *mark == denial.mark).map(|(by, _)| (*by, *denial))
+        let marks: Vec<_> = marks.iter().map(|(by, mark)| (*by, mark.to_string())).collect();
+        let by_mark = |entry: &Entry| {
+            let digest = entry.get(1..=DIGEST_CHARS)?;
+            marks.iter().find(|(_, mark)| mark.as_bytes() == digest).map(|(by, _)| *by)
+        };
+        self.entries.iter().find_map(|entry| {
+            let (by, denial) = (by_mark(entry)?, Denial::of_entry(entry)?);
+            (denial.is_in_force(now) && (denial.by_superuser || !is_protected)).then_some((by, denial))
         })
     }
 }
 
-fn read_label(label: &str) -> Option<Vec<Denial>> {
-    if !label.is_ascii() || label.len() > MAX_LABEL_BYTES || !label.len().is_multiple_of(ENTRY_BYTES) {
-        return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_look_at_an_entry_sees_what_reading_it_sees() {
+        let mark = Mark::from_bytes(*b"0123456789abcdef");
+        let entry = Denial { mark, until: Some(UnixTime::new(0x1_2345_6789)), by_superuser: true }.to_entry();
+        assert!(is_entry(&entry));
+        let mut refused = 0;
+        for at in 0..ENTRY_BYTES {
+            for byte in 0..=u8::MAX {
+                let mut changed = entry;
+                changed[at] = byte;
+                assert_eq!(is_entry(&changed), Denial::of_entry(&changed).is_some(), "{at} {byte}");
+                refused += usize::from(!is_entry(&changed));
+            }
+        }
+        assert!(refused > 20 * 190, "{refused}");
     }
-    label.as_bytes().chunks(ENTRY_BYTES).map(|entry| Denial::read(std::str::from_utf8(entry).ok()?)).collect()
 }
