@@ -29,7 +29,7 @@ BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
 .PHONY: help demo test matrix check check-extension check-dependencies test-core test-server test-logins torture \
-    bench bench-check fuzz mutants sanitize package faulty-package deb deb-test install uninstall \
+    bench bench-check fuzz mutants sanitize package faulty-package deb deb-test rpm install uninstall \
     provision clean
 
 help:
@@ -43,6 +43,7 @@ help:
 	@echo 'make sanitize [TESTS=login::] logins to a PostgreSQL 18 that checks each access to memory while it runs'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
+	@echo 'make rpm [PG=15]              a package for the PostgreSQL project'"'"'s of the RHEL family'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL; make uninstall removes it'
 
 # In the profile of the package, so that what both need is compiled once.
@@ -154,6 +155,11 @@ faulty-package: provision
 deb: package
 	$(call say,the Debian package)
 	@packaging/deb $(PG) $(PACKAGE)
+
+rpm: package
+	$(call say,the package for the RHEL family)
+	@command -v rpmbuild >/dev/null || .ci/apt-get install -qq -y --no-install-recommends rpm
+	@packaging/rpm $(PG) $(PACKAGE)
 
 deb-test: deb
 	$(call say,the Debian package on a clean Debian 12)

@@ -4,10 +4,12 @@
 
 use pgaad_core::deny::{Denial, DeniedBy, Mark, NotChanged};
 use pgaad_core::guid::TenantId;
+use pgaad_core::log_line::LogLine;
+use pgaad_core::role_name;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 
-use crate::pg::report::SqlError;
+use crate::pg::report::{self, SqlError};
 use crate::pg::text::{TextFromSql, TextToSql};
 use crate::pg::{catalog, clock, deny_labels};
 use crate::settings;
@@ -30,6 +32,7 @@ fn deny_entry(claim: TextFromSql, id: TextFromSql, until: Option<i64>) -> TextTo
     let denial = Denial { mark, until: until.map(UnixTime::new), by_superuser };
     let changed = deny_labels::change(c"pgaad.deny()", |list| list.deny(denial, clock::now()));
     raise(changed.ok_or_else(no_list).and_then(|changed| changed.map_err(not_changed)));
+    note("deny", &claim, &id, until);
     tenant.to_string().into()
 }
 
@@ -44,7 +47,20 @@ fn allow_entry(claim: TextFromSql, id: TextFromSql) -> Option<TextToSql> {
         Ok(())
     });
     raise(changed.ok_or_else(no_list).and_then(|changed| changed.map_err(not_changed)));
-    was_there.then(|| tenant.to_string().into())
+    was_there.then(|| {
+        note("allow", &claim, &id, None);
+        tenant.to_string().into()
+    })
+}
+
+/// Says in the log who changes the list, before their transaction has ended: whatever becomes of it, they did that.
+fn note(action: &str, claim: &TextFromSql, id: &TextFromSql, until: Option<i64>) {
+    let (_, caller) = catalog::caller();
+    let name = catalog::name_of(pg_sys::Oid::from(caller.role)).unwrap_or_default();
+    let line = LogLine::new("pgaad: deny list changed:").fact("action", action);
+    let line = line.quoted("claim", &claim.text()).quoted("id", &id.text());
+    let line = until.iter().fold(line, |line, until| line.fact("until", until));
+    report::log(&line.quoted("by", &role_name::from_bytes(name.to_bytes())).into_text());
 }
 
 /// Who is on the list: their marks, until when, and whether a superuser said so.

@@ -47,6 +47,9 @@ fn who_is_denied_gets_in_by_no_way_and_loses_the_sessions_that_are_open() {
         let mut bystander = scene.attempt(route, &bob).expect_admitted();
         let mark = scene.cluster.log_mark();
         scene.cluster.sql(&format!("SELECT pgaad.deny('{}', reason => 'ticket 42')", object_id(&alice)));
+        let changed = scene.cluster.wait_for_log(mark, "pgaad: deny list changed:");
+        let wanted = format!(" action=deny claim=\"oid\" id=\"{}\" by=\"postgres\"", object_id(&alice));
+        assert!(changed.ends_with(&wanted), "{changed}");
         let line = scene.attempt(route, &alice).expect_refused("denied");
         assert!(line.ends_with(" denied=oid"), "{line}");
         expect_ended(&scene, session);

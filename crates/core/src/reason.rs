@@ -277,7 +277,9 @@ reasons! {
          get a new token",
         |line| line.fact("group", group);
     /// the token says that its groups did not fit, so membership cannot be told (group overage)
-    GroupsOverage => Step::Binding, "groups_overage", "have the application emit only the groups assigned to it";
+    GroupsOverage => Step::Binding, "groups_overage",
+        "have your own application emit only the groups assigned to it, or use app roles; what tokens of Azure's own \
+         audience hold cannot be configured";
     /// the token's `roles` do not hold the role's app role; there are no `roles` where none is assigned
     NotInAppRole {
         /// The app role's value.
