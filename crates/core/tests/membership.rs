@@ -257,6 +257,19 @@ fn on_15_a_role_that_reaches_power_over_the_server_is_granted_by_holders_of_its_
     assert_eq!(world.to(&world.clone().with(edge(MONITOR, EVE)), EVE_ON_15), Ok(()));
 }
 
+/// From 16 on a membership has a row for each grantor: one that gives nothing more is none of a statement's doing.
+#[test]
+fn a_membership_that_gives_no_more_than_another_one_is_not_new() {
+    let row = |admin, conveys| Membership { admin, conveys, ..edge(PROGRAMS, GROUP) };
+    for (old, new) in [(row(true, true), row(false, true)), (row(false, true), row(false, false))] {
+        let before = World::new().with(old);
+        assert_eq!(before.to(&before.clone().with(new), EVE_ON_15), Ok(()), "{new:?}");
+        let without = World::new();
+        let violation = Violation::ServerRole { granted: PROGRAMS, reaches: PROGRAMS };
+        assert_eq!(without.to(&without.clone().with(new), EVE_ON_15), Err(violation), "the twin");
+    }
+}
+
 /// `azure_pg_admin` hands on what it has, so whoever is in it rules over more than themselves.
 #[test]
 fn azures_administrator_role_is_one_with_power_over_the_server() {
