@@ -918,8 +918,19 @@ BEGIN
             RAISE EXCEPTION 'role azure_pg_admin is there, and its members would have its rights: %',
                 (SELECT string_agg(DISTINCT member::regrole::text, ', ') FROM pg_auth_members WHERE roleid = role.oid)
                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                      HINT = 'If they should: SELECT pgaad.make_azure_roles(with_members => true); '
-                             'if not, revoke it from them.';
+                      HINT = 'SELECT pgaad.make_azure_roles(with_members => true); -- or revoke the role from them';
+        END IF;
+        -- A former member may have left a function or a view that others call with the rights of its owner.
+        IF NOT with_members AND EXISTS (SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass
+                                        AND refobjid = role.oid AND deptype = 'o'
+                                        AND classid NOT IN ('pg_database'::regclass, 'pg_namespace'::regclass)) THEN
+            RAISE EXCEPTION 'role azure_pg_admin is there, and owns what would run with its rights, in %',
+                (SELECT string_agg(DISTINCT coalesce(datname, 'all databases'), ', ')
+                 FROM pg_shdepend LEFT JOIN pg_database ON pg_database.oid = dbid
+                 WHERE refclassid = 'pg_authid'::regclass AND refobjid = role.oid AND deptype = 'o'
+                 AND classid NOT IN ('pg_database'::regclass, 'pg_namespace'::regclass))
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'SELECT pgaad.make_azure_roles(with_members => true); -- or drop what you do not trust';
         END IF;
     END IF;
     FOR granted IN SELECT rolname FROM pg_roles WHERE rolname = ANY (powers) AND oid < 16384 ORDER BY rolname LOOP

@@ -62,7 +62,7 @@ unsafe extern "C-unwind" fn relabel_internal(object: *const pg_sys::ObjectAddres
     unsafe { relabel(Provider::Internal, object, label) };
 }
 
-/// The deny list is written by [`deny_labels`]. Whoever restores a dump writes it, too: a superuser.
+/// The deny list is written by [`deny_labels`]. A superuser who restores a dump writes it, too.
 #[pg_guard]
 unsafe extern "C-unwind" fn relabel_denied(object: *const pg_sys::ObjectAddress, label: *const c_char) {
     // SAFETY: core's own arguments.

@@ -158,7 +158,7 @@ fn is_hex(text: &[u8]) -> bool {
 pub enum NotChanged {
     /// There is no room for one more.
     Full,
-    /// A superuser has shut them out, and the caller is none.
+    /// A superuser has shut them out, and the caller is not a superuser.
     BySuperuser,
     /// A label is not one of ours, and would be lost.
     Damaged,

@@ -257,7 +257,7 @@ fn on_15_a_role_that_reaches_power_over_the_server_is_granted_by_holders_of_its_
     assert_eq!(world.to(&world.clone().with(edge(MONITOR, EVE)), EVE_ON_15), Ok(()));
 }
 
-/// From 16 on a membership has a row for each grantor: one that gives nothing more is none of a statement's doing.
+/// From 16 on a membership has a row for each grantor: one that gives nothing more changes nothing.
 #[test]
 fn a_membership_that_gives_no_more_than_another_one_is_not_new() {
     let row = |admin, conveys| Membership { admin, conveys, ..edge(PROGRAMS, GROUP) };
@@ -270,7 +270,7 @@ fn a_membership_that_gives_no_more_than_another_one_is_not_new() {
     }
 }
 
-/// `azure_pg_admin` hands on what it has, so whoever is in it rules over more than themselves.
+/// `azure_pg_admin` hands on what it has, so its members rule over more than themselves.
 #[test]
 fn azures_administrator_role_is_one_with_power_over_the_server() {
     let world =
@@ -294,7 +294,7 @@ fn azures_administrator_role_is_one_with_power_over_the_server() {
             "nor is it had by a password or a name"
         );
     }
-    // Another role of that kind of name is none.
+    // A role with a similar name has no such power.
     let other = World::new().changed(GROUP, |role| role.name = b"azure_pg_admins".into());
     assert_eq!(other.graph().privilege(GROUP), None);
 }

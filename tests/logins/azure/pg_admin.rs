@@ -22,7 +22,7 @@ fn scripts_that_grant_azures_administrator_role_say_how_to_have_one_and_then_wor
     let scene = Scene::start();
     let mut admin = administrator(&scene);
     run(&mut admin, "CREATE ROLE helper LOGIN");
-    let answer = admin.query("GRANT azure_pg_admin TO helper").expect_err("there is none");
+    let answer = admin.query("GRANT azure_pg_admin TO helper").expect_err("nobody has made it yet");
     assert_eq!(
         (answer.sqlstate.as_str(), answer.message.as_str()),
         ("42704", "role \"azure_pg_admin\" does not exist")
@@ -80,10 +80,30 @@ fn a_role_that_was_there_before_gives_its_members_nothing_unasked() {
     let make = "SELECT pgaad.make_azure_roles()";
     let answer = scene.cluster.try_sql(make).expect_err("somebody would rise");
     assert!(answer.message.ends_with("its members would have its rights: somebody"), "{answer}");
-    scene.cluster.sql("SELECT pgaad.make_azure_roles(with_members => true)");
+    scene.cluster.sql(&answer.hint);
     assert_eq!(scene.cluster.value("SELECT pg_has_role('somebody', 'pg_read_all_data', 'USAGE')"), "t");
     scene.cluster.sql("REVOKE azure_pg_admin FROM somebody; ALTER ROLE azure_pg_admin LOGIN PASSWORD 'x'");
     let answer = scene.cluster.try_sql(make).expect_err("somebody may know the password");
     scene.cluster.sql(&answer.hint);
     scene.cluster.sql(make);
+}
+
+#[test]
+fn what_a_role_that_was_there_before_owns_does_not_run_with_more_rights_unasked() {
+    let scene = Scene::start();
+    scene.cluster.sql(
+        "CREATE ROLE azure_pg_admin;
+         CREATE FUNCTION public.later() RETURNS text LANGUAGE sql SECURITY DEFINER
+             RETURN pg_catalog.current_setting('data_directory');
+         ALTER FUNCTION public.later OWNER TO azure_pg_admin",
+    );
+    let answer = scene.cluster.try_sql("SELECT pgaad.make_azure_roles()").expect_err("everybody would rise");
+    assert!(answer.message.contains("owns what would run with its rights, in "), "{answer}");
+    let memberships = "SELECT count(*) FROM pg_auth_members WHERE member = 'azure_pg_admin'::regrole";
+    assert_eq!(scene.cluster.value(memberships), "0");
+    scene.cluster.sql(&answer.hint);
+    assert!(granted(&scene).contains("pg_read_all_settings"));
+    // A schema runs nothing.
+    scene.cluster.sql("DROP FUNCTION public.later; CREATE SCHEMA theirs AUTHORIZATION azure_pg_admin");
+    scene.cluster.sql("SELECT pgaad.make_azure_roles()");
 }
