@@ -52,6 +52,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::worker::request();
     pg::label_providers::install(labels::judge);
     pg::utility::install(membership_guard::GUARD, settings::advise_of);
+    pg::reload::install(settings::advise_of_lines);
     pg::pam::arm(login::decide_for_pam, session::is_admitted);
     pg::oauth::arm(login::decide_for_oauth);
     pg::hook::install(gate::gate);

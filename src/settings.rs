@@ -11,6 +11,7 @@ use pgaad_provider::is_proxy;
 use pgrx::GucSetting;
 
 use crate::pg::port::Port;
+use crate::pg::reload::Line;
 use crate::pg::report;
 use crate::pg::setting;
 
@@ -35,18 +36,25 @@ pub(crate) fn define() {
     setting::reserve_prefix();
 }
 
-/// The values in force, but for one that somebody is about to write.
-struct Texts<'a> {
-    about_to_be: Option<(&'a str, &'a str)>,
+/// Which values are read.
+enum Texts<'a> {
+    /// Those in force.
+    InForce,
+    /// Those in force, but for one that was written with `ALTER SYSTEM`: its name and its value.
+    With(&'a str, &'a str),
+    /// Those that a reload takes from the files. A setting that no line names has its default.
+    OfLines(&'a [Line]),
 }
-
-const IN_FORCE: Texts<'_> = Texts { about_to_be: None };
 
 impl Source for Texts<'_> {
     fn text(&self, setting: &'static Setting) -> String {
-        match self.about_to_be {
-            Some((name, value)) if name.eq_ignore_ascii_case(setting.name()) => value.to_owned(),
-            _ => setting::text(setting),
+        match self {
+            Self::With(name, value) if is_named(setting.name(), name) => (*value).to_owned(),
+            Self::InForce | Self::With(..) => setting::text(setting),
+            Self::OfLines(lines) => line_of(lines, setting.name()).map_or_else(
+                || setting.default_value().to_string_lossy().into_owned(),
+                |line| line.value.clone(),
+            ),
         }
     }
 
@@ -72,7 +80,7 @@ impl Source for Texts<'_> {
 /// # Errors
 /// As [`Settings::read`].
 pub(crate) fn read() -> Result<Settings, Reason> {
-    Settings::read(&IN_FORCE)
+    Settings::read(&Texts::InForce)
 }
 
 /// `pgaad.guard_trust`, whatever the other settings are.
@@ -80,7 +88,7 @@ pub(crate) fn read() -> Result<Settings, Reason> {
 /// # Errors
 /// As [`settings::guard_trust`].
 pub(crate) fn guard_trust() -> Result<GuardTrust, Reason> {
-    settings::guard_trust(&IN_FORCE)
+    settings::guard_trust(&Texts::InForce)
 }
 
 /// What the postmaster read when it loaded the library, and every backend inherits.
@@ -125,13 +133,43 @@ pub(crate) fn of_login(_: Port) -> Result<&'static Settings, Reason> {
 /// Warns who has set a setting, by `ALTER SYSTEM`, to a value that cannot be used: nothing tells them otherwise until
 /// the next reload locks everybody out.
 pub(crate) fn advise_of(name: &str, value: &str) {
-    let texts = Texts { about_to_be: Some((name, value)) };
-    let Err(Reason::SettingInvalid { setting, value, expected }) = Settings::read(&texts) else {
+    advise(&Texts::With(name, value), "from the next reload on", |setting| {
+        format!("To take the value back: ALTER SYSTEM RESET {setting};")
+    });
+}
+
+/// Warns who has the files loaded, by `pg_reload_conf()`, of a value that cannot be used.
+pub(crate) fn advise_of_lines(lines: &[Line]) {
+    advise(&Texts::OfLines(lines), "from this reload on", |setting| match line_of(lines, setting) {
+        Some(Line { file, .. }) if file == AUTO_CONF => {
+            format!("To take the value back: ALTER SYSTEM RESET {setting}; SELECT pg_reload_conf();")
+        }
+        Some(Line { file, number, .. }) => {
+            format!("Correct line {number} of {file}, then: SELECT pg_reload_conf();")
+        }
+        None => String::new(),
+    });
+}
+
+const AUTO_CONF: &str = "postgresql.auto.conf";
+
+fn advise(texts: &Texts<'_>, since: &str, cure: impl FnOnce(&str) -> String) {
+    let Err(Reason::SettingInvalid { setting, value, expected }) = Settings::read(texts) else {
         return;
     };
     let value = value.map_or_else(|| "have this value".to_owned(), |value| format!("be \"{value}\""));
     report::caution(
-        format!("{setting} cannot {value}: from the next reload on nobody logs in with a token"),
-        format!("It may be {expected}. To take the value back: ALTER SYSTEM RESET {setting};"),
+        format!("{setting} cannot {value}: {since} nobody logs in with a token"),
+        format!("It may be {expected}. {}", cure(setting)),
     );
+}
+
+/// The line that counts for a setting: the last.
+fn line_of<'a>(lines: &'a [Line], setting: &str) -> Option<&'a Line> {
+    lines.iter().rev().find(|line| is_named(setting, &line.name))
+}
+
+/// Names of settings are compared without regard to case (guc.c, `guc_name_compare`).
+fn is_named(setting: &str, name: &str) -> bool {
+    setting.eq_ignore_ascii_case(name)
 }

@@ -28,6 +28,7 @@ pub(crate) mod packet;
 pub(crate) mod pam;
 pub(crate) mod port;
 mod raw;
+pub(crate) mod reload;
 pub(crate) mod report;
 mod role_column;
 pub(crate) mod role_graph;

@@ -75,3 +75,82 @@ fn other_statements_of_the_kind_are_left_to_core() {
         assert_eq!(session.take_notices(), [], "{statement}");
     }
 }
+
+const RELOAD: &str = "SELECT pg_reload_conf()";
+
+/// The one warning of a reload.
+fn warning_of(session: &mut Session, statement: &str) -> Answer {
+    let notices = run(session, statement);
+    let [notice] = notices.as_slice() else { panic!("{statement}: {notices:?}") };
+    assert_eq!(notice.severity, "WARNING", "{notice}");
+    notice.clone()
+}
+
+#[test]
+fn a_reload_warns_the_session_that_asks_for_it_of_a_value_that_cannot_be_used() {
+    let scene = Scene::start();
+    let cluster = &scene.cluster;
+    let (mut session, mut other) = (superuser(&scene), superuser(&scene));
+    assert_eq!(run(&mut session, RELOAD), []);
+
+    // What ALTER SYSTEM wrote is taken back by a statement. The warning comes from a function and a procedure too.
+    run(&mut session, "ALTER SYSTEM SET pgaad.clock_skew = '5m'");
+    for call in [
+        RELOAD,
+        "DO $$ BEGIN PERFORM pg_reload_conf(); END $$",
+        "DO $$ DECLARE done bool; BEGIN COMMIT; done := pg_reload_conf(); END $$",
+    ] {
+        let warning = warning_of(&mut session, call);
+        assert!(
+            warning
+                .message
+                .starts_with("pgaad.clock_skew cannot be \"5m\": from this reload on nobody logs in"),
+            "{warning}"
+        );
+        let (_, cure) = warning.hint.split_once("To take the value back: ").expect("a statement to paste");
+        assert_eq!(cure, "ALTER SYSTEM RESET pgaad.clock_skew; SELECT pg_reload_conf();");
+    }
+    run(&mut session, "ALTER SYSTEM RESET pgaad.clock_skew");
+    assert_eq!(run(&mut session, RELOAD), []);
+    assert_eq!(run(&mut other, "SELECT 1"), [], "it is the business of the session that reloads");
+
+    // A line of a file, the last for the setting, is named; so is one of a file that is included.
+    let included = cluster.data_dir().join("conf.d-x.conf");
+    cluster.write_as_server("conf.d-x.conf", "\n\nPgaad.Audience = 'api://a b'\n");
+    let lines = |path: &std::path::Path| std::fs::read_to_string(path).expect("its file").lines().count();
+    cluster.append_conf("pgaad.key_wait = '9s'\npgaad.key_wait = '9 hours'");
+    let own = lines(&cluster.data_dir().join("postgresql.conf"));
+    let warning = warning_of(&mut session, RELOAD);
+    assert!(warning.message.starts_with("pgaad.key_wait cannot be \"9 hours\""), "{warning}");
+    assert!(
+        warning.hint.contains(&format!("Correct line {own} of postgresql.conf,")),
+        "{own}: {}",
+        warning.hint
+    );
+    cluster.append_conf(&format!("pgaad.key_wait = '9s'\ninclude '{}'\n", included.display()));
+    let warning = warning_of(&mut session, RELOAD);
+    assert!(warning.message.starts_with("pgaad.audience cannot be"), "{warning}");
+    assert!(warning.hint.contains("Correct line 3 of conf.d-x.conf,"), "{warning}");
+
+    // Files of which core loads nothing.
+    cluster.append_conf("this is no line of a file\n");
+    assert_eq!(run(&mut session, RELOAD), []);
+}
+
+#[test]
+fn a_reload_warns_whoever_may_ask_for_it_and_nobody_else() {
+    let scene = Scene::start();
+    scene.cluster.sql(
+        "CREATE ROLE monitor LOGIN; GRANT EXECUTE ON FUNCTION pg_reload_conf() TO monitor; \
+         CREATE ROLE guest LOGIN",
+    );
+    scene.cluster.sql("ALTER SYSTEM SET pgaad.https_proxy = 'socks5://u:secret@h:1'");
+    let mut session = superuser(&scene);
+    run(&mut session, "SET ROLE monitor");
+    let warning = warning_of(&mut session, RELOAD);
+    assert!(warning.message.starts_with("pgaad.https_proxy cannot have this value"), "{warning}");
+    assert!(!warning.to_string().contains("secret"), "{warning}");
+    run(&mut session, "SET ROLE guest");
+    assert_eq!(session.query(RELOAD).expect_err("they may not").sqlstate, "42501");
+    assert_eq!(session.take_notices(), []);
+}
