@@ -28,9 +28,9 @@ add_pgaadauth = @install -D -m 644 -t $(1)$$($(PG_CONFIG) --sharedir)/extension 
 BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
-.PHONY: help demo test matrix check check-extension check-dependencies test-core test-server test-logins torture \
-    bench bench-check fuzz mutants sanitize package faulty-package deb deb-test rpm install uninstall \
-    provision clean
+.PHONY: help demo test matrix check check-extension check-dependencies test-core test-server test-logins samples \
+    torture bench bench-check fuzz mutants sanitize package faulty-package deb deb-test rpm image image-test install \
+    uninstall provision clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -43,6 +43,8 @@ help:
 	@echo 'make sanitize [TESTS=login::] logins to a PostgreSQL 18 that checks each access to memory while it runs'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
+	@echo 'make image [PG=15] [BASE=…]   an image of PostgreSQL with pgaad; make image-test runs one as Kubernetes would'
+	@echo 'make samples                  the samples of docs/clients.md, with their drivers'
 	@echo 'make rpm [PG=15]              a package for the PostgreSQL project'"'"'s of the RHEL family'
 	@echo 'make install PG_CONFIG=…      build a release and install it into a PostgreSQL; make uninstall removes it'
 
@@ -51,7 +53,7 @@ demo: package
 	$(call say,the demo)
 	@KEEP=$(KEEP) $(CARGO) run --release -p pgaad-tests --bin demo
 
-test: test-core test-server test-logins
+test: test-core test-server test-logins samples
 
 matrix:
 	@.ci/matrix $(if $(filter file,$(origin PG)),,$(PG))
@@ -93,6 +95,11 @@ test-server: provision
 test-logins: package faulty-package
 	$(call say,real logins to throw-away clusters)
 	$(CARGO) test -p pgaad-tests
+
+samples: package
+	$(call say,the samples of docs/clients.md with their drivers)
+	@.ci/samples
+	$(CARGO) test -p pgaad-tests --test samples
 
 torture: package
 	$(call say,ten million mutations of a valid token)
@@ -164,6 +171,15 @@ rpm: package
 deb-test: deb
 	$(call say,the Debian package on a clean Debian 12)
 	@packaging/try target/deb/postgresql-$(PG)-pgaad_*.deb
+
+image: deb
+	$(call say,the image)
+	@packaging/image target/deb/postgresql-$(PG)-pgaad_*.deb pgaad:$(PG) \
+	    --build-arg BASE=$(or $(BASE),docker.io/library/postgres:$(PG)-bookworm) $(if $(RUN_AS),--build-arg RUN_AS=$(RUN_AS))
+
+image-test: deb
+	$(call say,the image without a privilege on a root that cannot be written to)
+	@packaging/try-image target/deb/postgresql-$(PG)-pgaad_*.deb
 
 # The major is that of the PG_CONFIG, whatever PG says. The server may run meanwhile: packaging/install.
 install: INSTALL_PG = $(shell $(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
