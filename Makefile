@@ -175,7 +175,8 @@ deb-test: deb
 image: deb
 	$(call say,the image)
 	@packaging/image target/deb/postgresql-$(PG)-pgaad_*.deb pgaad:$(PG) \
-	    --build-arg BASE=$(or $(BASE),docker.io/library/postgres:$(PG)-bookworm) $(if $(RUN_AS),--build-arg RUN_AS=$(RUN_AS))
+	    --build-arg BASE=$(or $(BASE),docker.io/library/postgres:$(PG)-bookworm) \
+	    $(if $(RUN_AS),--build-arg RUN_AS=$(RUN_AS))
 
 image-test: deb
 	$(call say,the image without a privilege on a root that cannot be written to)

@@ -61,7 +61,8 @@ fn psycopg_2() {
 const END_CONNECTIONS: &str = r#"
 def end_connections():
     with psycopg.connect("host=db.example.com dbname=app user=robot sslmode=verify-full", password=token()) as other:
-        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'robot' AND pid <> pg_backend_pid()")
+        other.execute("""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE usename = 'robot' AND pid <> pg_backend_pid()""")
 "#;
 
 #[test]
@@ -107,7 +108,8 @@ const who = async () => console.log((await pool.query('SELECT current_user')).ro
 await who()
 const other = await pool.connect(), idle = await pool.connect()
 idle.release()
-await other.query(\"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'robot' AND pid <> pg_backend_pid()\")
+await other.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE usename = 'robot' AND pid <> pg_backend_pid()`)
 await new Promise((resolve) => pool.once('error', resolve))
 other.release()
 await who()

@@ -184,7 +184,6 @@ impl Reader<'_> {
         }
     }
 
-    /// `acct`, which Entra writes as a number and some claims mappings as text.
     /// `xms_act_fct`, facets of who acts, separated by blanks: 11 is an agent identity
     /// (<https://learn.microsoft.com/entra/agent-id/identity-platform/agent-token-claims>). It is shown and decides
     /// nothing, so a claim of another form says nothing.
@@ -193,6 +192,7 @@ impl Reader<'_> {
         facets.split_whitespace().any(|facet| facet == "11")
     }
 
+    /// `acct`, which Entra writes as a number and some claims mappings as text.
     fn account_status(&self) -> Result<Option<i64>, Reason> {
         self.read("acct", |value| match value {
             Json::Integer(status) => Some(*status),

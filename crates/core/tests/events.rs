@@ -57,6 +57,20 @@ fn an_admission_names_the_rule_and_the_human() {
 }
 
 #[test]
+fn the_client_is_named_as_the_agent_where_its_facets_say_so() {
+    let agent_of = |facets: serde_json::Value| {
+        let login = Login::with(token().claim("xms_act_fct", facets).mint());
+        TokenSubject::from(login.decide().unwrap().principal()).agent
+    };
+    for facets in ["11", "3 11", "11 13"] {
+        assert_eq!(agent_of(facets.into()).as_deref(), Some(USER_CLIENT_ID), "{facets}");
+    }
+    for facets in [json!("9"), json!("111"), json!(""), json!(11), json!(["11"])] {
+        assert_eq!(agent_of(facets.clone()), None, "{facets}");
+    }
+}
+
+#[test]
 fn a_refusal_ends_with_its_facts_and_its_hint() {
     let reason = Reason::RoleNotMember { grant: Some("GRANT azure_ad_user TO \"x\";".into()) };
     let event = refused(&reason, Some(subject()));
