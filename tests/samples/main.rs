@@ -20,10 +20,14 @@ fn section(title: &str) -> Section<'_> {
 
 /// Runs Python with these samples and some lines more, as the role `robot`.
 fn python(stage: &Stage, parts: &[&str]) -> String {
+    python_of("robot", stage, parts)
+}
+
+fn python_of(role: &str, stage: &Stage, parts: &[&str]) -> String {
     let program: Vec<_> = parts.iter().map(|part| stage.put_in(part)).collect();
     let file = stage.write("sample.py", &program.join("\n"));
     let python = drivers().join("python/bin/python");
-    stage.run("robot", &[python.to_str().expect("UTF-8"), file.to_str().expect("UTF-8")], "")
+    stage.run(role, &[python.to_str().expect("UTF-8"), file.to_str().expect("UTF-8")], "")
 }
 
 /// The first sample of Python's section ends with a connection; the others use what stands before that.
@@ -56,6 +60,13 @@ fn psycopg_2() {
         conn = psycopg2.connect('host=db.example.com dbname=app user=robot sslmode=verify-full', password=token())\n\
         cursor = conn.cursor()\ncursor.execute('SELECT current_user')\nprint(cursor.fetchone()[0])";
     assert_eq!(python(&stage, &[with_token(), connect]), "robot");
+}
+
+#[test]
+fn azure_postgresql_auth_works_with_azures_own_audience() {
+    let Some(stage) = Stage::set_for("https://ossrdbms-aad.database.windows.net") else { return };
+    let sample = section("Python: psycopg 3 and 2").samples("python")[2];
+    assert_eq!(python_of(HUMAN, &stage, &[sample]), format!("('{HUMAN}',)"));
 }
 
 /// Ends every connection of the pools from inside, as `session_end = token` would.

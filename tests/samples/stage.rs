@@ -45,18 +45,26 @@ printf '{"accessToken": "%s", "expiresOn": "%s", "expires_on": %s, "tokenType": 
 pub(crate) struct Stage {
     pub(crate) scene: Scene,
     pub(crate) directory: PathBuf,
+    audience: String,
 }
 
 impl Stage {
-    /// `None`, which it says, where the server knows no TLS: the samples use nothing else.
+    /// For the audience of an application. `None`, which it says, where the server knows no TLS: the samples use
+    /// nothing else.
     pub(crate) fn set() -> Option<Self> {
+        Self::set_for(&format!("api://{CLIENT_ID}"))
+    }
+
+    /// As [`Stage::set`], for another audience.
+    pub(crate) fn set_for(audience: &str) -> Option<Self> {
         if !Installation::is_built_with("openssl") {
             pgaad_tests::skipped("needs a PostgreSQL built with OpenSSL");
             return None;
         }
         let scene = Scene::with(|cluster| {
-            let audiences = format!("api://{CLIENT_ID}, {CLIENT_ID}");
-            cluster.conf("pgaad.audience", audiences).conf("pgaad.scope", "user_impersonation")
+            cluster
+                .conf("pgaad.audience", format!("{audience}, {CLIENT_ID}"))
+                .conf("pgaad.scope", "user_impersonation")
         });
         scene.cluster.sql(&format!(
             "CREATE USER {} IN ROLE azure_ad_user; CREATE USER robot IN ROLE azure_ad_user; \
@@ -64,10 +72,9 @@ impl Stage {
             quoted(HUMAN)
         ));
         let directory = run_directory::fresh("sample");
-        let stage = Self { scene, directory };
-        let audience = stage.audience();
-        let human = stage.scene.token(HUMAN).claim("aud", audience.as_str()).mint();
-        let program = stage.scene.tenant.token().app(PROGRAM).claim("aud", audience.as_str()).mint();
+        let stage = Self { scene, directory, audience: audience.to_owned() };
+        let human = stage.scene.token(HUMAN).claim("aud", audience).mint();
+        let program = stage.scene.tenant.token().app(PROGRAM).claim("aud", audience).mint();
         stage.write(HUMAN, &human);
         stage.write("robot", &program);
         stage.write("ca.pem", &tls::certificate().0);
@@ -77,10 +84,6 @@ impl Stage {
         fs::set_permissions(az, fs::Permissions::from_mode(0o755)).expect("our own file");
         symlink(drivers().join("node/node_modules"), stage.directory.join("node_modules")).expect("a link");
         Some(stage)
-    }
-
-    fn audience(&self) -> String {
-        format!("api://{CLIENT_ID}")
     }
 
     /// Writes a file of the sample's, and tells where.
@@ -131,7 +134,7 @@ impl Stage {
             .env("PYTHONPATH", &self.directory)
             .env("PGPORT", self.scene.cluster.port().to_string())
             .env("PGSSLROOTCERT", self.directory.join("ca.pem"))
-            .env("AUDIENCE", self.audience())
+            .env("AUDIENCE", &self.audience)
             .env("TOKEN_FILE", self.directory.join(role))
             // Else azure-identity looks for a managed identity first.
             .env("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
