@@ -10,6 +10,7 @@ mod claims;
 mod closed;
 mod clouds;
 mod deny;
+mod documents;
 mod dump;
 mod encoding;
 mod events;
@@ -66,7 +67,11 @@ fn files_of(folder: &Path) -> BTreeSet<String> {
 #[test]
 fn every_file_of_tests_is_compiled() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (folder, main) in [("logins", include_str!("main.rs")), ("rise", include_str!("../rise/main.rs"))] {
+    for (folder, main) in [
+        ("logins", include_str!("main.rs")),
+        ("rise", include_str!("../rise/main.rs")),
+        ("samples", include_str!("../samples/main.rs")),
+    ] {
         let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
         let named: BTreeSet<String> = modules.chain(["main"]).map(str::to_owned).collect();
         assert_eq!(files_of(&tests.join(folder)), named, "the files of tests/{folder} and the modules there");

@@ -5,11 +5,10 @@
 //! Not run: .NET and Go, whose drivers are in no registry that the tests may count on; Java's `azure-identity`, which a
 //! class of the same name stands in for; pgAdmin and DBeaver, which are set up by hand.
 
-mod document;
 mod monitoring;
 mod stage;
 
-use document::Section;
+use pgaad_tests::document::Section;
 use stage::{HUMAN, Stage, drivers};
 
 const CLIENTS: &str = include_str!("../../docs/clients.md");

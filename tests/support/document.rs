@@ -1,13 +1,23 @@
 //! The samples of a document: what stands between three backquotes.
 
-/// The part of a document below a heading, up to the next of the same level.
-pub(crate) struct Section<'a> {
+/// A document, or the part of it below a heading.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a> {
     title: &'a str,
     text: &'a str,
 }
 
 impl<'a> Section<'a> {
-    pub(crate) fn of(document: &'a str, title: &'a str) -> Self {
+    /// A whole document.
+    pub fn whole(title: &'a str, text: &'a str) -> Self {
+        Self { title, text }
+    }
+
+    /// The part below a heading, up to the next of the same level.
+    ///
+    /// # Panics
+    /// When there is no such heading.
+    pub fn of(document: &'a str, title: &'a str) -> Self {
         let heading = format!("\n## {title}\n");
         let start = document.find(&heading).unwrap_or_else(|| panic!("no section {title}")) + heading.len();
         let rest = &document[start..];
@@ -15,7 +25,10 @@ impl<'a> Section<'a> {
     }
 
     /// The samples in a language, in their order; those without a language for `""`.
-    pub(crate) fn samples(&self, language: &str) -> Vec<&'a str> {
+    ///
+    /// # Panics
+    /// When a sample does not end.
+    pub fn samples(&self, language: &str) -> Vec<&'a str> {
         let mut parts = self.text.split("\n```");
         let mut samples = Vec::new();
         while let (Some(_), Some(fenced)) = (parts.next(), parts.next()) {
@@ -28,7 +41,10 @@ impl<'a> Section<'a> {
     }
 
     /// The only sample in a language.
-    pub(crate) fn sample(&self, language: &str) -> &'a str {
+    ///
+    /// # Panics
+    /// When there is none, or another.
+    pub fn sample(&self, language: &str) -> &'a str {
         let samples = self.samples(language);
         let [sample] = samples.as_slice() else { panic!("{}: {} samples", self.title, samples.len()) };
         sample
