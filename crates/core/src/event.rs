@@ -274,6 +274,14 @@ mod tests {
             ..event
         };
         assert_eq!(Event::decode(&short.encode(200).unwrap()).unwrap().hint, None, "no piece of a statement");
-        assert_eq!(Event::decode(&short.encode(2_000).unwrap()), Some(short));
+        assert_eq!(Event::decode(&short.encode(2_000).unwrap()), Some(short.clone()));
+        let wordy = Reason::SettingInvalid {
+            setting: "pgaad.scope",
+            value: Some("v".repeat(600)),
+            expected: "x".into(),
+        };
+        let attempt = LoginAttempt { role: "ann".into(), hba: None, ..attempt };
+        let cut = Event::refused(&attempt, &wordy, None, UnixTime::new(7)).encode(400).unwrap();
+        assert!(Event::decode(&cut).unwrap().facts().len() < 300, "facts are cut, too");
     }
 }

@@ -78,7 +78,6 @@ pub fn explain_event(event: &Event) -> Vec<Finding> {
     }
     for step in Step::ALL {
         let (ok, detail) = match end {
-            Some(Step::Connection) => (None, "not reached".to_owned()),
             Some(end) if step > end => (None, "not reached".to_owned()),
             Some(end) if step == end => (Some(false), refusal_of(event)),
             _ => (Some(true), known(step, event)),

@@ -151,6 +151,40 @@ fn a_key_that_is_listed_with_and_without_issuer_is_bound_to_the_issuer() {
 }
 
 #[test]
+fn what_another_entry_says_is_taken_from_the_same_key_only() {
+    let sent = Login::with(token().mint());
+    let kid = keys().kid(&Signer::Current);
+    let evil = format!("https://localhost:8443/{CONSUMER_TENANT_ID}/v2.0");
+    let other = FORGE.jwk()["n"].clone();
+    // Ours says neither issuer nor cloud; the entry beside it says both, and that it is another's.
+    let beside = |change: &dyn Fn(&mut Value)| {
+        let mut document = with_twin(false, |key| {
+            key["issuer"] = evil.as_str().into();
+            key["cloud_instance_name"] = "microsoftonline.us".into();
+            change(key);
+        });
+        let ours =
+            document["keys"].as_array_mut().unwrap().iter_mut().find(|key| key["kid"] == *kid).unwrap();
+        for member in ["issuer", "cloud_instance_name"] {
+            without(ours, member);
+        }
+        sent.clone().keys_of_cloud(&document, "microsoftonline.com")
+    };
+    let same_name = beside(&|key| key["n"] = other.clone());
+    let same_numbers = beside(&|key| {
+        key["kid"] = "elsewhere".into();
+        without(key, "x5t");
+    });
+    for (name, login) in [("the same name", same_name), ("the same numbers", same_numbers)] {
+        login.decide().unwrap_or_else(|reason| panic!("an entry of {name}: {reason:?}"));
+    }
+    let same_key = beside(&|_| ());
+    assert_eq!(same_key.decide().unwrap_err().code(), "key_issuer_mismatch");
+    let cloud_alone = beside(&|key| without(key, "issuer"));
+    assert_eq!(cloud_alone.decide().unwrap_err().code(), "key_issuer_mismatch", "of another cloud");
+}
+
+#[test]
 fn a_key_of_another_cloud_signs_for_nobody_here() {
     let of = |login: &Login, key: &str, set: &str| {
         let document = jwks_with(|jwk| jwk["cloud_instance_name"] = key.into());

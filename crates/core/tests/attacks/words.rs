@@ -1,5 +1,6 @@
 //! What an explanation says, word for word.
 
+use pgaad_core::explain::NotExplained;
 use pgaad_core::label::Binding;
 use pgaad_core::steps::Step;
 use pgaad_core::time::UnixTime;
@@ -28,6 +29,18 @@ fn said(login: &Login, step: Step) -> String {
         Some(true) => format!("yes: {}", finding.detail),
         Some(false) => format!("no: {}", finding.detail),
         None => finding.detail,
+    }
+}
+
+#[test]
+fn only_two_parts_are_explained_and_a_whole_token_is_told_apart() {
+    let login = sent(&token());
+    assert!(login.explain_text("e30.e30").is_ok());
+    for whole in ["e30.e30.AA", "e30.e30.", "a.b.c.d"] {
+        assert!(matches!(login.explain_text(whole), Err(NotExplained::WholeToken)), "{whole}");
+    }
+    for other in ["", "e30", "secret"] {
+        assert!(matches!(login.explain_text(other), Err(NotExplained::NotTwoParts)), "{other}");
     }
 }
 

@@ -16,7 +16,7 @@ use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Known, Policy, decide};
 use pgaad_core::deny::DenyList;
 use pgaad_core::event::ADMITTED;
-use pgaad_core::explain::{Context, Finding, explain};
+use pgaad_core::explain::{Context, Finding, NotExplained, explain};
 use pgaad_core::keys::{KeySet, KeySetError};
 use pgaad_core::label::Binding;
 use pgaad_core::role_facts::RoleFacts;
@@ -249,6 +249,11 @@ impl Login {
     /// What is said of the token without its signature; nothing, if it has not three parts.
     pub(crate) fn explain(&self) -> Option<Vec<Finding>> {
         let (unsigned, _) = std::str::from_utf8(&self.token).ok()?.rsplit_once('.')?;
+        self.explain_text(unsigned).ok()
+    }
+
+    /// What is said of a text that should be `header.payload`.
+    pub(crate) fn explain_text(&self, unsigned: &str) -> Result<Vec<Finding>, NotExplained> {
         let context = Context {
             max_bytes: self.max_bytes,
             keys: Ok(self.keys.keys().to_vec()),
@@ -259,7 +264,7 @@ impl Login {
             role: self.role.as_ref(),
             denied: &self.denied,
         };
-        explain(unsigned, &context).ok()
+        explain(unsigned, &context)
     }
 
     pub(crate) fn decide(&self) -> Result<Admission, Reason> {
