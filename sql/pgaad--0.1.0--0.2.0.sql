@@ -637,8 +637,10 @@ BEGIN
            OR coalesce((to_jsonb(membership)->>'set_option')::boolean, true)
     ),
     -- From 16 on a REVOKE takes back what its own grantor gave, and says of the others nothing but a warning.
-    granted_by AS (
-        SELECT roleid, member, coalesce(' GRANTED BY ' || quote_ident(grantor.rolname), '') AS granted_by
+    granted(roleid, member, revocation) AS (
+        SELECT roleid, member,
+               format('REVOKE %s FROM %s%s;', roleid::regrole, member::regrole,
+                      ' GRANTED BY ' || quote_ident(grantor.rolname))
         FROM pg_auth_members membership LEFT JOIN pg_roles grantor ON grantor.oid = membership.grantor
     ),
     found(item, detail, hint) AS (
@@ -656,12 +658,13 @@ BEGIN
                OR rolpassword IS NOT NULL)
       UNION ALL
         SELECT 'roles', format('%s is a member of %s', member::regrole, roleid::regrole),
-               format('REVOKE %s FROM %s%s;', roleid::regrole, member::regrole, granted_by)
-        FROM granted_by
+               revocation
+        FROM granted
         WHERE member IN (to_regrole('azure_ad_user'), to_regrole('azure_ad_admin'), to_regrole('azure_ad_mfa'))
       UNION ALL
         SELECT 'administrators', format('%I has the rights of azure_ad_admin through another role', rolname),
-               format('Revoke from %I the role that is a member of azure_ad_admin.', rolname)
+               (SELECT string_agg(revocation, ' ' ORDER BY revocation) FROM granted
+                WHERE member = pg_authid.oid AND roleid IN (SELECT role FROM administrators))
         FROM pg_authid JOIN administrators ON role = oid
         GROUP BY oid, rolname, rolsuper HAVING NOT bool_or(is_direct) AND NOT rolsuper
       UNION ALL
@@ -677,9 +680,9 @@ BEGIN
                   AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE usesysid = pg_authid.oid))
       UNION ALL
         SELECT 'members_superuser', format('%I is a superuser and a member of azure_ad_user', rolname),
-               format('REVOKE azure_ad_user FROM %I%s;', rolname, granted_by)
-        FROM pg_authid role JOIN granted_by ON role.oid = granted_by.member
-        WHERE rolsuper AND granted_by.roleid = to_regrole('azure_ad_user')
+               revocation
+        FROM pg_authid role JOIN granted ON role.oid = member
+        WHERE rolsuper AND roleid = to_regrole('azure_ad_user')
       UNION ALL
         SELECT 'members_replication', format('%I has REPLICATION and is a member of azure_ad_user', rolname),
                format('ALTER ROLE %I NOREPLICATION;', rolname)
@@ -690,9 +693,9 @@ BEGIN
         FROM pg_authid WHERE oid = ANY (members) AND rolbypassrls
       UNION ALL
         SELECT 'members_privileged', format('%I is a predefined role and a member of azure_ad_user', rolname),
-               format('REVOKE azure_ad_user FROM %I%s;', rolname, granted_by)
-        FROM pg_authid role JOIN granted_by ON role.oid = granted_by.member
-        WHERE role.oid < 16384 AND role.oid <> 10 AND granted_by.roleid = to_regrole('azure_ad_user')
+               revocation
+        FROM pg_authid role JOIN granted ON role.oid = member
+        WHERE role.oid < 16384 AND role.oid <> 10 AND roleid = to_regrole('azure_ad_user')
       UNION ALL
         SELECT 'members_password',
                format('%I has a password', rolname) || CASE WHEN allow_other_methods
@@ -704,7 +707,8 @@ BEGIN
         WHERE oid = ANY (members) AND rolpassword IS NOT NULL
       UNION ALL
         SELECT 'members_by_name', format('%I is bound to its name, which can be given to somebody else', rolname),
-               'Bind it to an object id: docs/identity.md has the statement for users, groups and programs.'
+               format('SECURITY LABEL FOR "pgaadauth" ON ROLE %I IS ''aadauth,oid=<object id>,type=user''; '
+                      '-- docs/identity.md: groups and programs', rolname)
         FROM pg_authid role CROSS JOIN LATERAL pgaad._labels(role.oid) label
         WHERE oid = ANY (members) AND rolcanlogin AND bound_to = 'name'
       UNION ALL
@@ -721,10 +725,11 @@ BEGIN
                                 entra::regrole, role::regrole)
                     ELSE format('%s is a member of %s through other roles, and not of azure_ad_user',
                                 role::regrole, entra::regrole) END,
-               CASE WHEN membership.roleid IS NOT NULL
-                    THEN format('REVOKE %s FROM %s%s;', entra::regrole, role::regrole, granted_by)
-                    ELSE format('Revoke from %s the role between them.', role::regrole) END
-        FROM below LEFT JOIN granted_by membership ON membership.roleid = entra AND membership.member = role
+               coalesce(revocation,
+                        (SELECT string_agg(revocation, ' ' ORDER BY revocation) FROM granted
+                         WHERE member = below.role
+                           AND roleid IN (SELECT role FROM below between_them WHERE entra = below.entra)))
+        FROM below LEFT JOIN granted membership ON membership.roleid = entra AND membership.member = role
         WHERE NOT role = ANY (members)
       UNION ALL
         SELECT 'members_guarded', format('%I does not load pgaad, and a trust line matches it', rolname),
@@ -754,7 +759,8 @@ BEGIN
         FROM pg_extension, pgaad.status WHERE extname = 'pgaad' AND extversion <> version
       UNION ALL
         SELECT 'unknown_settings', format('%s:%s: %s is no setting of pgaad''s', sourcefile, sourceline, name),
-               format('Take line %s out of %s.', sourceline, sourcefile)
+               -- By its name: once the first of two is gone the others have other numbers.
+               format('sed -i ''/^[[:space:]]*%s\>/Id'' ''%s''', replace(name, '.', '\.'), sourcefile)
         FROM pg_file_settings setting WHERE name ~* '^pgaad\.'
             AND NOT EXISTS (SELECT FROM pg_settings known WHERE known.name = lower(setting.name))
     )

@@ -194,6 +194,7 @@ fn of_files(
         changed_files: lines.as_deref().map(crate::pg::hba::changed_since_reload).unwrap_or_default(),
         lines,
         pam_files,
+        preloaded: entry::preloaded(),
         outer_library: hook::outer_library(),
         ..Evidence::default()
     }
@@ -215,6 +216,7 @@ fn moment(settings: &Result<Settings, Reason>) -> Moment {
     Moment {
         slots_without_worker: worker::never_ran(WorkerId::Keys).then(worker::slots),
         slots_without_session_worker: worker::never_ran(WorkerId::Denials).then(worker::slots),
+        data_directory: worker::data_directory().display().to_string(),
         snapshot_problem: Some(refreshes.snapshot_problem.as_str())
             .filter(|problem| !problem.is_empty())
             .map(str::to_owned),

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
+use super::c_string::text;
+
 /// Raises an ERROR unless the library is being loaded by `shared_preload_libraries`.
 ///
 /// ERROR and not FATAL: a `LOAD` fails and its session lives on, and core makes it FATAL where a
@@ -20,6 +22,12 @@ pub(crate) fn require_preload() {
             "Add pgaad to shared_preload_libraries in postgresql.conf and restart the server."
         );
     }
+}
+
+/// `shared_preload_libraries`, which no process changes once the server runs.
+pub(crate) fn preloaded() -> String {
+    // SAFETY: a C string that the postmaster set before it loaded any library (miscinit.c).
+    unsafe { text(pg_sys::shared_preload_libraries_string) }.unwrap_or_default()
 }
 
 /// Raises an ERROR unless this holds: the postmaster then does not start.

@@ -19,6 +19,8 @@ pub struct Evidence {
     pub members: Vec<Member>,
     /// The PAM service files that lines ask.
     pub pam_files: PamFiles,
+    /// `shared_preload_libraries`.
+    pub preloaded: String,
     /// The library that was loaded later and stands before pgaad.
     pub outer_library: Option<String>,
     /// What only a moment tells; `None` where it was not asked for.
@@ -41,6 +43,8 @@ pub struct Moment {
     pub slots_without_worker: Option<i32>,
     /// The same of the worker that ends sessions of who is shut out.
     pub slots_without_session_worker: Option<i32>,
+    /// The data directory.
+    pub data_directory: String,
     /// What is wrong with `keys.json`, in words.
     pub snapshot_problem: Option<String>,
     /// Why there are no keys for a login, in words.
@@ -66,6 +70,7 @@ impl Default for Evidence {
             changed_files: Vec::new(),
             members: Vec::new(),
             pam_files: PamFiles::default(),
+            preloaded: String::new(),
             outer_library: None,
             moment: None,
         }

@@ -46,13 +46,18 @@ pub fn more_slots(slots: i32) -> String {
 
 /// The keys do not outlive a restart.
 pub(crate) fn file(evidence: &Evidence) -> Option<Vec<Defect>> {
+    let moment = evidence.moment.as_ref()?;
+    let data = &moment.data_directory;
     let defect = |problem: &String| {
         Defect::new(
             format!("{problem}: the next start needs the provider"),
-            "The file and its directory must belong to the server's user. SELECT pgaad.refresh() writes it anew.",
+            format!(
+                "rm -rf '{data}/pgaad/keys.json'; chown --reference='{data}' '{data}/pgaad'; \
+                 chmod u+rwx '{data}/pgaad'  # then SELECT pgaad.refresh() writes it anew"
+            ),
         )
     };
-    Some(evidence.moment.as_ref()?.snapshot_problem.iter().map(defect).collect())
+    Some(moment.snapshot_problem.iter().map(defect).collect())
 }
 
 /// Entra's v1 key sets do not say which keys are of the tenant's issuer and which of that of personal accounts.

@@ -36,7 +36,9 @@ pub(crate) fn tenant(evidence: &Evidence) -> Option<Vec<Defect>> {
     let defect = || {
         Defect::new(
             "pgaad.tenant_id is empty: every token login is refused",
-            "Set pgaad.tenant_id to the tenant's id in postgresql.conf and reload the server.",
+            format!(
+                "ALTER SYSTEM SET pgaad.tenant_id = '<tenant id>'; {RELOAD} -- az account show --query tenantId -o tsv"
+            ),
         )
     };
     Some((!is_set).then(defect).into_iter().collect())
@@ -100,10 +102,21 @@ pub(crate) fn hook(evidence: &Evidence) -> Option<Vec<Defect>> {
     let defect = |library: &String| {
         Defect::new(
             format!("{library} has put itself before pgaad, and decides whether pgaad is asked"),
-            "Name pgaad last in shared_preload_libraries.",
+            format!(
+                "ALTER SYSTEM SET shared_preload_libraries = {}; -- and restart the server",
+                with_pgaad_last(evidence)
+            ),
         )
     };
     Some(evidence.outer_library.iter().map(defect).collect())
+}
+
+/// The libraries to preload, each quoted by itself: the quotes of a list would make it one name.
+fn with_pgaad_last(evidence: &Evidence) -> String {
+    let names = evidence.preloaded.split(',').map(str::trim);
+    let others = names.filter(|name| !name.is_empty() && *name != "pgaad");
+    let quoted: Vec<_> = others.chain(["pgaad"]).map(|name| format!("'{name}'")).collect();
+    quoted.join(", ")
 }
 
 /// The server goes by lines that are not those of the file any more.
