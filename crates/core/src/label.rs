@@ -323,6 +323,7 @@ mod tests {
             "aadauth,role=Reader".to_owned(),
             "aadauth,role=db.read:all,mfa".to_owned(),
             "aadauth,role=\"a=b,admin\"".to_owned(),
+            "aadauth,role=\"a,b\",mfa".to_owned(),
         ] {
             assert_eq!(text.parse::<Label>().unwrap().to_string(), text);
         }

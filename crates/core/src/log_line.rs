@@ -160,6 +160,17 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_of_ours_are_numbers_and_those_of_others_are_text() {
+        let json = LogLine::new("").fact("keys", 4).fact("x", "4 h").quoted("kid", "42").into_json();
+        assert_eq!(Value::from(json), serde_json::json!({ "keys": 4, "x": "4 h", "kid": "42" }));
+        let cut = |line: LogLine| line.into_facts().iter().map(|fact| fact.cut(3).value).collect::<Vec<_>>();
+        assert_eq!(
+            cut(LogLine::new("").fact("hint", "SELECT 1").quoted("kid", "forged")),
+            ["SELECT 1", "for"]
+        );
+    }
+
+    #[test]
     fn a_hint_ends_the_line_as_it_is_unless_an_escape_would_spoil_it() {
         let line = |hint: &str| LogLine::new("pgaad:").quoted("detail", "x").hint(hint).into_text();
         assert_eq!(line("ALTER ROLE \"a b\" LOGIN;"), "pgaad: detail=\"x\" hint=ALTER ROLE \"a b\" LOGIN;");

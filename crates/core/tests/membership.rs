@@ -317,3 +317,23 @@ fn a_role_that_reaches_more_than_its_own_rights_is_not_had_by_its_password() {
     let world = World::new().with(edge(PROGRAMS, PLAIN)).with(holder).graph();
     assert_eq!(judge_alteration(&world, PLAIN, EVE_ON_15), Ok(()));
 }
+
+#[test]
+fn each_power_is_one_by_itself_and_ordinary_roles_begin_at_16384() {
+    const FIRST: RoleOid = 16_384;
+    let world = |change: fn(&mut Role)| World::new().with(edge(GROUP, EVE)).changed(GROUP, change).graph();
+    assert_eq!(world(|_| ()).privilege(EVE), None);
+    for change in [
+        (|role: &mut Role| role.is_superuser = true) as fn(&mut Role),
+        |role| role.can_replicate = true,
+        |role| role.bypasses_rls = true,
+        |role| role.name = "azure_pg_admin".into(),
+    ] {
+        assert_eq!(world(change).privilege(EVE), Some(Privilege::Reaches(GROUP)));
+    }
+    let mut early = World::new();
+    early.roles.insert(FIRST, role("first"));
+    early.roles.insert(FIRST - 1, role("last"));
+    let graph = early.graph();
+    assert_eq!((graph.privilege(FIRST), graph.privilege(FIRST - 1)), (None, Some(Privilege::Predefined)));
+}
