@@ -5,6 +5,7 @@ use pgaad_tests::wire::{Outcome, Session};
 use pgaad_tests::{Attempt, Route, Scene};
 use tenant::{Token, object_id};
 
+mod migrations;
 mod pg_admin;
 mod scripts;
 mod table;

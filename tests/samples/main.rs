@@ -5,6 +5,7 @@
 //! Not run: .NET and Go, whose drivers are in no registry that the tests may count on; Java's `azure-identity`, which a
 //! class of the same name stands in for; pgAdmin and DBeaver, which are set up by hand.
 
+mod ansible;
 mod monitoring;
 mod stage;
 
