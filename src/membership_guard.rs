@@ -218,7 +218,7 @@ fn advise(changes: &[Change], is_superuser: bool) {
             Change::Revoke { .. } | Change::Drop(_) => {}
         }
     }
-    with_password.union(&joined).for_each(|name| advise_of_password(name));
+    with_password.union(&joined).for_each(|name| advise_of_password(name, joined.contains(name)));
     if !is_superuser {
         return;
     }
@@ -281,17 +281,26 @@ fn advise_of_outsider(role: &CStr, member: &CStr) {
     );
 }
 
-/// On some methods core tells a right password from a wrong one before a login can be refused.
-fn advise_of_password(name: &CStr) {
-    if standing(name).is_some_and(|standing| standing.is_member && standing.has_password) {
-        report::advice(
-            format!(
-                "role {} is a member of azure_ad_user and has a password, which it cannot use",
-                quoted(name)
-            ),
-            format!("ALTER ROLE {} PASSWORD NULL;", quoted(name)),
-        );
+/// On some methods core tells a right password from a wrong one before a login can be refused. Where it was given in
+/// another session than the membership, nobody can tell any more whether it was the public id of a program.
+fn advise_of_password(name: &CStr, has_joined: bool) {
+    if !standing(name).is_some_and(|standing| standing.is_member && standing.has_password) {
+        return;
     }
+    let role = quoted(name);
+    let is_bound = catalog::labelling(name).is_some_and(|labelling| labelling.is_labelled);
+    let program = if has_joined && !is_bound {
+        format!(
+            " -- and, if that was a program's client id: SECURITY LABEL FOR \"pgaadauth\" ON ROLE {role} IS \
+             'aadauth,oid=<client id>,type=service';"
+        )
+    } else {
+        String::new()
+    };
+    report::advice(
+        format!("role {role} is a member of azure_ad_user and has a password, which it cannot use"),
+        format!("ALTER ROLE {role} PASSWORD NULL;{program}"),
+    );
 }
 
 fn denied(message: String, hint: impl Into<String>) -> SqlError {

@@ -135,7 +135,7 @@ fn labelling_of(role: pg_sys::Oid) -> Labelling {
 }
 
 /// What the labels of the role of this name add up to; `None` when there is no such role.
-pub(super) fn labelling(name: &CStr) -> Option<Labelling> {
+pub(crate) fn labelling(name: &CStr) -> Option<Labelling> {
     AuthId::find(name).map(|role| labelling_of(role.oid))
 }
 

@@ -133,16 +133,6 @@ impl Principal {
         self.name_given_here().map_or_else(|| self.object_id.to_string(), str::to_owned)
     }
 
-    /// Id of the key that signed.
-    pub fn key_id(&self) -> &str {
-        &self.key_id
-    }
-
-    /// `uti`, Entra's id of the token, by which its sign-in logs can be searched.
-    pub fn token_id(&self) -> Option<&str> {
-        self.token_id.as_deref()
-    }
-
     /// `groups`.
     pub(crate) fn groups(&self) -> &Groups {
         &self.groups

@@ -160,6 +160,26 @@ fn client_ids_given_as_passwords_in_two_statements_bind_the_role_and_are_no_pass
 }
 
 #[test]
+fn a_client_id_that_another_session_gave_is_asked_about_when_the_role_becomes_a_member() {
+    let scene = Scene::start();
+    let identity = scene.tenant.token().managed_identity(CLIENT_ID);
+    scene.cluster.sql(&format!("CREATE ROLE myuser LOGIN PASSWORD '{CLIENT_ID}'"));
+    let mut superuser = match scene.cluster.login(&scene.cluster.unix("postgres"), "postgres", b"").outcome {
+        Outcome::Accepted(session) => session,
+        Outcome::Refused(answers) => panic!("{answers:?}"),
+    };
+    run(&mut superuser, "GRANT azure_ad_user TO myuser");
+    let notices = superuser.take_notices();
+    let [notice] = notices.as_slice() else { panic!("{notices:?}") };
+    let (remove, bind) =
+        notice.hint.split_once(" -- and, if that was a program's client id: ").expect("both");
+    run(&mut superuser, remove);
+    attempt(&scene, "myuser", &identity).expect_refused("role_not_bound");
+    run(&mut superuser, &bind.replace("<client id>", CLIENT_ID));
+    attempt(&scene, "myuser", &identity).expect_admitted();
+}
+
+#[test]
 fn a_client_id_that_a_function_of_somebody_else_gave_binds_nothing() {
     let scene = Scene::start();
     let identity = scene.tenant.token().managed_identity(CLIENT_ID);
