@@ -28,6 +28,7 @@ mod leak;
 mod login;
 mod markers;
 mod neighbours;
+mod nodes;
 mod oauth;
 mod oracle;
 mod others_statements;
