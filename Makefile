@@ -29,8 +29,8 @@ BEGAN := $(shell date +%s)
 say = @printf '\n== %s [%s s]\n' "$(1)" "$$(( $$(date +%s) - $(BEGAN) ))"
 
 .PHONY: help demo test matrix check check-extension check-dependencies test-core test-server test-logins samples \
-    torture bench bench-check fuzz mutants sanitize package faulty-package deb deb-test rpm image image-test install \
-    uninstall provision clean
+    torture bench bench-check fuzz mutants sanitize package faulty-package deb deb-test neighbours-test rpm image \
+    image-test install uninstall provision clean
 
 help:
 	@echo 'make demo [KEEP=1]            log in with a token, from nothing, on a throw-away server'
@@ -43,6 +43,7 @@ help:
 	@echo 'make sanitize [TESTS=login::] logins to a PostgreSQL 18 that checks each access to memory while it runs'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
+	@echo 'make neighbours-test          it beside pgaudit, pg_cron, pgBackRest, repmgr and Barman'
 	@echo 'make image [PG=15] [BASE=…]   an image of PostgreSQL with pgaad; make image-test runs one as Kubernetes would'
 	@echo 'make samples                  the samples of docs/clients.md, with their drivers'
 	@echo 'make rpm [PG=15]              a package for the PostgreSQL project'"'"'s of the RHEL family'
@@ -181,6 +182,10 @@ image: deb
 image-test: deb
 	$(call say,the image without a privilege on a root that cannot be written to)
 	@packaging/try-image target/deb/postgresql-$(PG)-pgaad_*.deb
+
+neighbours-test: deb
+	$(call say,pgaad beside pgaudit pg_cron pgBackRest repmgr and Barman)
+	@packaging/try-neighbours target/deb/postgresql-$(PG)-pgaad_*.deb
 
 # The major is that of the PG_CONFIG, whatever PG says. The server may run meanwhile: packaging/install.
 install: INSTALL_PG = $(shell $(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgaad_core::membership::RoleGraph;
 use pgaad_core::membership_rules::Caller;
 use pgrx::PgMemoryContexts;
+use pgrx::pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND;
 use pgrx::prelude::*;
 
 use super::report::SqlError;
@@ -146,6 +147,7 @@ unsafe extern "C-unwind" fn carry_out(
             raw::LockAcquire(&raw const ROLES_LOCK, EXCLUSIVE, false, false);
         }
         begin(plan);
+        let mut context = context;
         loop {
             let step = next_step(plan);
             if step.statement.is_null() {
@@ -158,7 +160,13 @@ unsafe extern "C-unwind" fn carry_out(
                 raw::SetUserIdAndSecContext(superuser, security | LOCAL_USERID_CHANGE);
             }
             let read_only = read_only && step.is_original;
+            // What follows the first is a part of the same statement: pgaudit takes a second statement at the top for
+            // an error, and pg_stat_statements counts each that has an id.
+            if context == PROCESS_UTILITY_SUBCOMMAND && !step.is_original {
+                (*step.statement).queryId = 0;
+            }
             next()(step.statement, query, read_only, context, params, environment, dest, completion);
+            context = PROCESS_UTILITY_SUBCOMMAND;
             raw::SetUserIdAndSecContext(user, security);
             raw::CommandCounterIncrement();
         }

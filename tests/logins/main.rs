@@ -5,6 +5,7 @@ mod admins;
 mod alter_system;
 mod app_role;
 mod azure;
+mod beside;
 mod check;
 mod claims;
 mod closed;

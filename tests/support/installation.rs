@@ -213,6 +213,11 @@ impl Installation {
         configured.contains(&format!("--with-{feature}"))
     }
 
+    /// Whether the PostgreSQL under test has this library.
+    pub fn has_library(name: &str) -> bool {
+        System::under_test().lib.join(name).with_extension("so").exists()
+    }
+
     /// PostgreSQL's major version.
     pub fn major(&self) -> u32 {
         self.tree.system.major
