@@ -18,10 +18,11 @@ SELECT pg_catalog.pg_extension_config_dump('pgaad._denial_log', '');
 
 CREATE VIEW pgaad.denied AS
     SELECT log.claim, log.id, denial.until, denial.until > now() AS in_force, denial.by_superuser, log.reason,
-           log.done_by AS denied_by, log.done_at AS denied_at
+           log.done_by AS denied_by, log.done_at AS denied_at, log.tenant AS tenant_id
     FROM pgaad._denial_rows() denial
     LEFT JOIN (
-        SELECT DISTINCT ON (mark) mark, entry.claim, entry.id, entry.reason, entry.done_by, entry.done_at
+        SELECT DISTINCT ON (mark) mark, entry.claim, entry.tenant, entry.id, entry.reason, entry.done_by,
+                                   entry.done_at
         FROM pgaad._denial_log entry, LATERAL pgaad._denial_mark(entry.claim, entry.tenant::text, entry.id) mark
         WHERE entry.action = 'deny'
         ORDER BY mark, entry.done_at DESC) log USING (mark);
@@ -37,7 +38,7 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    tenant uuid;
+    tenants text[];
     sessions bigint;
 BEGIN
     IF claim IS NULL OR id IS NULL OR until IS NULL THEN
@@ -48,10 +49,10 @@ BEGIN
         RAISE EXCEPTION 'the end, %, is past', until
             USING ERRCODE = 'invalid_parameter_value', HINT = 'To let somebody in again call pgaad.allow.';
     END IF;
-    tenant := pgaad._deny(claim, id,
-                          CASE WHEN isfinite(until) THEN ceil(extract(epoch FROM until))::bigint END);
+    tenants := pgaad._deny(claim, id,
+                           CASE WHEN isfinite(until) THEN ceil(extract(epoch FROM until))::bigint END);
     INSERT INTO pgaad._denial_log (action, claim, tenant, id, until, reason)
-    VALUES ('deny', claim, tenant, id, until, reason);
+    SELECT 'deny', claim, tenant, id, until, reason FROM unnest(tenants::uuid[]) tenant;
     sessions := (SELECT count(*) FROM pgaad.sessions session
                  WHERE CASE claim WHEN 'oid' THEN session.oid::text = _deny_by.id
                                   WHEN 'uti' THEN session.uti = _deny_by.id
@@ -68,17 +69,15 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    tenant uuid;
+    tenants text[];
 BEGIN
     IF claim IS NULL OR id IS NULL THEN
         RAISE EXCEPTION 'the id must not be NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    tenant := pgaad._allow(claim, id);
-    IF tenant IS NULL THEN
-        RETURN false;
-    END IF;
-    INSERT INTO pgaad._denial_log (action, claim, tenant, id) VALUES ('allow', claim, tenant, id);
-    RETURN true;
+    tenants := pgaad._allow(claim, id);
+    INSERT INTO pgaad._denial_log (action, claim, tenant, id)
+    SELECT 'allow', claim, tenant, id FROM unnest(tenants::uuid[]) tenant;
+    RETURN tenants <> '{}';
 END
 $function$;
 

@@ -439,7 +439,7 @@ AS $function$
     SELECT role.rolname::text,
            CASE WHEN label.bound_to IN ('user', 'group', 'service', 'role') THEN label.bound_to ELSE 'unknown' END,
            label.object_id,
-           coalesce(label.tenant_id, nullif(current_setting('pgaad.tenant_id', true), '')),
+           coalesce(label.tenant_id, nullif(btrim(split_part(current_setting('pgaad.tenant_id', true), ',', 1)), '')),
            (label.is_mfa OR mark.is_mfa)::integer,
            (label.is_admin OR mark.is_admin)::integer,
            role.rolname::text
@@ -784,23 +784,31 @@ CREATE FUNCTION pgaad._status_row() RETURNS TABLE (
 STRICT VOLATILE PARALLEL RESTRICTED
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'status_record_wrapper';
-REVOKE ALL ON FUNCTION pgaad._status_row() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgaad._status_row() TO pg_monitor, azure_ad_admin;
+CREATE FUNCTION pgaad._key_rows() RETURNS TABLE (
+    "kid" TEXT, "algorithm" TEXT, "bits" INT, "issuer" TEXT, "first_seen" timestamp with time zone,
+    "last_seen" timestamp with time zone, "source" TEXT, "tenant_id" TEXT)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'key_records_wrapper';
+REVOKE ALL ON FUNCTION pgaad._status_row(), pgaad._key_rows() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._status_row(), pgaad._key_rows() TO pg_monitor, azure_ad_admin;
 -- A role that was granted the old function, to read the view, is granted the new function.
-DO $status$
+DO $granted$
 DECLARE
+    function pg_catalog.text;
     grantee pg_catalog.text;
 BEGIN
-    FOR grantee IN
-        SELECT pg_catalog.quote_ident(role.rolname)
+    FOR function, grantee IN
+        SELECT old.proname, pg_catalog.quote_ident(role.rolname)
         FROM pg_catalog.pg_proc old, pg_catalog.aclexplode(old.proacl) entry, pg_catalog.pg_roles role
-        WHERE old.oid OPERATOR(pg_catalog.=) 'pgaad.status_row()'::pg_catalog.regprocedure
+        WHERE (old.oid OPERATOR(pg_catalog.=) 'pgaad.status_row()'::pg_catalog.regprocedure
+               OR old.oid OPERATOR(pg_catalog.=) 'pgaad.key_rows()'::pg_catalog.regprocedure)
           AND role.oid OPERATOR(pg_catalog.=) entry.grantee AND entry.grantee OPERATOR(pg_catalog.<>) old.proowner
     LOOP
-        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION pgaad._status_row() TO %s', grantee);
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION pgaad._%s() TO %s', function, grantee);
     END LOOP;
 END
-$status$;
+$granted$;
 CREATE OR REPLACE VIEW pgaad.status AS
     SELECT configured, ready, problem, worker_pid, last_success, last_error, next_refresh, keys, age, version,
            clock_ahead
@@ -808,10 +816,23 @@ CREATE OR REPLACE VIEW pgaad.status AS
 DROP FUNCTION pgaad.status_row();
 COMMENT ON COLUMN pgaad.status.clock_ahead IS
     'by how much this server''s clock was ahead of the provider''s when that last answered';
-ALTER FUNCTION pgaad.key_rows() RENAME TO _key_rows;
 CREATE OR REPLACE VIEW pgaad.keys AS
-    SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source
+    SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source, tenant_id::uuid
     FROM pgaad._key_rows();
+DROP FUNCTION pgaad.key_rows();
+CREATE FUNCTION pgaad._tenant_rows() RETURNS TABLE (
+    "tenant_id" TEXT, "ready" bool, "keys" INT, "age" interval, "last_success" timestamp with time zone,
+    "last_error" TEXT, "cause" TEXT)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'tenant_rows_wrapper';
+REVOKE ALL ON FUNCTION pgaad._tenant_rows() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._tenant_rows() TO pg_monitor, azure_ad_admin;
+CREATE VIEW pgaad.tenants AS
+    SELECT tenant_id::uuid, ready, keys, age, last_success, last_error, cause
+    FROM pgaad._tenant_rows();
+COMMENT ON VIEW pgaad.tenants IS 'the tenants of pgaad.tenant_id, in their order, and how the fetches of their keys go';
+GRANT SELECT ON pgaad.tenants TO pg_monitor, azure_ad_admin;
 ALTER FUNCTION pgaad.login_counts() RENAME TO _login_counts;
 CREATE OR REPLACE VIEW pgaad.stat_logins AS
     SELECT code, count, last_at, since FROM pgaad._login_counts();
@@ -948,12 +969,12 @@ $function$;
 REVOKE ALL ON FUNCTION pgaad.make_azure_roles(boolean) FROM PUBLIC;
 
 -- Shutting somebody out.
-CREATE FUNCTION pgaad._deny("claim" TEXT, "id" TEXT, "until" bigint) RETURNS TEXT
+CREATE FUNCTION pgaad._deny("claim" TEXT, "id" TEXT, "until" bigint) RETURNS TEXT[]
 VOLATILE PARALLEL UNSAFE
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'deny_entry_wrapper';
 
-CREATE FUNCTION pgaad._allow("claim" TEXT, "id" TEXT) RETURNS TEXT
+CREATE FUNCTION pgaad._allow("claim" TEXT, "id" TEXT) RETURNS TEXT[]
 STRICT VOLATILE PARALLEL UNSAFE
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'allow_entry_wrapper';
@@ -989,10 +1010,11 @@ SELECT pg_catalog.pg_extension_config_dump('pgaad._denial_log', '');
 
 CREATE VIEW pgaad.denied AS
     SELECT log.claim, log.id, denial.until, denial.until > now() AS in_force, denial.by_superuser, log.reason,
-           log.done_by AS denied_by, log.done_at AS denied_at
+           log.done_by AS denied_by, log.done_at AS denied_at, log.tenant AS tenant_id
     FROM pgaad._denial_rows() denial
     LEFT JOIN (
-        SELECT DISTINCT ON (mark) mark, entry.claim, entry.id, entry.reason, entry.done_by, entry.done_at
+        SELECT DISTINCT ON (mark) mark, entry.claim, entry.tenant, entry.id, entry.reason, entry.done_by,
+                                   entry.done_at
         FROM pgaad._denial_log entry, LATERAL pgaad._denial_mark(entry.claim, entry.tenant::text, entry.id) mark
         WHERE entry.action = 'deny'
         ORDER BY mark, entry.done_at DESC) log USING (mark);
@@ -1008,7 +1030,7 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    tenant uuid;
+    tenants text[];
     sessions bigint;
 BEGIN
     IF claim IS NULL OR id IS NULL OR until IS NULL THEN
@@ -1019,10 +1041,10 @@ BEGIN
         RAISE EXCEPTION 'the end, %, is past', until
             USING ERRCODE = 'invalid_parameter_value', HINT = 'To let somebody in again call pgaad.allow.';
     END IF;
-    tenant := pgaad._deny(claim, id,
-                          CASE WHEN isfinite(until) THEN ceil(extract(epoch FROM until))::bigint END);
+    tenants := pgaad._deny(claim, id,
+                           CASE WHEN isfinite(until) THEN ceil(extract(epoch FROM until))::bigint END);
     INSERT INTO pgaad._denial_log (action, claim, tenant, id, until, reason)
-    VALUES ('deny', claim, tenant, id, until, reason);
+    SELECT 'deny', claim, tenant, id, until, reason FROM unnest(tenants::uuid[]) tenant;
     sessions := (SELECT count(*) FROM pgaad.sessions session
                  WHERE CASE claim WHEN 'oid' THEN session.oid::text = _deny_by.id
                                   WHEN 'uti' THEN session.uti = _deny_by.id
@@ -1039,17 +1061,15 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-    tenant uuid;
+    tenants text[];
 BEGIN
     IF claim IS NULL OR id IS NULL THEN
         RAISE EXCEPTION 'the id must not be NULL' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    tenant := pgaad._allow(claim, id);
-    IF tenant IS NULL THEN
-        RETURN false;
-    END IF;
-    INSERT INTO pgaad._denial_log (action, claim, tenant, id) VALUES ('allow', claim, tenant, id);
-    RETURN true;
+    tenants := pgaad._allow(claim, id);
+    INSERT INTO pgaad._denial_log (action, claim, tenant, id)
+    SELECT 'allow', claim, tenant, id FROM unnest(tenants::uuid[]) tenant;
+    RETURN tenants <> '{}';
 END
 $function$;
 
@@ -1155,6 +1175,7 @@ COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
     'the roles of Entra principals, with true the administrators alone, as Azure Database for PostgreSQL does';
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
 COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
+COMMENT ON FUNCTION pgaad._tenant_rows() IS 'the rows of pgaad.tenants';
 COMMENT ON FUNCTION pgaad._event_rows() IS 'the rows of pgaad.events';
 COMMENT ON FUNCTION pgaad._session_rows() IS 'the rows of pgaad.sessions';
 COMMENT ON FUNCTION pgaad._login_counts() IS 'the rows of pgaad.stat_logins';

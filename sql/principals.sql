@@ -381,7 +381,7 @@ AS $function$
     SELECT role.rolname::text,
            CASE WHEN label.bound_to IN ('user', 'group', 'service', 'role') THEN label.bound_to ELSE 'unknown' END,
            label.object_id,
-           coalesce(label.tenant_id, nullif(current_setting('pgaad.tenant_id', true), '')),
+           coalesce(label.tenant_id, nullif(btrim(split_part(current_setting('pgaad.tenant_id', true), ',', 1)), '')),
            (label.is_mfa OR mark.is_mfa)::integer,
            (label.is_admin OR mark.is_admin)::integer,
            role.rolname::text

@@ -5,9 +5,10 @@ GRANT USAGE ON SCHEMA pgaad TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad.claims() TO PUBLIC;
 
 -- A view checks the caller's right to execute the functions inside it, so these go together.
-GRANT EXECUTE ON FUNCTION pgaad._status_row(), pgaad._key_rows(), pgaad._event_rows(), pgaad._session_rows(),
-    pgaad._login_counts() TO pg_monitor, azure_ad_admin;
-GRANT SELECT ON pgaad.status, pgaad.keys, pgaad.events, pgaad.sessions, pgaad.stat_logins TO pg_monitor, azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad._status_row(), pgaad._tenant_rows(), pgaad._key_rows(), pgaad._event_rows(),
+    pgaad._session_rows(), pgaad._login_counts() TO pg_monitor, azure_ad_admin;
+GRANT SELECT ON pgaad.status, pgaad.tenants, pgaad.keys, pgaad.events, pgaad.sessions, pgaad.stat_logins
+    TO pg_monitor, azure_ad_admin;
 GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.explain_event(bigint) TO azure_ad_admin;
 
 -- Azure's functions are in pg_catalog and anybody's to call, as there; what they do is for those

@@ -6,8 +6,13 @@ COMMENT ON VIEW pgaad.status IS 'whether token logins can work on this server, a
 COMMENT ON COLUMN pgaad.status.clock_ahead IS
     'by how much this server''s clock was ahead of the provider''s when that last answered';
 
+CREATE VIEW pgaad.tenants AS
+    SELECT tenant_id::uuid, ready, keys, age, last_success, last_error, cause
+    FROM pgaad._tenant_rows();
+COMMENT ON VIEW pgaad.tenants IS 'the tenants of pgaad.tenant_id, in their order, and how the fetches of their keys go';
+
 CREATE VIEW pgaad.keys AS
-    SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source
+    SELECT kid, algorithm, bits, issuer, first_seen, last_seen, source, tenant_id::uuid
     FROM pgaad._key_rows();
 COMMENT ON VIEW pgaad.keys IS 'the signing keys that tokens are verified with';
 

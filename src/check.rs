@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use pgaad_audit::evidence::{self, Evidence, Moment};
+use pgaad_audit::evidence::{self, Evidence, KeysOfTenant, Moment};
 use pgaad_audit::hba::{self, Member};
 use pgaad_audit::pam_file::{PamFiles, Reading};
 use pgaad_audit::{Check, Finding, Severity, defects, findings};
@@ -15,6 +15,7 @@ use pgaad_core::gate::{GatePolicy, OtherMethods};
 use pgaad_core::log_line::LogLine;
 use pgaad_core::role_name;
 use pgaad_core::settings::Settings;
+use pgaad_core::tenant::Tenant;
 use pgaad_provider::file::{self, FileError};
 use pgrx::prelude::*;
 
@@ -204,15 +205,31 @@ fn of_files(
 fn moment(settings: &Result<Settings, Reason>) -> Moment {
     let refreshes = shmem::refresh_state();
     let now = clock::now();
-    let (key_age, keys, keys_without_issuer) = shmem::with_keys(|board| {
-        let keys = || board.alive(now);
-        let without_issuer = keys().filter(|entry| entry.key.issuer().is_none()).count();
-        (now.since(board.fetched_at), keys().count(), without_issuer)
-    });
-    let why_none = |settings: &Settings| {
-        let reason = key_cache::all(&settings.token.as_ref()?.tenant, settings).err()?;
-        Some(reason.facts(LogLine::new(reason.code())).into_text())
+    let keys_of = |(place, tenant): (usize, &Tenant), settings: &Settings| {
+        let (key_age, keys, keys_without_issuer) = key_cache::read(tenant, settings, |board| {
+            let keys = || board.alive(now);
+            let without_issuer = keys().filter(|entry| entry.key.issuer().is_none()).count();
+            (now.since(board.fetched_at), keys().count(), without_issuer)
+        })
+        .unwrap_or_default();
+        let why_none = key_cache::all(tenant, settings).err();
+        KeysOfTenant {
+            // There is but one that nobody would look for under its id.
+            tenant: (place > 0).then(|| tenant.id().to_string()),
+            no_keys: why_none.map(|reason| reason.facts(LogLine::new(reason.code())).into_text()),
+            last_error: key_cache::last_error(Some(tenant)).map(|(code, words)| match words.as_str() {
+                "" => code,
+                words => format!("{code} ({words})"),
+            }),
+            key_age,
+            keys,
+            keys_without_issuer,
+        }
     };
+    let policy = settings.as_ref().ok().and_then(|settings| Some((settings, settings.token.as_ref()?)));
+    let tenants = policy.map(|(settings, policy)| {
+        policy.tenants().enumerate().map(|tenant| keys_of(tenant, settings)).collect()
+    });
     Moment {
         slots_without_worker: worker::never_ran(WorkerId::Keys).then(worker::slots),
         slots_without_session_worker: worker::never_ran(WorkerId::Denials).then(worker::slots),
@@ -220,14 +237,7 @@ fn moment(settings: &Result<Settings, Reason>) -> Moment {
         snapshot_problem: Some(refreshes.snapshot_problem.as_str())
             .filter(|problem| !problem.is_empty())
             .map(str::to_owned),
-        no_keys: settings.as_ref().ok().and_then(why_none),
-        last_error: key_cache::last_error(settings).map(|(code, words)| match words.as_str() {
-            "" => code,
-            words => format!("{code} ({words})"),
-        }),
-        key_age,
-        keys,
-        keys_without_issuer,
+        tenants: tenants.unwrap_or_default(),
         clock_ahead: refreshes.clock_ahead,
     }
 }

@@ -24,33 +24,45 @@ extension_sql_file!(
 /// Longest id of a token, in bytes. Entra's have 22.
 const MAX_TOKEN_ID_BYTES: usize = 256;
 
-/// Puts somebody on the list, until that Unix time or for ever. Gives the tenant that the id is of.
+/// Puts somebody on the list, until that Unix time or for ever: in whichever of the tenants the id is. Gives the
+/// tenants.
 #[pg_extern(name = "_deny", volatile, parallel_unsafe)]
-fn deny_entry(claim: TextFromSql, id: TextFromSql, until: Option<i64>) -> TextToSql {
-    let (tenant, mark) = raise(mark_of(&claim, &id));
+fn deny_entry(claim: TextFromSql, id: TextFromSql, until: Option<i64>) -> Vec<TextToSql> {
+    let marks = raise(marks_of(&claim, &id));
     let by_superuser = raise(authorize());
-    let denial = Denial { mark, until: until.map(UnixTime::new), by_superuser };
-    let changed = deny_labels::change(c"pgaad.deny()", |list| list.deny(denial, clock::now()));
+    let denial = |mark| Denial { mark, until: until.map(UnixTime::new), by_superuser };
+    let changed = deny_labels::change(c"pgaad.deny()", |list| {
+        marks.iter().try_for_each(|(_, mark)| list.deny(denial(*mark), clock::now()))
+    });
     raise(changed.ok_or_else(no_list).and_then(|changed| changed.map_err(not_changed)));
     note("deny", &claim, &id, until);
-    tenant.to_string().into()
+    names(marks)
 }
 
-/// Takes somebody off the list. Gives the tenant that the id is of, or NULL if they were not on it.
+/// Takes somebody off the list. Gives the tenants in which they were on it.
 #[pg_extern(name = "_allow", volatile, parallel_unsafe)]
-fn allow_entry(claim: TextFromSql, id: TextFromSql) -> Option<TextToSql> {
-    let (tenant, mark) = raise(mark_of(&claim, &id));
+fn allow_entry(claim: TextFromSql, id: TextFromSql) -> Vec<TextToSql> {
+    let mut marks = raise(marks_of(&claim, &id));
     let is_superuser = raise(authorize());
-    let mut was_there = false;
     let changed = deny_labels::change(c"pgaad.allow()", |list| {
-        was_there = list.forget(mark, is_superuser)?;
+        let mut forgotten = Vec::new();
+        for (tenant, mark) in marks.drain(..) {
+            if list.forget(mark, is_superuser)? {
+                forgotten.push((tenant, mark));
+            }
+        }
+        marks = forgotten;
         Ok(())
     });
     raise(changed.ok_or_else(no_list).and_then(|changed| changed.map_err(not_changed)));
-    was_there.then(|| {
+    if !marks.is_empty() {
         note("allow", &claim, &id, None);
-        tenant.to_string().into()
-    })
+    }
+    names(marks)
+}
+
+fn names(marks: Vec<(TenantId, Mark)>) -> Vec<TextToSql> {
+    marks.into_iter().map(|(tenant, _)| tenant.to_string().into()).collect()
 }
 
 /// Says in the log who changes the list, before their transaction has ended: whatever becomes of it, they did that.
@@ -91,8 +103,8 @@ fn claim_named(claim: &TextFromSql) -> Option<DeniedBy> {
     DeniedBy::ALL.into_iter().find(|by| by.name() == claim.text())
 }
 
-/// The tenant of this server, and the mark of an id in it.
-fn mark_of(claim: &TextFromSql, id: &TextFromSql) -> Result<(TenantId, Mark), SqlError> {
+/// The tenants of this server, and the mark of an id in each.
+fn marks_of(claim: &TextFromSql, id: &TextFromSql) -> Result<Vec<(TenantId, Mark)>, SqlError> {
     let invalid = |message: String, hint: &'static str| SqlError {
         code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         message,
@@ -112,12 +124,12 @@ fn mark_of(claim: &TextFromSql, id: &TextFromSql) -> Result<(TenantId, Mark), Sq
         ));
     }
     let settings = settings::read().ok();
-    let tenant = settings.and_then(|settings| Some(settings.token?.tenant.id())).ok_or(SqlError {
+    let policy = settings.and_then(|settings| settings.token).ok_or(SqlError {
         code: PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
         message: "there is no tenant whose ids these could be".to_owned(),
         hint: "Set pgaad.tenant_id in postgresql.conf and reload the server.".into(),
     })?;
-    Ok((tenant, Mark::new(by, tenant, &id)))
+    Ok(policy.tenants().map(|tenant| (tenant.id(), Mark::new(by, tenant.id(), &id))).collect())
 }
 
 /// Whether the caller is a superuser.

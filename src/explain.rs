@@ -5,7 +5,7 @@
 use std::ffi::CString;
 
 use pgaad_core::explain::{
-    Context, Finding, NotExplained, explain as explain_token, explain_event as explain_decision,
+    Context, Finding, NotExplained, explain as explain_token, explain_event as explain_decision, measure,
 };
 use pgaad_core::log_line::LogLine;
 use pgaad_core::role_name;
@@ -73,10 +73,11 @@ fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>,
     })?;
     // Looked up by its bytes, as at a login.
     let facts = CString::new(role.bytes()).ok().and_then(|name| Role::find(&name)).map(|role| role.facts());
+    let policy = measure(policy, unsigned_token, settings.max_token_bytes);
     let context = Context {
         max_bytes: settings.max_token_bytes,
         keys: key_cache::all(&policy.tenant, &settings),
-        policy,
+        policy: &policy,
         admit: settings.admit,
         now: clock::now(),
         role_name: &role.text(),

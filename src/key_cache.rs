@@ -16,7 +16,7 @@ use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 
 use crate::pg::clock;
-use crate::pg::shmem::{self, KeyBoard, Source};
+use crate::pg::shmem::{self, FetchState, KeyBoard, RefreshState, Source};
 use crate::pg::worker::{self, WorkerId};
 
 /// How often a login that waits for a fetch looks whether it is over.
@@ -36,10 +36,10 @@ pub(crate) fn publish(
     let Some(issuer) = Inline::new(tenant.v2_issuer().as_bytes()) else { return };
     let Some(file) = Inline::new(path_bytes(file)) else { return };
     let mut board = KeyBoard { issuer, file, fetched_at, source, ..KeyBoard::default() };
-    let known = shmem::with_keys(|known| {
-        let is_same = known.issuer == board.issuer && known.file == board.file;
-        known.entries.iter().flatten().filter(|_| is_same).copied().collect::<Vec<_>>()
-    });
+    let is_same = |known: &KeyBoard| known.issuer == board.issuer && known.file == board.file;
+    let known =
+        shmem::with_keys(is_same, |known| known.entries.iter().flatten().copied().collect::<Vec<_>>());
+    let known = known.unwrap_or_default();
     let keeps_missing = source == Source::Network && !shmem::refresh_queue().is_demanded();
     let entries = key_history::after_answer(&known, set.keys(), fetched_at, keeps_missing);
     for (place, entry) in board.entries.iter_mut().zip(entries) {
@@ -51,14 +51,13 @@ pub(crate) fn publish(
 /// Whether a key is missing that may come back.
 pub(crate) fn is_one_missing() -> bool {
     let now = clock::now();
-    shmem::with_keys(|board| board.alive(now).any(|entry| entry.missing_since.is_some()))
+    let is_one_missing = |board: &KeyBoard| board.alive(now).any(|entry| entry.missing_since.is_some());
+    shmem::each_board(is_one_missing).contains(&true)
 }
 
-/// Drops all published keys. `true` if there were any.
-pub(crate) fn drop_all() -> bool {
-    let had_keys = shmem::with_keys(|board| board.entries.iter().flatten().next().is_some());
-    shmem::publish_keys(&KeyBoard::default());
-    had_keys
+/// Drops the published keys of a tenant.
+pub(crate) fn drop_of(tenant: &Tenant) {
+    shmem::drop_keys(|board| board.issuer.as_str() == tenant.v2_issuer());
 }
 
 /// Whether published keys come from where the settings say that keys come from: the tenant at its authority, and
@@ -74,18 +73,24 @@ fn path_bytes(path: Option<&Path>) -> &[u8] {
     path.map(|path| path.as_os_str().as_bytes()).unwrap_or_default()
 }
 
-/// The code of what went wrong when keys were last fetched, and words, where there are some.
-///
-/// A fetch that failed because of the settings says nothing any more once the settings are good: the worker may not
+/// The code of what went wrong when keys of a tenant's were last fetched, and words, where there are some. Without a
+/// tenant, what keeps the settings from being used: once they are good it says nothing any more, and the worker may not
 /// have read them yet.
-pub(crate) fn last_error(settings: &Result<Settings, Reason>) -> Option<(String, String)> {
-    // `Reason::NotConfigured` and `Reason::SettingInvalid`.
-    const OF_SETTINGS: [&str; 2] = ["not_configured", "setting_invalid"];
+pub(crate) fn last_error(tenant: Option<&Tenant>) -> Option<(String, String)> {
     let state = shmem::refresh_state();
-    let code = state.last_error.as_str();
-    let is_settled = settings.as_ref().is_ok_and(|settings| settings.token.is_some());
-    let is_over = is_settled && OF_SETTINGS.contains(&code);
-    (!code.is_empty() && !is_over).then(|| (code.to_owned(), state.last_cause.as_str().to_owned()))
+    let Some(tenant) = tenant else {
+        let code = state.settings_error.as_str();
+        return (!code.is_empty()).then(|| (code.to_owned(), String::new()));
+    };
+    let fetch = fetches_of(&state, tenant);
+    let code = fetch.last_error.as_str();
+    (!code.is_empty()).then(|| (code.to_owned(), fetch.last_cause.as_str().to_owned()))
+}
+
+/// How the fetches of a tenant's keys have gone.
+pub(crate) fn fetches_of(state: &RefreshState, tenant: &Tenant) -> FetchState {
+    let is_of = |fetch: &&FetchState| fetch.issuer.as_str() == tenant.v2_issuer();
+    state.fetches.iter().find(is_of).copied().unwrap_or_default()
 }
 
 /// Finds the key that a token names; where it is not known, joins the fetch that is under way, or has the
@@ -107,7 +112,8 @@ pub(crate) fn find_or_refresh(
             return Ok(key);
         }
         let Some(ticket) = join_or_ask(policy) else { break };
-        if !is_done_in_time(ticket, wait) {
+        // The keys of this tenant may be there before those of another, which is in trouble.
+        if !is_done_in_time(ticket, wait, || find().is_ok()) {
             break;
         }
     }
@@ -123,10 +129,10 @@ fn join_or_ask(policy: &RefreshPolicy) -> Option<Ticket> {
     ticket
 }
 
-/// Waits for a refresh, as long as it may take counted from when it could begin.
-fn is_done_in_time(ticket: Ticket, wait: Duration) -> bool {
+/// Waits for a refresh, or what is wanted of it, as long as it may take counted from when it could begin.
+fn is_done_in_time(ticket: Ticket, wait: Duration, is_there: impl Fn() -> bool) -> bool {
     let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    while !shmem::refresh_queue().is_done(ticket) {
+    while !shmem::refresh_queue().is_done(ticket) && !is_there() {
         if clock::monotonic().saturating_sub(ticket.since) >= wait {
             return false;
         }
@@ -160,6 +166,11 @@ pub(crate) fn all(tenant: &Tenant, settings: &Settings) -> Result<Vec<SigningKey
     with_usable(tenant, settings, now, |board, _| board.alive(now).map(|entry| entry.key).collect())
 }
 
+/// Reads what is published of a tenant, however old it is. `None` where nothing is.
+pub(crate) fn read<T>(tenant: &Tenant, settings: &Settings, read: impl FnOnce(&KeyBoard) -> T) -> Option<T> {
+    shmem::with_keys(|board| is_of_source(board, tenant, settings.jwks_file.as_deref()), read)
+}
+
 /// Reads the published keys and their age, if they are the tenant's, from the source that is configured, and fresh
 /// enough.
 fn with_usable<T>(
@@ -168,10 +179,7 @@ fn with_usable<T>(
     now: UnixTime,
     read: impl FnOnce(&KeyBoard, i64) -> T,
 ) -> Result<T, Reason> {
-    shmem::with_keys(|board| {
-        if !is_of_source(board, tenant, settings.jwks_file.as_deref()) {
-            return Err(Reason::NoKeys);
-        }
+    self::read(tenant, settings, |board| {
         let age_seconds = now.since(board.fetched_at);
         // A clock that stepped back says nothing about the age, so it counts like one that ran on.
         if age_seconds.unsigned_abs() > settings.refresh.max_stale.as_secs() {
@@ -179,4 +187,5 @@ fn with_usable<T>(
         }
         Ok(read(board, age_seconds))
     })
+    .unwrap_or(Err(Reason::NoKeys))
 }

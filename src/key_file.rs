@@ -1,4 +1,5 @@
-//! `pgaad/keys.json` in the data directory: the last good keys of the provider, for the next start.
+//! `pgaad/keys.json` in the data directory: the last good keys of the provider, for the next start. Those of further
+//! tenants are beside it, each in a file that has the tenant's id in its name.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ use pgaad_core::inline::Inline;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::settings::Settings;
 use pgaad_core::snapshot::{Snapshot, SnapshotError};
+use pgaad_core::tenant::Tenant;
 use pgaad_provider::file::{self, FileError};
 
 use crate::key_cache;
@@ -22,19 +24,27 @@ const MAX_BYTES: u64 = 8 * 1024 * 1024;
 /// published ones of this tenant already: after a start, or after a crash that emptied shared memory, nobody waits for
 /// the provider.
 pub(crate) fn restore(settings: &Settings) {
-    let Some(policy) = &settings.token else { return };
-    let tenant = &policy.tenant;
-    let is_published = shmem::with_keys(|board| key_cache::is_of_source(board, tenant, None));
-    if settings.jwks_file.is_some() || is_published {
+    let Some(policy) = settings.token.as_ref().filter(|_| settings.jwks_file.is_none()) else { return };
+    policy.tenants().enumerate().for_each(|(place, tenant)| restore_keys_of(tenant, &name(place, tenant)));
+}
+
+/// The name of the file with the keys of a tenant, which is at this place of `pgaad.tenant_id`.
+pub(crate) fn name(place: usize, tenant: &Tenant) -> String {
+    if place == 0 { "keys.json".to_owned() } else { format!("keys-{}.json", tenant.id()) }
+}
+
+fn restore_keys_of(tenant: &Tenant, name: &str) {
+    let is_published = shmem::with_keys(|board| key_cache::is_of_source(board, tenant, None), |_| ());
+    if is_published.is_some() {
         return;
     }
-    let content = match file::read(&path(), MAX_BYTES) {
+    let content = match file::read(&path(name), MAX_BYTES) {
         Ok(content) => content.bytes,
         Err(FileError::Missing) => return note_problem(""),
         Err(error) => {
-            let words = format!("pgaad/keys.json {error}");
+            let words = format!("pgaad/{name} {error}");
             note_problem(&words);
-            let line = LogLine::new("pgaad: cannot read pgaad/keys.json:").quoted("cause", &words);
+            let line = LogLine::new(&format!("pgaad: cannot read pgaad/{name}:")).quoted("cause", &words);
             return report::warn(&line.into_text());
         }
     };
@@ -48,23 +58,23 @@ pub(crate) fn restore(settings: &Settings) {
             report::log(&line.into_text());
         }
         Err(SnapshotError::OtherTenant) => {
-            report::log("pgaad: keys.json is of another tenant and is ignored");
+            report::log(&format!("pgaad: {name} is of another tenant and is ignored"));
         }
         Err(_) => {
-            note_problem("pgaad/keys.json is damaged, or dated in the future");
-            report::warn("pgaad: keys.json is damaged and is ignored");
+            note_problem(&format!("pgaad/{name} is damaged, or dated in the future"));
+            report::warn(&format!("pgaad: {name} is damaged and is ignored"));
         }
     }
 }
 
 /// Writes the keys down.
-pub(crate) fn write(snapshot: &Snapshot) {
-    match try_write(snapshot) {
+pub(crate) fn write(name: &str, snapshot: &Snapshot) {
+    match try_write(name, snapshot) {
         Ok(()) => note_problem(""),
         Err(error) => {
-            note_problem(&format!("pgaad/keys.json cannot be written: {error}"));
-            let line =
-                LogLine::new("pgaad: cannot write pgaad/keys.json:").quoted("cause", &error.to_string());
+            note_problem(&format!("pgaad/{name} cannot be written: {error}"));
+            let line = LogLine::new(&format!("pgaad: cannot write pgaad/{name}:"));
+            let line = line.quoted("cause", &error.to_string());
             report::warn(&line.into_text());
         }
     }
@@ -76,13 +86,13 @@ fn note_problem(words: &str) {
     shmem::update_refresh_state(|state| state.snapshot_problem = words);
 }
 
-fn path() -> PathBuf {
-    worker::data_directory().join("pgaad").join("keys.json")
+fn path(name: &str) -> PathBuf {
+    worker::data_directory().join("pgaad").join(name)
 }
 
 /// Writes the file so that a reader, or a crash, sees the old or the new one and never a piece.
-fn try_write(snapshot: &Snapshot) -> io::Result<()> {
-    let path = path();
+fn try_write(name: &str, snapshot: &Snapshot) -> io::Result<()> {
+    let path = path(name);
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let (directory_mode, file_mode) = modes(&worker::data_directory())?;
     match fs::metadata(directory) {

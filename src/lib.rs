@@ -17,6 +17,7 @@ mod gate;
 mod jobs;
 mod key_cache;
 mod key_file;
+mod key_views;
 mod labels;
 mod login;
 mod membership_guard;

@@ -4,22 +4,17 @@
 
 use std::ffi::CString;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
-use pgaad_audit::{NO_WORKER, more_slots};
 use pgaad_core::label::Binding;
 use pgaad_core::labelling::Labelling;
-use pgaad_core::log_line::LogLine;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
 
 use crate::events;
-use crate::key_cache;
-use crate::pg::report::{self, SqlError};
-use crate::pg::shmem;
+use crate::pg::report::SqlError;
 use crate::pg::text::{JsonToSql, NameToSql, TextFromSql, TextToSql, json_object};
-use crate::pg::worker::{self, WorkerId};
-use crate::pg::{catalog, clock, event_buffer};
+use crate::pg::worker;
+use crate::pg::{catalog, event_buffer};
 use crate::session;
 use crate::settings;
 
@@ -55,10 +50,6 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/privileges.sql", finalize);
 
-/// Longest time that `pgaad.refresh()` waits: twice the worker's own limit for a fetch, since one that is under way may
-/// come first, and some.
-const REFRESH_WAIT: Duration = Duration::from_secs(25);
-
 /// The verified claims of this session; `NULL` if it did not log in with a token. A claim that the database's encoding
 /// cannot hold is left out.
 ///
@@ -79,194 +70,6 @@ fn claims() -> Option<JsonToSql> {
     let claims = CLAIMS
         .get_or_init(|| session::claims().and_then(|json| json_object(serde_json::from_str(&json).ok()?)));
     claims.as_deref().map(JsonToSql::from)
-}
-
-/// Has the keys fetched now, waits for it, and tells how it goes. `true` if that brought keys.
-#[pg_extern(volatile, parallel_restricted)]
-fn refresh() -> bool {
-    if worker::never_ran(WorkerId::Keys) {
-        SqlError {
-            code: PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
-            message: NO_WORKER.to_owned(),
-            hint: more_slots(worker::slots()).into(),
-        }
-        .raise();
-    }
-    let began = Instant::now();
-    report::notice(match worker::pid(WorkerId::Keys) {
-        Some(pid) => format!("asking the key worker, process {pid}"),
-        None => "there is no key worker at the moment; it is started again every second".to_owned(),
-    });
-    let ticket = shmem::with_refresh_queue(|queue| queue.demand(clock::monotonic()));
-    worker::wake(WorkerId::Keys);
-    while !shmem::refresh_queue().is_done(ticket) {
-        if began.elapsed() >= REFRESH_WAIT {
-            report::notice(format!("no answer within {} s; it goes on by itself", REFRESH_WAIT.as_secs()));
-            return false;
-        }
-        worker::wait(Duration::from_millis(10));
-    }
-    let state = shmem::refresh_state();
-    let (error, cause) = (state.last_error, state.last_cause);
-    let now = clock::now();
-    let (keys, source) = shmem::with_keys(|board| (board.alive(now).count(), board.source));
-    let took = began.elapsed().as_millis();
-    report::notice(if error.is_empty() {
-        format!("{keys} keys from {} after {took} ms", source.name())
-    } else {
-        let line = LogLine::new(&format!("it failed after {took} ms:")).fact("code", error.as_str());
-        let line = if cause.is_empty() { line } else { line.quoted("cause", cause.as_str()) };
-        format!("{}; {keys} keys from before stay", line.into_text())
-    });
-    error.is_empty()
-}
-
-/// The row of `pgaad.status`.
-#[pg_extern(name = "_status_row", volatile, parallel_restricted)]
-#[allow(clippy::type_complexity, reason = "the columns of the view")]
-fn status_record() -> TableIterator<
-    'static,
-    (
-        name!(configured, bool),
-        name!(ready, bool),
-        name!(problem, Option<TextToSql>),
-        name!(worker_pid, Option<i32>),
-        name!(last_success, Option<TimestampWithTimeZone>),
-        name!(last_error, Option<TextToSql>),
-        name!(next_refresh, Option<TimestampWithTimeZone>),
-        name!(keys, i32),
-        name!(age, Option<Interval>),
-        name!(version, TextToSql),
-        name!(clock_ahead, Option<Interval>),
-    ),
-> {
-    let status = Status::now();
-    TableIterator::once((
-        status.configured,
-        status.ready,
-        status.problem,
-        status.worker_pid,
-        status.last_success,
-        status.last_error,
-        status.next_refresh,
-        status.keys,
-        status.age,
-        status.version,
-        status.clock_ahead,
-    ))
-}
-
-/// `pgaad.status_row` of 0.1.0, which says nothing of the clock: for databases whose extension has not been updated.
-#[pg_extern(sql = false)]
-#[allow(clippy::type_complexity, reason = "the columns of the view")]
-fn status_row() -> TableIterator<
-    'static,
-    (
-        name!(configured, bool),
-        name!(ready, bool),
-        name!(problem, Option<TextToSql>),
-        name!(worker_pid, Option<i32>),
-        name!(last_success, Option<TimestampWithTimeZone>),
-        name!(last_error, Option<TextToSql>),
-        name!(next_refresh, Option<TimestampWithTimeZone>),
-        name!(keys, i32),
-        name!(age, Option<Interval>),
-        name!(version, TextToSql),
-    ),
-> {
-    let status = Status::now();
-    TableIterator::once((
-        status.configured,
-        status.ready,
-        status.problem,
-        status.worker_pid,
-        status.last_success,
-        status.last_error,
-        status.next_refresh,
-        status.keys,
-        status.age,
-        status.version,
-    ))
-}
-
-/// Whether token logins can work, and what the key worker is about.
-struct Status {
-    configured: bool,
-    ready: bool,
-    problem: Option<TextToSql>,
-    worker_pid: Option<i32>,
-    last_success: Option<TimestampWithTimeZone>,
-    last_error: Option<TextToSql>,
-    next_refresh: Option<TimestampWithTimeZone>,
-    keys: i32,
-    age: Option<Interval>,
-    version: TextToSql,
-    clock_ahead: Option<Interval>,
-}
-
-impl Status {
-    fn now() -> Self {
-        let refreshes = shmem::refresh_state();
-        let settings = settings::read();
-        let policy = settings.as_ref().ok().and_then(|settings| Some((settings, settings.token.as_ref()?)));
-        let ready = policy.is_some_and(|(settings, policy)| {
-            key_cache::all(&policy.tenant, settings).is_ok_and(|keys| !keys.is_empty())
-        });
-        let now = clock::now();
-        let (fetched_at, keys) = shmem::with_keys(|board| (board.fetched_at, board.alive(now).count()));
-        let (error, cause) = key_cache::last_error(&settings).unzip();
-        let problem = match &settings {
-            Err(reason) => Some(reason.facts(LogLine::new("bad setting:")).into_text()),
-            Ok(settings) if settings.token.is_none() => Some("pgaad.tenant_id is not set".to_owned()),
-            Ok(_) if !ready && worker::never_ran(WorkerId::Keys) => Some(NO_WORKER.to_owned()),
-            // While keys serve, a fetch that failed locks nobody out.
-            Ok(_) => cause.filter(|words| !ready && !words.is_empty()),
-        };
-        Self {
-            configured: policy.is_some(),
-            ready,
-            problem: problem.map(TextToSql::from),
-            worker_pid: worker::pid(WorkerId::Keys),
-            last_success: refreshes.last_success.map(timestamp),
-            last_error: error.map(TextToSql::from),
-            next_refresh: refreshes.next_refresh.map(timestamp),
-            keys: i32::try_from(keys).unwrap_or(i32::MAX),
-            age: (keys > 0).then(|| interval(now.since(fetched_at))).flatten(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            clock_ahead: refreshes.clock_ahead.and_then(interval),
-        }
-    }
-}
-
-/// The rows of `pgaad.keys`.
-#[pg_extern(name = "_key_rows", volatile, parallel_restricted)]
-#[allow(clippy::type_complexity, reason = "the columns of the view")]
-fn key_rows() -> TableIterator<
-    'static,
-    (
-        name!(kid, TextToSql),
-        name!(algorithm, TextToSql),
-        name!(bits, i32),
-        name!(issuer, Option<TextToSql>),
-        name!(first_seen, TimestampWithTimeZone),
-        name!(last_seen, TimestampWithTimeZone),
-        name!(source, TextToSql),
-    ),
-> {
-    let now = clock::now();
-    let (entries, source) =
-        shmem::with_keys(|board| (board.alive(now).copied().collect::<Vec<_>>(), board.source));
-    TableIterator::new(entries.into_iter().map(move |entry| {
-        (
-            entry.key.kid().into(),
-            "RS256".into(),
-            i32::try_from(entry.key.bits()).unwrap_or(i32::MAX),
-            entry.key.issuer().map(TextToSql::from),
-            timestamp(entry.first_seen),
-            timestamp(entry.last_seen),
-            source.name().into(),
-        )
-    }))
 }
 
 /// The rows of `pgaad.stat_logins`.
@@ -335,7 +138,7 @@ pub(crate) fn timestamp(time: UnixTime) -> TimestampWithTimeZone {
 }
 
 /// `None` for more than a quarter of a million years.
-fn interval(seconds: i64) -> Option<Interval> {
+pub(crate) fn interval(seconds: i64) -> Option<Interval> {
     let hours = i32::try_from(seconds / 3_600).ok()?;
     let rest = f64::from(i32::try_from((seconds % 3_600).abs()).ok()?);
     // pgrx takes parts of one sign only, and tells a zero's.

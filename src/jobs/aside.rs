@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::pg::worker;
 
-/// Most threads that may wait for a file system by the same settings; while there are as many, nothing more is begun.
+/// Most threads that may wait for a file system by the same settings, for each that a job begins at once; while there
+/// are as many, nothing more is begun.
 const MOST_THREADS: usize = 2;
 
 /// Most of all, however often settings are reloaded meanwhile.
@@ -33,16 +34,19 @@ impl Threads {
         self.before = worker::threads();
     }
 
-    /// Begins `work`, which must not call PostgreSQL. If it needs longer than `limit` it is left to itself.
+    /// Begins `work`, one of as many as `together`, which must not call PostgreSQL. If it needs longer than `limit` it
+    /// is left to itself.
     ///
     /// # Errors
     /// [`AsideError`]
     pub(super) fn start<T: Send + 'static>(
         &self,
         limit: Duration,
+        together: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Aside<T>, AsideError> {
-        if worker::threads() >= self.before.saturating_add(MOST_THREADS).min(MOST_THREADS_EVER) {
+        let most = MOST_THREADS.saturating_mul(together);
+        if worker::threads() >= self.before.saturating_add(most).min(MOST_THREADS_EVER) {
             return Err(AsideError::TimedOut);
         }
         let result = worker::spawn(work).ok_or(AsideError::Internal)?;

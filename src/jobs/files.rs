@@ -46,7 +46,7 @@ impl Job for WarnOfFiles {
         let hba_file = check::read_hba(Candidates::default());
         let services = check::services(&hba_file);
         let ours = services.clone();
-        self.reading = match self.threads.start(PAM_LIMIT, move || check::read_pam_files(&ours)) {
+        self.reading = match self.threads.start(PAM_LIMIT, 1, move || check::read_pam_files(&ours)) {
             Ok(pam) => Some(Reading { hba_file, services, pam }),
             Err(_) => {
                 check::warn(hba_file, check::unread_pam_files(&services, FileError::TimedOut));

@@ -1,6 +1,6 @@
-//! Keeps the published keys fresh: on schedule, and when somebody asks.
+//! Keeps the published keys of each tenant fresh: on schedule, and when somebody asks.
 //!
-//! It publishes what is good, and writes it to `pgaad/keys.json` in the data directory for the next start.
+//! It publishes what is good as soon as it is there, and writes it down in the data directory for the next start.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,15 @@ use pgaad_core::key_history::RECHECK;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::refresh::next_fetch_in;
 use pgaad_core::refresh_queue::Ticket;
-use pgaad_core::settings::Settings;
+use pgaad_core::settings::{MAX_TENANTS, Settings};
 use pgaad_core::snapshot::Snapshot;
-use pgaad_core::verify::TokenPolicy;
+use pgaad_core::tenant::Tenant;
 use pgaad_provider::file::FileError;
 use pgaad_provider::{FetchError, FetchRequest, Fetched, Route, fetch};
 
 use super::aside::{Aside, AsideError, Threads};
 use super::job::{IDLE, Job, POLL, ReadSettings};
-use crate::pg::shmem::{self, LONGEST_CAUSE, Source};
+use crate::pg::shmem::{self, FetchState, KeyBoard, LONGEST_CAUSE, Source};
 use crate::pg::{clock, report};
 use crate::{key_cache, key_file};
 
@@ -53,10 +53,26 @@ struct Refresh {
 enum Phase {
     /// It is to begin.
     Taken,
-    /// The keys are on their way.
-    Fetching(Fetch),
+    /// The keys are on their way, or published already.
+    Fetching(Vec<Fetch>, Outcome),
     /// Logins find the keys, if there are any, and those who wait for it are still to be told.
-    Over(Option<Published>),
+    Over(Outcome),
+}
+
+/// What has become of a refresh.
+#[derive(Default)]
+struct Outcome {
+    /// Keys that logins find from now on.
+    published: Vec<Published>,
+    /// Whether the keys of a tenant could not be had.
+    has_failed: bool,
+}
+
+impl Outcome {
+    fn add(&mut self, published: Option<Published>) {
+        self.has_failed |= published.is_none();
+        self.published.extend(published);
+    }
 }
 
 impl Job for RefreshKeys {
@@ -70,7 +86,7 @@ impl Job for RefreshKeys {
         }
         Some(match self.refresh.as_ref().map(|refresh| &refresh.phase) {
             None => self.next,
-            Some(Phase::Fetching(_)) => now + POLL,
+            Some(Phase::Fetching(..)) => now + POLL,
             // Once more through the worker's loop: a reload that came just before the request may be noticed only now.
             Some(Phase::Taken | Phase::Over(_)) => now,
         })
@@ -80,12 +96,18 @@ impl Job for RefreshKeys {
         let Some(mut refresh) = self.refresh.take() else { return };
         refresh.phase = match refresh.phase {
             Phase::Taken => begin(&self.threads, settings),
-            Phase::Fetching(fetch) => match fetch.aside.poll() {
-                None => Phase::Fetching(fetch),
-                Some(result) => Phase::Over(fetch.publish(result, settings)),
-            },
-            Phase::Over(published) => {
-                return self.finish(refresh.ticket, refresh.is_outdated, published, settings);
+            Phase::Fetching(fetches, mut outcome) => {
+                let mut pending = Vec::new();
+                for fetch in fetches {
+                    match fetch.aside.poll() {
+                        None => pending.push(fetch),
+                        Some(result) => outcome.add(fetch.publish(result, settings)),
+                    }
+                }
+                if pending.is_empty() { Phase::Over(outcome) } else { Phase::Fetching(pending, outcome) }
+            }
+            Phase::Over(outcome) => {
+                return self.finish(refresh.ticket, refresh.is_outdated, outcome, settings);
             }
         };
         self.refresh = Some(refresh);
@@ -107,14 +129,8 @@ impl Job for RefreshKeys {
 
 impl RefreshKeys {
     /// Answers those who wait, and sees when keys are fetched next.
-    fn finish(
-        &mut self,
-        ticket: Ticket,
-        is_outdated: bool,
-        published: Option<Published>,
-        settings: &ReadSettings,
-    ) {
-        self.failures = if published.is_some() { 0 } else { self.failures.saturating_add(1) };
+    fn finish(&mut self, ticket: Ticket, is_outdated: bool, outcome: Outcome, settings: &ReadSettings) {
+        self.failures = if outcome.has_failed { self.failures.saturating_add(1) } else { 0 };
         let wait = settings.as_ref().map_or(IDLE, |settings| next_fetch_in(self.failures, &settings.refresh));
         let wait = if key_cache::is_one_missing() { wait.min(RECHECK) } else { wait };
         self.next = Instant::now() + wait;
@@ -125,18 +141,18 @@ impl RefreshKeys {
             |queue| if is_outdated { queue.repeat(now) } else { queue.finish(ticket, now) },
         );
         // Those who waited do not wait for the disk.
-        if let Some(published) = published {
-            write_down(published);
-        }
+        outcome.published.into_iter().for_each(write_down);
         if is_outdated {
             (self.failures, self.next) = (0, Instant::now());
         }
     }
 }
 
-/// Keys that are being fetched.
+/// Keys of a tenant that are being fetched.
 struct Fetch {
     request: FetchRequest,
+    /// The name of the file for the next start.
+    file: String,
     began: Instant,
     aside: Aside<Result<Fetched, FetchError>>,
 }
@@ -146,27 +162,35 @@ struct Published {
     /// What the log says of them.
     line: LogLine,
     /// For the next start, if they came from the provider.
-    snapshot: Option<Snapshot>,
+    snapshot: Option<(String, Snapshot)>,
 }
 
-/// Begins a fetch by these settings.
+/// Begins a fetch for each tenant by these settings.
 fn begin(threads: &Threads, settings: &ReadSettings) -> Phase {
-    let failed = |code| {
-        note_error(code, "");
-        Phase::Over(None)
+    let mut outcome = Outcome::default();
+    let requests = match requests_of(settings) {
+        Ok(requests) => requests,
+        Err(reason) => {
+            note_settings_error(reason.code());
+            outcome.add(None);
+            return Phase::Over(outcome);
+        }
     };
-    let request = match request_of(settings) {
-        Ok(request) => request,
-        Err(reason) => return failed(reason.code()),
-    };
-    let (began, ours) = (Instant::now(), request.clone());
-    match threads.start(FETCH_LIMIT, move || fetch(&ours)) {
-        Ok(aside) => Phase::Fetching(Fetch { request, began, aside }),
-        Err(error) => {
-            report_failure(error_of(error, &request));
-            Phase::Over(None)
+    note_settings_error("");
+    keep_fetches_of(&requests);
+    let (began, most) = (Instant::now(), requests.len());
+    let mut fetches = Vec::new();
+    for (place, request) in requests.into_iter().enumerate() {
+        let (ours, file) = (request.clone(), key_file::name(place, &request.tenant));
+        match threads.start(FETCH_LIMIT, most, move || fetch(&ours)) {
+            Ok(aside) => fetches.push(Fetch { request, file, began, aside }),
+            Err(error) => {
+                report_failure(&request, error_of(error, &request));
+                outcome.add(None);
+            }
         }
     }
+    Phase::Fetching(fetches, outcome)
 }
 
 impl Fetch {
@@ -176,52 +200,51 @@ impl Fetch {
         result: Result<Result<Fetched, FetchError>, AsideError>,
         settings: &ReadSettings,
     ) -> Option<Published> {
-        if request_of(settings).as_ref() != Ok(&self.request) {
+        if !requests_of(settings).is_ok_and(|requests| requests.contains(&self.request)) {
             return None;
         }
         let fetched = result.unwrap_or_else(|error| Err(error_of(error, &self.request)));
-        fetched.and_then(|fetched| publish(&self.request, fetched, self.began)).map_err(report_failure).ok()
+        let published = fetched.and_then(|fetched| publish(&self, fetched));
+        published.map_err(|error| report_failure(&self.request, error)).ok()
     }
 }
 
-/// What the settings have the worker ask for, and where.
-fn request_of(settings: &ReadSettings) -> Result<FetchRequest, Reason> {
+/// What the settings have the worker ask for each tenant, and where.
+fn requests_of(settings: &ReadSettings) -> Result<Vec<FetchRequest>, Reason> {
     let settings = settings.as_ref().map_err(Reason::clone)?;
     let policy = settings.token.as_ref().ok_or(Reason::NotConfigured)?;
-    Ok(FetchRequest {
-        tenant: policy.tenant.clone(),
+    let request = |tenant: &Tenant| FetchRequest {
+        tenant: tenant.clone(),
         route: Route { ca_file: settings.ca_file.clone(), https_proxy: settings.https_proxy.clone() },
         jwks_file: settings.jwks_file.clone(),
-    })
+    };
+    Ok(policy.tenants().map(request).collect())
 }
 
 /// Drops keys that were published from a source which is not configured any more.
 fn drop_keys_of_another_source(settings: &Settings) {
-    let is_of_another = shmem::with_keys(|board| {
-        let of_source = |policy: &TokenPolicy| {
-            key_cache::is_of_source(board, &policy.tenant, settings.jwks_file.as_deref())
-        };
-        !board.issuer.is_empty() && !settings.token.as_ref().is_some_and(of_source)
-    });
-    if is_of_another {
-        key_cache::drop_all();
-        note_error("", "");
+    let is_of_another = |board: &KeyBoard| {
+        let of_tenant = |tenant| key_cache::is_of_source(board, tenant, settings.jwks_file.as_deref());
+        !settings.token.as_ref().is_some_and(|policy| policy.tenants().any(of_tenant))
+    };
+    if shmem::drop_keys(is_of_another) {
+        shmem::update_refresh_state(|state| state.fetches = [FetchState::default(); MAX_TENANTS]);
         report::log("pgaad: keys dropped: they are not of the source that is configured now");
     }
 }
 
 /// Notes why a fetch brought no keys. A file that says that there are none is believed.
-fn report_failure(error: FetchError) {
+fn report_failure(request: &FetchRequest, error: FetchError) {
     if matches!(error, FetchError::JwksFileWithoutKeys { .. }) {
-        key_cache::drop_all();
+        key_cache::drop_of(&request.tenant);
     }
     let (code, words) = (error.code(), error.words().unwrap_or_default());
-    note_error(&code, &words);
+    note_error(&request.tenant, &code, &words);
     let mut line = LogLine::new("pgaad: key refresh failed:").fact("code", code);
     if !words.is_empty() {
         line = line.quoted("cause", &words);
     }
-    report::log(&line.into_text());
+    report::log(&line.fact("tid", request.tenant.id()).into_text());
 }
 
 fn error_of(error: AsideError, request: &FetchRequest) -> FetchError {
@@ -240,7 +263,7 @@ fn error_of(error: AsideError, request: &FetchRequest) -> FetchError {
     }
 }
 
-fn publish(request: &FetchRequest, fetched: Fetched, began: Instant) -> Result<Published, FetchError> {
+fn publish(Fetch { request, file, began, .. }: &Fetch, fetched: Fetched) -> Result<Published, FetchError> {
     let now = clock::now();
     let source = if fetched.modified.is_some() { Source::File } else { Source::Network };
     let dated = fetched.modified.unwrap_or(now);
@@ -248,10 +271,10 @@ fn publish(request: &FetchRequest, fetched: Fetched, began: Instant) -> Result<P
         return Err(FetchError::JwksFileFromTheFuture);
     }
     key_cache::publish(&request.tenant, &fetched.keys, dated, source, request.jwks_file.as_deref());
+    note_fetch(&request.tenant, |fetch| {
+        (fetch.last_success, fetch.last_error, fetch.last_cause) = (Some(now), Inline::EMPTY, Inline::EMPTY);
+    });
     shmem::update_refresh_state(|state| {
-        state.last_success = Some(now);
-        state.last_error = Inline::EMPTY;
-        state.last_cause = Inline::EMPTY;
         state.clock_ahead = fetched.provider_time.map(|time| now.since(time));
     });
     Ok(Published {
@@ -260,16 +283,17 @@ fn publish(request: &FetchRequest, fetched: Fetched, began: Instant) -> Result<P
             .fact("unusable", fetched.keys.errors().len())
             .fact("source", source.name())
             .fact("age_s", now.since(dated))
-            .fact("took_ms", began.elapsed().as_millis()),
+            .fact("took_ms", began.elapsed().as_millis())
+            .fact("tid", request.tenant.id()),
         snapshot: (source == Source::Network)
-            .then(|| Snapshot::new(&request.tenant, now, fetched.cloud, fetched.document)),
+            .then(|| (file.clone(), Snapshot::new(&request.tenant, now, fetched.cloud, fetched.document))),
     })
 }
 
 /// Writes keys down for the next start, and tells of them.
 fn write_down(published: Published) {
-    if let Some(snapshot) = &published.snapshot {
-        key_file::write(snapshot);
+    if let Some((file, snapshot)) = &published.snapshot {
+        key_file::write(file, snapshot);
     }
     report::log(&published.line.into_text());
 }
@@ -284,11 +308,34 @@ fn start_of(text: &str, most_bytes: usize) -> &str {
         .unwrap_or_default()
 }
 
-fn note_error(code: &str, words: &str) {
+fn note_error(tenant: &Tenant, code: &str, words: &str) {
     let code = Inline::new(code.as_bytes()).unwrap_or_default();
     let words = Inline::new(start_of(words, LONGEST_CAUSE).as_bytes()).unwrap_or_default();
+    note_fetch(tenant, |fetch| (fetch.last_error, fetch.last_cause) = (code, words));
+}
+
+fn note_settings_error(code: &str) {
+    let code = Inline::new(code.as_bytes()).unwrap_or_default();
+    shmem::update_refresh_state(|state| state.settings_error = code);
+}
+
+fn note_fetch(tenant: &Tenant, note: impl FnOnce(&mut FetchState)) {
+    let is_of = |fetch: &&mut FetchState| fetch.issuer.as_str() == tenant.v2_issuer();
     shmem::update_refresh_state(|state| {
-        state.last_error = code;
-        state.last_cause = words;
+        if let Some(fetch) = state.fetches.iter_mut().find(is_of) {
+            note(fetch);
+        }
+    });
+}
+
+/// Has a place for each tenant, in their order, with what is known of it.
+fn keep_fetches_of(requests: &[FetchRequest]) {
+    shmem::update_refresh_state(|state| {
+        let known = *state;
+        state.fetches = [FetchState::default(); MAX_TENANTS];
+        for (place, request) in state.fetches.iter_mut().zip(requests) {
+            let issuer = Inline::new(request.tenant.v2_issuer().as_bytes()).unwrap_or_default();
+            *place = FetchState { issuer, ..key_cache::fetches_of(&known, &request.tenant) };
+        }
     });
 }

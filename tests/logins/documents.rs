@@ -16,7 +16,7 @@ const BEFORE: [(&str, &str); 10] = [
     ),
     ("audience.md", ""),
     ("checks.md", ""),
-    ("identity.md", ""),
+    ("identity.md", "CREATE ROLE bob"),
     ("install.md", ""),
     ("migrating-from-azure.md", ""),
     ("monitoring.md", ""),
@@ -37,8 +37,11 @@ fn filled_in(sample: &str, unsigned_token: &str, event: &str) -> String {
     let mut text = sample.replace("explain_event(42)", &format!("explain_event({event})"));
     text = text.replace("<header.payload>", unsigned_token);
     text = text.replace("eyJ0eXAiOiJKV1Qi….eyJhdWQiOiJhcGk6…", unsigned_token);
-    while let Some(start) =
-        text.find("<object id").or_else(|| text.find("<group id")).or_else(|| text.find("<object or"))
+    while let Some(start) = text
+        .find("<object id")
+        .or_else(|| text.find("<group id"))
+        .or_else(|| text.find("<object or"))
+        .or_else(|| text.find("<tenant id"))
     {
         let end = start + text[start..].find('>').expect("its end");
         text.replace_range(start..=end, "5f1e0a52-8d47-4c8e-9d0a-3f1b7c2d6e90");

@@ -151,7 +151,7 @@ fn azures_internal_label_binds_where_it_is_the_only_one() {
 
     let foreign = make();
     internal(&foreign, OTHER);
-    expect_refused(scene, &foreign, &scene.token("ann@example.com"), "label_unusable");
+    expect_refused(scene, &foreign, &scene.token("ann@example.com"), "tenant_mismatch");
 
     // Two labels that say different things bind the role to nobody.
     let torn = labelled(scene, &format!("aadauth,oid={OTHER},type=user"));

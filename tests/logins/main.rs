@@ -46,6 +46,7 @@ mod sql_text;
 mod standby;
 mod starved;
 mod stranger;
+mod tenants;
 mod throw_away_cluster;
 mod token;
 mod torture;

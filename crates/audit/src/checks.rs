@@ -166,7 +166,7 @@ pub fn defects(evidence: &Evidence) -> impl Iterator<Item = (&'static Check, Def
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{Moment, Settings};
+    use crate::evidence::{KeysOfTenant, Moment, Settings};
     use pgaad_core::Reason;
     use pgaad_core::tenant::{Cloud, Tenant};
     use pgaad_core::verify::TokenPolicy;
@@ -179,6 +179,8 @@ mod tests {
         let id = "7d3f3c4e-7d0c-4b3a-9b6c-0f2a5e1c9d10".parse().expect("a GUID");
         let policy = TokenPolicy {
             tenant: Tenant::new(id, Cloud::Public, None),
+            others: Vec::new(),
+            is_home: true,
             audiences: vec!["api://server".into()],
             scopes: vec!["login".into()],
             line_scopes: Vec::new(),
@@ -186,7 +188,8 @@ mod tests {
         };
         let mut evidence = Evidence::default();
         evidence.settings = evidence.settings.map(|settings| Settings { token: Some(policy), ..settings });
-        evidence.moment = Some(Moment { keys: 4, key_age: 7, ..Moment::default() });
+        let keys = KeysOfTenant { keys: 4, key_age: 7, ..KeysOfTenant::default() };
+        evidence.moment = Some(Moment { tenants: vec![keys], ..Moment::default() });
         evidence
     }
 
@@ -208,6 +211,10 @@ mod tests {
         let mut evidence = evidence();
         change(evidence.moment.as_mut().expect("it was asked for"));
         evidence
+    }
+
+    fn of_keys(change: impl FnOnce(&mut KeysOfTenant)) -> Evidence {
+        at(|moment| change(&mut moment.tenants[0]))
     }
 
     fn unusable(setting: &'static str) -> Reason {
@@ -241,7 +248,7 @@ mod tests {
                 "is of another cloud than pgaad.cloud, which is public",
             ),
             (with_policy(|policy| policy.scopes.clear()), "scope", "any scope"),
-            (at(|moment| moment.no_keys = owned("no_keys")), "keys", "no_keys"),
+            (of_keys(|keys| keys.no_keys = owned("no_keys")), "keys", "no_keys"),
             (
                 at(|moment| moment.slots_without_worker = Some(1)),
                 "worker",
@@ -253,17 +260,22 @@ mod tests {
                 "/etc/pg_hba.conf was changed, and not loaded since",
             ),
             (
-                at(|moment| moment.last_error = owned("timed_out")),
+                of_keys(|keys| keys.last_error = owned("timed_out")),
                 "keys",
                 "the last fetch failed: timed_out; the keys are 7 s old",
             ),
             (
-                at(|moment| (moment.no_keys, moment.last_error) = (owned("no_keys"), owned("timed_out"))),
+                of_keys(|keys| (keys.no_keys, keys.last_error) = (owned("no_keys"), owned("timed_out"))),
                 "keys",
                 "no_keys; the last fetch failed: timed_out",
             ),
             (at(|moment| moment.snapshot_problem = owned("cannot be read")), "keys_file", "cannot be read: "),
-            (at(|moment| moment.keys_without_issuer = 2), "key_issuers", "2 of 4 keys do not say"),
+            (of_keys(|keys| keys.keys_without_issuer = 2), "key_issuers", "2 of 4 keys do not say"),
+            (
+                of_keys(|keys| (keys.tenant, keys.no_keys) = (owned("0d4f"), owned("no_keys"))),
+                "keys",
+                "tenant 0d4f: no_keys",
+            ),
             (at(|moment| moment.clock_ahead = Some(61)), "clock", "61 s ahead of"),
             (at(|moment| moment.clock_ahead = Some(-61)), "clock", "61 s behind"),
         ] {

@@ -36,6 +36,23 @@ pub struct Settings {
     pub of_lines: hba::Settings,
 }
 
+/// The state of a tenant's keys.
+#[derive(Clone, Debug, Default)]
+pub struct KeysOfTenant {
+    /// The tenant's id; `None` for the first of `pgaad.tenant_id`.
+    pub tenant: Option<String>,
+    /// Why there are no keys for a login, in words.
+    pub no_keys: Option<String>,
+    /// Why the last fetch failed, by code and in words.
+    pub last_error: Option<String>,
+    /// How old the keys are, in seconds.
+    pub key_age: i64,
+    /// How many keys there are.
+    pub keys: usize,
+    /// How many of them do not say whose tokens they sign.
+    pub keys_without_issuer: usize,
+}
+
 /// The state of the keys and of the clock.
 #[derive(Clone, Debug, Default)]
 pub struct Moment {
@@ -47,16 +64,8 @@ pub struct Moment {
     pub data_directory: String,
     /// What is wrong with `keys.json`, in words.
     pub snapshot_problem: Option<String>,
-    /// Why there are no keys for a login, in words.
-    pub no_keys: Option<String>,
-    /// Why the last fetch failed, by code and in words.
-    pub last_error: Option<String>,
-    /// How old the keys are, in seconds.
-    pub key_age: i64,
-    /// How many keys there are.
-    pub keys: usize,
-    /// How many of them do not say whose tokens they sign.
-    pub keys_without_issuer: usize,
+    /// The keys of each tenant.
+    pub tenants: Vec<KeysOfTenant>,
     /// By how many seconds the server's clock is ahead of the provider's, where that is known.
     pub clock_ahead: Option<i64>,
 }

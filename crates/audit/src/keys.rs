@@ -1,7 +1,9 @@
 //! What is wrong with the keys, and with the clock that tokens are judged by.
 
+use pgaad_core::tenant::Tenant;
+
 use crate::defect::Defect;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, KeysOfTenant};
 
 /// By how much the server's clock may differ from the provider's before it is worth a word; the
 /// default of `pgaad.clock_skew` is five times that.
@@ -11,15 +13,22 @@ const CLOCK_TOLERANCE: u64 = 60;
 pub(crate) fn usable(evidence: &Evidence) -> Option<Vec<Defect>> {
     let moment = evidence.moment.as_ref()?;
     evidence.policy()?;
-    let failed = moment.last_error.as_ref().map(|error| format!("the last fetch failed: {error}"));
-    let detail = match (&moment.no_keys, failed) {
-        (Some(why), Some(failed)) => Some(format!("{why}; {failed}")),
-        (Some(why), None) => Some(why.clone()),
-        (None, Some(failed)) => Some(format!("{failed}; the keys are {} s old", moment.key_age)),
-        (None, None) => None,
+    let defect = |keys: &KeysOfTenant| {
+        let failed = keys.last_error.as_ref().map(|error| format!("the last fetch failed: {error}"));
+        let detail = match (&keys.no_keys, failed) {
+            (Some(why), Some(failed)) => format!("{why}; {failed}"),
+            (Some(why), None) => why.clone(),
+            (None, Some(failed)) => format!("{failed}; the keys are {} s old", keys.key_age),
+            (None, None) => return None,
+        };
+        Some(Defect::new(of_tenant(keys, &detail), "SELECT pgaad.refresh(); SELECT * FROM pgaad.tenants;"))
     };
-    let hint = "SELECT pgaad.refresh(); SELECT * FROM pgaad.status;";
-    Some(detail.map(|detail| Defect::new(detail, hint)).into_iter().collect())
+    Some(moment.tenants.iter().filter_map(defect).collect())
+}
+
+/// What was found, behind the tenant that it is about where that is not the first.
+fn of_tenant(keys: &KeysOfTenant, detail: &str) -> String {
+    keys.tenant.as_ref().map_or_else(|| detail.to_owned(), |tenant| format!("tenant {tenant}: {detail}"))
 }
 
 /// Nobody fetches keys, or ends sessions.
@@ -63,18 +72,16 @@ pub(crate) fn file(evidence: &Evidence) -> Option<Vec<Defect>> {
 /// Entra's v1 key sets do not say which keys are of the tenant's issuer and which of that of personal accounts.
 pub(crate) fn issuers(evidence: &Evidence) -> Option<Vec<Defect>> {
     let moment = evidence.moment.as_ref()?;
-    let policy = evidence.policy()?;
-    let defect = || {
-        Defect::new(
-            format!(
-                "{} of {} keys do not say whose tokens they sign: whether they may sign the tenant's \
-                 is not checked",
-                moment.keys_without_issuer, moment.keys
-            ),
-            format!("Use the key set that {} names as jwks_uri.", policy.tenant.metadata_url()),
-        )
+    let tenants = moment.tenants.iter().zip(evidence.policy()?.tenants());
+    let defect = |(keys, tenant): (&KeysOfTenant, &Tenant)| {
+        let detail = format!(
+            "{} of {} keys do not say whose tokens they sign: whether they may sign the tenant's is not checked",
+            keys.keys_without_issuer, keys.keys
+        );
+        let hint = format!("Use the key set that {} names as jwks_uri.", tenant.metadata_url());
+        Defect::new(of_tenant(keys, &detail), hint)
     };
-    Some((moment.keys_without_issuer > 0).then(defect).into_iter().collect())
+    Some(tenants.filter(|(keys, _)| keys.keys_without_issuer > 0).map(defect).collect())
 }
 
 /// The server's clock is wrong, or the provider's.

@@ -163,13 +163,14 @@ fn check_denied(case: &RoleCase<'_>) -> Result<(), Reason> {
     }
 }
 
-/// The tenant that the label names, where it names one, is the principal's.
+/// The principal's tenant is the one that the label names, or, where it names none, the first of `pgaad.tenant_id`.
 fn check_label_tenant(case: &RoleCase<'_>) -> Result<(), Reason> {
-    let tenant = case.principal.clone()?.tenant();
-    if case.role()?.label_tenant.is_some_and(|named| named != tenant) {
-        return Err(Reason::LabelUnusable);
+    let (principal, label) = (case.principal.clone()?, case.role()?.label_tenant);
+    let token = principal.tenant();
+    if label.map_or(principal.is_home(), |label| label == token) {
+        return Ok(());
     }
-    Ok(())
+    Err(Reason::TenantMismatch { label, token })
 }
 
 /// The role belongs to the principal.
@@ -250,12 +251,12 @@ fn check_app_role(
 }
 
 /// Names are compared byte for byte, never for an administrator, since names can be given again and ids cannot, and
-/// never for a guest, whose names others give.
+/// never for a guest or a user of another tenant than the first, whose names others give.
 fn bind_by_name(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Reason> {
     if role.name.is_empty() || role.name.len() >= MAX_NAME_BYTES {
         return Err(Reason::NameTooLong);
     }
-    if policy.name_match && !role.is_admin && !principal.is_guest() {
+    if policy.name_match && !role.is_admin && !principal.is_guest() && principal.is_home() {
         if is_named(principal, &role.name) {
             return Ok(Rule::Name);
         }

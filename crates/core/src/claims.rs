@@ -92,6 +92,8 @@ pub(crate) struct Identity {
     pub(crate) client_id: ClientId,
     pub(crate) kind: Kind,
     pub(crate) is_guest: bool,
+    /// Of the first tenant of `pgaad.tenant_id`.
+    pub(crate) is_home: bool,
 }
 
 /// `ver` of a token of version 1.

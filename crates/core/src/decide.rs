@@ -142,8 +142,9 @@ pub fn decide(
 ) -> Result<Admission, Refusal> {
     let raw = RawToken::new(bytes, policy.max_bytes)?;
     let token = UnverifiedToken::parse(&raw)?;
-    let key = surroundings.key(token.key_name(), &policy.token.tenant)?;
-    let verified = verify(token, &key, policy.token, surroundings.now())?;
+    let measure = policy.token.for_token(&token);
+    let key = surroundings.key(token.key_name(), &measure.tenant)?;
+    let verified = verify(token, &key, &measure, surroundings.now())?;
     let (claims, expires_at) = (verified.json().to_owned(), verified.expires_at());
     let principal = Principal::from(verified);
     let refused = |reason| Refusal { reason, subject: Some(Box::new(TokenSubject::from(&principal))) };

@@ -3,6 +3,8 @@
 //! Works on a token without its signature, so nothing here proves anything and nothing here can
 //! admit anybody: the result is text. The checks are those of the login, by the same functions.
 
+use std::borrow::Cow;
+
 use crate::admit::{self, RoleCase};
 use crate::claims::Claims;
 use crate::event::{ADMITTED, Event};
@@ -12,7 +14,7 @@ use crate::principal::Principal;
 use crate::reason::{Code, Reason};
 use crate::steps::Step;
 use crate::token::{RawToken, UnverifiedToken};
-use crate::verify::{self, TokenCase};
+use crate::verify::{self, TokenCase, TokenPolicy};
 
 pub use self::context::Context;
 
@@ -37,6 +39,14 @@ pub enum NotExplained {
     WholeToken,
     /// Not two parts either.
     NotTwoParts,
+}
+
+/// The policy by which `header.payload` of a token is measured: that of the tenant which it says it is of. The keys
+/// and the policy of a [`Context`] are that tenant's.
+pub fn measure<'a>(policy: &'a TokenPolicy, unsigned: &str, max_bytes: usize) -> Cow<'a, TokenPolicy> {
+    let raw = RawToken::new(format!("{unsigned}.AA").into_bytes(), max_bytes);
+    let token = raw.as_ref().ok().and_then(|raw| UnverifiedToken::parse(raw).ok());
+    token.map_or(Cow::Borrowed(policy), |token| policy.for_token(&token))
 }
 
 /// Explains `header.payload` of a token.

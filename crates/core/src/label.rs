@@ -4,6 +4,7 @@
 //! label  = "aadauth" *( "," part )                        -- provider "pgaadauth"
 //! part   = "oid=" guid / "type=" kind / "admin" / "mfa"   -- each at most once; oid and type together
 //!        / "role=" value                                  -- in their place, and without "admin"
+//!        / "tenant=" guid                        -- beside an oid or a role; Azure's "tenant_id=" is read, too
 //! kind   = "user" / "group" / "service"
 //! value  = an app role's; between double quotes where it has "," or "="
 //!
@@ -11,8 +12,8 @@
 //! ```
 //!
 //! Both as Azure Database for PostgreSQL writes them: no white space, lower-case words
-//! (<https://learn.microsoft.com/azure/postgresql/security/security-manage-entra-users>), except `role=`, which is
-//! pgaad's own.
+//! (<https://learn.microsoft.com/azure/postgresql/security/security-manage-entra-users>), except `role=` and
+//! `tenant=`, which are pgaad's own.
 
 use std::fmt;
 use std::str::FromStr;
@@ -83,6 +84,8 @@ pub struct Label {
     pub admin: bool,
     /// Whether a login must have used multi-factor authentication.
     pub mfa: bool,
+    /// The tenant whose tokens open the role, where it names one.
+    pub tenant: Option<TenantId>,
 }
 
 /// A label of provider `pgaadauth-int`, as roles dumped on Azure carry it.
@@ -126,7 +129,7 @@ impl fmt::Display for LabelError {
             Self::NotAadauth => f.write_str("the label must begin with \"aadauth\""),
             Self::UnknownPart(part) => write!(
                 f,
-                "\"{part}\" is none of oid=…, type=…, role=…, tenant_id=…, admin, mfa \
+                "\"{part}\" is none of oid=…, type=…, role=…, tenant=…, admin, mfa \
                  (parts are separated by commas without spaces)"
             ),
             Self::Repeated(part) => write!(f, "\"{part}\" is there twice"),
@@ -172,7 +175,7 @@ impl<'a> Parts<'a> {
                 Some(("oid", value)) => put(&mut read.oid, "oid", value)?,
                 Some(("type", value)) => put(&mut read.kind, "type", kind(value)?)?,
                 Some(("role", value)) => put(&mut read.role, "role", app_role(value)?)?,
-                Some(("tenant_id", value)) => put(&mut read.tenant, "tenant_id", value)?,
+                Some(("tenant" | "tenant_id", value)) => put(&mut read.tenant, "tenant", value)?,
                 None if part == "admin" => put(&mut read.admin, "admin", ())?,
                 None if part == "mfa" => put(&mut read.mfa, "mfa", ())?,
                 _ => return Err(LabelError::UnknownPart(part.to_owned())),
@@ -245,7 +248,7 @@ fn not_a_guid(part: &'static str, value: &str) -> LabelError {
 impl Label {
     /// The label that binds a role and asks for nothing else.
     pub fn binding(binding: Binding) -> Self {
-        Self { binding, admin: false, mfa: false }
+        Self { binding, admin: false, mfa: false, tenant: None }
     }
 }
 
@@ -258,10 +261,13 @@ impl FromStr for Label {
             return Err(LabelError::NotAadauth);
         }
         let parts = Parts::read(parts)?;
-        if parts.tenant.is_some() {
-            return Err(LabelError::UnknownPart("tenant_id".to_owned()));
+        let tenant = parts.tenant.map(|tenant| id("tenant", tenant)).transpose()?;
+        let binding = parts.binding()?;
+        // Names count of the first tenant only.
+        if tenant.is_some() && binding == Binding::Name {
+            return Err(LabelError::Missing("oid"));
         }
-        Ok(Self { binding: parts.binding()?, admin: parts.admin.is_some(), mfa: parts.mfa.is_some() })
+        Ok(Self { binding, admin: parts.admin.is_some(), mfa: parts.mfa.is_some(), tenant })
     }
 }
 
@@ -274,6 +280,9 @@ impl fmt::Display for Label {
         if let Binding::AppRole(role) = self.binding {
             let quote = if role.as_str().contains([',', '=']) { "\"" } else { "" };
             write!(f, ",role={quote}{role}{quote}")?;
+        }
+        if let Some(tenant) = self.tenant {
+            write!(f, ",tenant={tenant}")?;
         }
         if self.admin {
             f.write_str(",admin")?;
@@ -297,11 +306,9 @@ impl FromStr for InternalLabel {
             Binding::Name | Binding::AppRole(_) => return Err(LabelError::Missing("oid")),
             binding => binding,
         };
-        let tenant = parts.tenant.ok_or(LabelError::Missing("tenant_id"))?;
-        Ok(Self {
-            label: Label { binding, admin: parts.admin.is_some(), mfa: false },
-            tenant: id("tenant_id", tenant)?,
-        })
+        let tenant = id("tenant_id", parts.tenant.ok_or(LabelError::Missing("tenant_id"))?)?;
+        let label = Label { binding, admin: parts.admin.is_some(), mfa: false, tenant: None };
+        Ok(Self { label, tenant })
     }
 }
 
@@ -324,6 +331,8 @@ mod tests {
             "aadauth,role=db.read:all,mfa".to_owned(),
             "aadauth,role=\"a=b,admin\"".to_owned(),
             "aadauth,role=\"a,b\",mfa".to_owned(),
+            format!("aadauth,oid={OID},type=user,tenant={OID},mfa"),
+            format!("aadauth,role=Reader,tenant={OID}"),
         ] {
             assert_eq!(text.parse::<Label>().unwrap().to_string(), text);
         }
@@ -363,7 +372,12 @@ mod tests {
             ("aadauth,role=a,admin", "\"role\" and \"admin\" do not go together"),
             ("aadauth,role=a,type=user", "\"role\" and \"type\" do not go together"),
             ("aadauth,oid=123cd850-d9df-40bd-94d5-c9f07b7fa203,type=user,role=a", "\"role\" and \"oid\""),
-            ("aadauth,tenant_id=123cd850-d9df-40bd-94d5-c9f07b7fa203", "tenant_id"),
+            ("aadauth,tenant=123cd850-d9df-40bd-94d5-c9f07b7fa203", "\"oid\" is missing"),
+            ("aadauth,role=a,tenant=contoso.com", "tenant: \"contoso.com\" is not of the form"),
+            (
+                "aadauth,role=a,tenant=123cd850-d9df-40bd-94d5-c9f07b7fa203,tenant_id=123cd850-d9df-40bd-94d5-c9f07b7fa203",
+                "\"tenant\" is there twice",
+            ),
         ] {
             let error = text.parse::<Label>().unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

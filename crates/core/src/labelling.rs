@@ -8,7 +8,7 @@ use crate::label::{Binding, InternalLabel, Label};
 pub struct Labelling {
     /// Whom it belongs to.
     pub binding: Binding,
-    /// The tenant that the internal label names.
+    /// The tenant that a label names.
     pub tenant: Option<TenantId>,
     /// Whether it is labelled as the Entra administrator's.
     pub admin: bool,
@@ -49,7 +49,8 @@ impl Labelling {
                 Self { tenant: Some(tenant), ..Self::from(label) }
             }
             (Some(label), Some(internal))
-                if label.binding == Binding::Name || label.binding == internal.label.binding =>
+                if (label.binding == Binding::Name || label.binding == internal.label.binding)
+                    && label.tenant.is_none_or(|tenant| tenant == internal.tenant) =>
             {
                 Self {
                     binding: internal.label.binding,
@@ -73,7 +74,8 @@ impl Labelling {
 
 impl From<Label> for Labelling {
     fn from(label: Label) -> Self {
-        Self { binding: label.binding, tenant: None, admin: label.admin, mfa: label.mfa, is_labelled: true }
+        let Label { binding, admin, mfa, tenant } = label;
+        Self { binding, tenant, admin, mfa, is_labelled: true }
     }
 }
 
@@ -118,6 +120,7 @@ mod tests {
         assert_eq!(Labelling::of(Some(&ann), Some(&internal(ANN))).binding, user(ANN));
         for (public, internal) in [
             (Some(ann.as_str()), Some(internal(BOB))),
+            (Some(&*format!("{ann},tenant={BOB}")), Some(internal(ANN))),
             (Some("aadauth,oid=x"), None),
             (Some("aadauth,oid=x"), Some(internal(ANN))),
             (None, Some("type=user".to_owned())),

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+mod answers;
 pub mod app_role;
 pub mod claims;
 pub mod code;

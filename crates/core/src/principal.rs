@@ -41,6 +41,7 @@ pub struct Principal {
     user_name: Option<String>,
     upn: Option<String>,
     is_guest: bool,
+    is_home: bool,
     groups: Groups,
     groups_overage: bool,
     roles: Vec<String>,
@@ -67,6 +68,7 @@ impl Principal {
             user_name: claims.user_name().map(str::to_owned).filter(|_| identity.kind == Kind::User),
             upn: claims.upn.filter(|_| identity.kind == Kind::User),
             is_guest: identity.is_guest,
+            is_home: identity.is_home,
             groups: Groups::read(claims.groups),
             groups_overage: claims.groups_overage,
             roles: claims.roles.unwrap_or_default(),
@@ -125,6 +127,11 @@ impl Principal {
     /// (`bob_partner.com#EXT#@example.onmicrosoft.com`): their `preferred_username` is their home's to choose.
     pub(crate) fn name_given_here(&self) -> Option<&str> {
         if self.is_guest { self.upn.as_deref() } else { self.user_name() }
+    }
+
+    /// Whether the tenant is the first of `pgaad.tenant_id`, whose names count.
+    pub(crate) fn is_home(&self) -> bool {
+        self.is_home
     }
 
     /// What `SYSTEM_USER` shows: the human's name, or the object id where this tenant gave them none. Policies compare

@@ -1,13 +1,11 @@
 //! Every "no" this extension can say: a stable code, the facts for the log, and the little the client may know.
 
-use std::fmt;
-
 mod define;
 
 use self::define::{reasons, with_facts};
 pub use crate::code::Code;
 use crate::deny::DeniedBy;
-use crate::guid::ObjectId;
+use crate::guid::{ObjectId, TenantId};
 use crate::kind::Kind;
 use crate::log_line::LogLine;
 pub use crate::public_answer::PublicAnswer;
@@ -237,8 +235,17 @@ reasons! {
             let line = line.fact("denied", by.map_or("everybody", DeniedBy::name));
             until.iter().fold(line, |line, until| line.fact("until", until))
         };
-    /// the role's security label cannot be read, or names another tenant
+    /// the role's security label cannot be read
     LabelUnusable => Step::Binding, "label_unusable", "write the label again, as docs/identity.md says";
+    /// the role is for tokens of another tenant: the one that its label names, or the first of `pgaad.tenant_id`
+    TenantMismatch {
+        /// That of the label, where it names one.
+        label: Option<TenantId>,
+        /// The token's.
+        token: TenantId,
+    } => Step::Binding, "tenant_mismatch",
+        "log in as a role of your own tenant, or name the tenant in the role's label (`tenant=`)",
+        |line| label.iter().fold(line, |line, label| line.fact("label_tid", label)).fact("token_tid", token);
     /// the role is bound to another object id
     PrincipalMismatch {
         /// That of the label.
@@ -361,40 +368,3 @@ reasons! {
     /// the decision did not come to an end; the server's log has the cause
     InternalError => Step::Connection, "internal_error", "find `pgaad: internal error` in the log and report it";
 }
-
-impl Code {
-    /// What is documented of a refusal's code.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        Reason::CODES.iter().find(|code| code.name == name)
-    }
-}
-
-impl Reason {
-    /// What the client is told.
-    pub const fn public_answer(&self) -> PublicAnswer {
-        match self {
-            Self::EncryptionRequired => PublicAnswer::EncryptionRequired,
-            // Both are checked after the signature, the issuer and the tenant, and before the role.
-            Self::Expired { .. } => PublicAnswer::TokenExpired,
-            Self::WrongAudience { .. } => PublicAnswer::TokenForAnotherResource,
-            _ => PublicAnswer::Failed,
-        }
-    }
-
-    /// The statement that lifts the refusal, where there is one that is safe to paste.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::RoleNotBound { suggestion, .. } => suggestion.as_ref().map(ToString::to_string),
-            Self::RoleNotMember { grant } => grant.clone(),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl std::error::Error for Reason {}

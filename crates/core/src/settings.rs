@@ -18,8 +18,8 @@ use crate::tenant::{Cloud, NotAnAuthority, Tenant};
 use crate::verify::TokenPolicy;
 
 use table::Setting;
-pub use values::{MAX_PATH_BYTES, Source};
-use values::{Value, audience, scopes};
+pub use values::{MAX_PATH_BYTES, MAX_TENANTS, Source};
+use values::{Value, audience, scopes, tenant_ids};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -77,9 +77,9 @@ impl Settings {
         let cloud = value(&table::CLOUD).one_of(&Cloud::ALL.map(|cloud| (cloud.name(), cloud)))?;
         let authority =
             value(&table::AUTHORITY).optional(&NotAnAuthority.to_string(), |text| text.parse().ok())?;
-        let tenant = value(&table::TENANT_ID)
-            .optional(A_TENANT_ID, |text| text.parse().ok())?
-            .map(|id| Tenant::new(id, cloud, authority));
+        let tenants = value(&table::TENANT_ID).optional(SOME_TENANT_IDS, tenant_ids)?.unwrap_or_default();
+        let mut tenants = tenants.into_iter().map(|id| Tenant::new(id, cloud, authority.clone()));
+        let home = tenants.next();
         let audiences: Vec<String> = value(&table::AUDIENCE)
             .optional(SOME_AUDIENCES, |text| text.split(',').map(audience).collect())?
             .unwrap_or_else(|| cloud.default_audiences().iter().map(|&aud| aud.to_owned()).collect());
@@ -89,8 +89,10 @@ impl Settings {
         guard_trust(source)?;
         let app_roles = are_of_one_application(&audiences);
         Ok(Self {
-            token: tenant.map(|tenant| TokenPolicy {
+            token: home.map(|tenant| TokenPolicy {
                 tenant,
+                others: tenants.collect(),
+                is_home: true,
                 audiences,
                 scopes,
                 line_scopes: Vec::new(),
@@ -168,8 +170,8 @@ pub fn strict_default(name: &str) -> Option<&'static str> {
 }
 
 /// What settings may be.
-const A_TENANT_ID: &str = "the id of a tenant, which is a GUID and no domain name: \
-                           az account show --query tenantId --output tsv";
+const SOME_TENANT_IDS: &str = "the id of a tenant, which is a GUID and no domain name: \
+                               az account show --query tenantId --output tsv; up to 8, separated by commas";
 const SOME_METHODS: &str = "on, off, or a list of methods of pg_hba.conf, without trust and reject";
 const SOME_AUDIENCES: &str = "the aud of tokens, as an application id or its URI, without /.default or quotes; several \
                               are separated by commas";

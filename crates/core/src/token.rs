@@ -8,6 +8,7 @@ use jsonwebtoken::crypto::aws_lc;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use zeroize::Zeroizing;
 
+use crate::guid::TenantId;
 use crate::json::Object;
 use crate::keys::{KeyName, SigningKey};
 use crate::reason::Reason;
@@ -142,6 +143,11 @@ impl<'a> UnverifiedToken<'a> {
     /// The payload, which nobody vouches for: to explain, never to decide.
     pub(crate) fn unverified_payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// The tenant that the payload names, for which nobody vouches: to choose whose rules the token is measured by.
+    pub(crate) fn unverified_tenant(&self) -> Option<TenantId> {
+        Object::read(&self.payload)?.member("tid")?.as_text()?.parse().ok()
     }
 
     /// Checks the signature with `key` as RS256, whatever the header says, and gives the payload out.

@@ -1,5 +1,7 @@
 //! The checks of an access token, in the order of the specification: the signature, then every claim.
 
+use std::borrow::Cow;
+use std::iter;
 use std::time::Duration;
 
 use crate::claims::{self, Claims, Identity};
@@ -19,8 +21,12 @@ const MAX_LIFETIME: i64 = 32 * 60 * 60;
 /// What a token is measured against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPolicy {
-    /// The tenant whose tokens are accepted.
+    /// The tenant whose tokens are accepted: the first of `pgaad.tenant_id`, or the one that a token chose.
     pub tenant: Tenant,
+    /// Further tenants whose tokens are accepted, each by the same rules.
+    pub others: Vec<Tenant>,
+    /// Whether the tenant is the first of `pgaad.tenant_id`: names count of that one only.
+    pub is_home: bool,
     /// The accepted audiences; none accepts nothing.
     pub audiences: Vec<String>,
     /// The accepted scopes of a user's token, one of which it must have; none accepts any (`pgaad.scope`).
@@ -29,6 +35,31 @@ pub struct TokenPolicy {
     pub line_scopes: Vec<String>,
     /// By how much the clocks of Entra and this server may differ.
     pub clock_skew: Duration,
+}
+
+impl TokenPolicy {
+    /// All tenants whose tokens are accepted, the first one first.
+    pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+        iter::once(&self.tenant).chain(&self.others)
+    }
+
+    /// The policy of one of the tenants.
+    pub fn of(&self, tenant: &Tenant) -> Cow<'_, Self> {
+        if *tenant == self.tenant {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { tenant: tenant.clone(), others: Vec::new(), is_home: false, ..self.clone() })
+    }
+
+    /// The policy by which a token is measured: that of the tenant which it says it is of, or else the first one's.
+    ///
+    /// Nobody vouches for what it says. It only chooses: every check is made against the chosen tenant.
+    pub(crate) fn for_token(&self, token: &UnverifiedToken<'_>) -> Cow<'_, Self> {
+        let named = || token.unverified_tenant();
+        let chosen = if self.others.is_empty() { None } else { named() }
+            .and_then(|named| self.others.iter().find(|tenant| tenant.id() == named));
+        self.of(chosen.unwrap_or(&self.tenant))
+    }
 }
 
 /// The claims of a token that passed every check. [`verify`] is the only maker.
@@ -168,7 +199,8 @@ pub(crate) fn identify(claims: &Claims, policy: &TokenPolicy) -> Result<Identity
     let object_id = claims.oid.ok_or(Reason::NoObjectId)?;
     let client_id = claims.client_id().ok_or(Reason::NotAnAccessToken)?;
     let kind = claims.kind()?;
-    Ok(Identity { object_id, client_id, kind, is_guest: is_guest(claims, policy) })
+    let is_guest = is_guest(claims, policy);
+    Ok(Identity { object_id, client_id, kind, is_guest, is_home: policy.is_home })
 }
 
 /// Whether the holder is a guest: signed in by another identity provider, or said to be one (`acct`).

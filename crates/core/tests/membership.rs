@@ -323,12 +323,13 @@ fn each_power_is_one_by_itself_and_ordinary_roles_begin_at_16384() {
     const FIRST: RoleOid = 16_384;
     let world = |change: fn(&mut Role)| World::new().with(edge(GROUP, EVE)).changed(GROUP, change).graph();
     assert_eq!(world(|_| ()).privilege(EVE), None);
-    for change in [
-        (|role: &mut Role| role.is_superuser = true) as fn(&mut Role),
+    let changes: [fn(&mut Role); 4] = [
+        |role| role.is_superuser = true,
         |role| role.can_replicate = true,
         |role| role.bypasses_rls = true,
         |role| role.name = "azure_pg_admin".into(),
-    ] {
+    ];
+    for change in changes {
         assert_eq!(world(change).privilege(EVE), Some(Privilege::Reaches(GROUP)));
     }
     let mut early = World::new();

@@ -273,20 +273,22 @@ proptest! {
         kind in 0..4,
         admin: bool,
         mfa: bool,
+        of_another: bool,
     ) {
+        let tenant = (of_another && kind > 0).then(|| oid.parse().unwrap());
         let binding = match kind {
             0 => Binding::Name,
             1 => Binding::User(oid.parse().unwrap()),
             2 => Binding::Group(oid.parse().unwrap()),
             _ => Binding::Service { object_id: oid.parse().unwrap(), client_id: oid.parse().unwrap() },
         };
-        let label = Label { binding, admin, mfa };
+        let label = Label { binding, admin, mfa, tenant };
         prop_assert_eq!(label.to_string().parse::<Label>(), Ok(label));
     }
 
     #[test]
     fn a_label_that_is_read_is_printed_as_one_that_reads_the_same(
-        text in "aadauth(,(admin|mfa|oid=123cd850-d9df-40bd-94d5-c9f07b7fa203|type=(user|group|service)|.{0,3})){0,5}",
+        text in "aadauth(,(admin|mfa|oid=123cd850-d9df-40bd-94d5-c9f07b7fa203|type=(user|group|service)|tenant=123cd850-d9df-40bd-94d5-c9f07b7fa203|.{0,3})){0,5}",
     ) {
         if let Ok(label) = text.parse::<Label>() {
             prop_assert_eq!(label.to_string().parse::<Label>(), Ok(label));

@@ -9,7 +9,9 @@ use std::time::Duration;
 use pgaad_core::Reason;
 use pgaad_core::gate::{GatePolicy, GuardTrust, OtherMethods};
 use pgaad_core::settings::table::{Setting, TABLE};
-use pgaad_core::settings::{LogLogins, MAX_PATH_BYTES, Settings, Source, guard_trust, strict_default};
+use pgaad_core::settings::{
+    LogLogins, MAX_PATH_BYTES, MAX_TENANTS, Settings, Source, guard_trust, strict_default,
+};
 
 const TENANT: &str = "7d3f3c4e-7d0c-4b3a-9b6c-0f2a5e1c9d10";
 const AZURE: &str = "https://ossrdbms-aad.database.windows.net";
@@ -159,11 +161,27 @@ fn audiences_are_the_clouds_or_those_that_are_written() {
 }
 
 #[test]
+fn the_first_of_the_tenants_is_the_home_and_there_are_eight_at_most() {
+    let id = |place: usize| format!("{place}d4f2c6b-5f0e-4a3c-9b8d-7e6f5a4b3c2d");
+    let tenants = |count: usize| (0..count).map(id).collect::<Vec<_>>().join(", ");
+    let policy = read(&[("pgaad.tenant_id", &tenants(MAX_TENANTS))]).token.unwrap();
+    let ids: Vec<_> = policy.tenants().map(|tenant| tenant.id().to_string()).collect();
+    assert_eq!(ids, (0..MAX_TENANTS).map(id).collect::<Vec<_>>());
+    assert!(policy.is_home && policy.tenant.id().to_string() == id(0));
+    let other = policy.of(&policy.others[2]);
+    assert!(!other.is_home && other.tenants().count() == 1 && other.tenant.id().to_string() == id(3));
+    assert!(policy.of(&policy.tenant).is_home);
+    assert!(Settings::read(&with(&[("pgaad.tenant_id", &tenants(MAX_TENANTS + 1))])).is_err());
+}
+
+#[test]
 fn a_value_that_cannot_be_used_is_named_with_what_it_may_be() {
     let path = |bytes: usize| format!("/{}", "x".repeat(bytes - 1));
     assert!(read(&[("pgaad.ca_file", &path(MAX_PATH_BYTES))]).ca_file.is_some());
     for (name, text, expected) in [
         ("pgaad.tenant_id", "contoso.com", "the id of a tenant, which is a GUID and no domain name"),
+        ("pgaad.tenant_id", &*format!("{TENANT},{TENANT}"), "up to 8, separated by commas"),
+        ("pgaad.tenant_id", &*format!("{TENANT},"), "up to 8, separated by commas"),
         ("pgaad.cloud", "germany", "public, or usgov, or china"),
         ("pgaad.audience", "api://pg/.default", "without /.default or quotes"),
         ("pgaad.audience", "api://pg,", "separated by commas"),

@@ -33,6 +33,8 @@ pub use crate::token::{Signer, Token};
 
 /// The tenant's id.
 pub const TENANT_ID: &str = "7d3f3c4e-7d0c-4b3a-9b6c-0f2a5e1c9d10";
+/// Another tenant of the same provider. Its keys are the same, as Entra's are.
+pub const SECOND_TENANT_ID: &str = "2c8b1d5e-9f40-4d7a-8e61-5b3a0c7f2d94";
 /// `aud` of v1 tokens: the resource of Azure's open-source databases.
 pub const AUDIENCE: &str = "https://ossrdbms-aad.database.windows.net";
 /// `aud` of v2 tokens: the application id of the same resource.
@@ -77,6 +79,7 @@ impl Tenant {
         let service = Arc::new(Service {
             state,
             behavior: Mutex::default(),
+            behavior_of_second: Mutex::default(),
             fetches: AtomicUsize::new(0),
             key_sets: AtomicUsize::new(0),
             signed_in: Mutex::default(),
@@ -115,6 +118,11 @@ impl Tenant {
     /// How requests are answered from now on. A connection that stalls already goes on stalling.
     pub fn set_behavior(&self, behavior: Behavior) {
         *self.service.behavior.lock().expect("no holder of the lock panics") = behavior;
+    }
+
+    /// As [`Self::set_behavior`], for what is asked about [`SECOND_TENANT_ID`], which answers well until then.
+    pub fn set_behavior_of_second(&self, behavior: Behavior) {
+        *self.service.behavior_of_second.lock().expect("no holder of the lock panics") = behavior;
     }
 
     /// Publishes a new enterprise key, which signs from now on, and gives its id.

@@ -6,8 +6,8 @@ use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DAT
 use hyper::{Method, Uri};
 use serde_json::{Value, json};
 
-use crate::TENANT_ID;
 use crate::keys::Keys;
+use crate::{SECOND_TENANT_ID, TENANT_ID};
 
 /// A document at one of Entra's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +19,11 @@ pub(crate) enum Page {
 }
 
 impl Page {
-    /// The page that a request is for.
+    /// The page that a request is for, and the tenant.
     ///
     /// # Errors
     /// The response that refuses it: 405 unless it is a GET, 400 for another tenant, as Entra answers, 404.
-    pub(crate) fn requested(method: &Method, target: &Uri) -> Result<Self, Box<Response>> {
+    pub(crate) fn requested(method: &Method, target: &Uri) -> Result<(Self, &'static str), Box<Response>> {
         if method != Method::GET {
             return Err(json_response(405, json!({ "error": "invalid_request" }).to_string()).into());
         }
@@ -36,8 +36,10 @@ impl Page {
             _ => return Err(json_response(404, json!({ "error": "not_found" }).to_string()).into()),
         };
         // Keys are the same for all tenants.
-        if tenant == TENANT_ID || (tenant == "common" && page.is_key_set()) {
-            return Ok(page);
+        let known = [TENANT_ID, SECOND_TENANT_ID].into_iter().find(|known| *known == tenant);
+        let common = (tenant == "common" && page.is_key_set()).then_some(TENANT_ID);
+        if let Some(tenant) = known.or(common) {
+            return Ok((page, tenant));
         }
         let error = json!({
             "error": "invalid_tenant",
@@ -53,14 +55,14 @@ impl Page {
     }
 
     /// The right response.
-    pub(crate) fn response(self, keys: &Keys) -> Response {
+    pub(crate) fn response(self, keys: &Keys, tenant: &str) -> Response {
         let document: Value = match self {
             Self::Metadata => keys.metadata(),
             Self::V1Metadata => keys.v1_metadata(),
             Self::Keys => keys.jwks(),
             Self::V1Keys => keys.v1_jwks(),
         };
-        json_response(200, document.to_string())
+        json_response(200, document.to_string().replace(TENANT_ID, tenant))
     }
 }
 

@@ -22,10 +22,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::{runtime, time};
 use tokio_rustls::TlsAcceptor;
 
-use crate::TENANT_ID;
 use crate::behavior::{Answer, Behavior, Broken};
 use crate::page::{self, Page, Response};
 use crate::state::State;
+use crate::{SECOND_TENANT_ID, TENANT_ID};
 
 /// How long a port may be in use by somebody else when the server starts.
 const BIND_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +36,8 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) struct Service {
     pub(crate) state: State,
     pub(crate) behavior: Mutex<Behavior>,
+    /// Of the second tenant's pages.
+    pub(crate) behavior_of_second: Mutex<Behavior>,
     /// Metadata requests read so far, and connections stalled before TLS.
     pub(crate) fetches: AtomicUsize,
     /// Key sets whose answer was settled so far.
@@ -54,11 +56,16 @@ impl Service {
         if let Some(response) = self.device_flow(request) {
             return Answer::Whole(response);
         }
-        let page = match Page::requested(request.method(), request.uri()) {
-            Ok(page) => page,
+        let (page, tenant) = match Page::requested(request.method(), request.uri()) {
+            Ok(requested) => requested,
             Err(refusal) => return Answer::Whole(*refusal),
         };
-        let answer = self.behavior().answer(page, page.response(&self.state.keys()));
+        let behavior = if tenant == SECOND_TENANT_ID {
+            self.behavior_of_second.lock().expect("no holder of the lock panics").clone()
+        } else {
+            self.behavior()
+        };
+        let answer = behavior.answer(page, page.response(&self.state.keys(), tenant));
         // Counted once it is settled: who waits for the count and then changes the behavior changes later answers.
         let count = if page.is_key_set() { &self.key_sets } else { &self.fetches };
         count.fetch_add(1, Ordering::SeqCst);

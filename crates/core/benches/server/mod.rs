@@ -38,6 +38,8 @@ impl Server {
             keys: KeySet::import(document.as_bytes(), &tenant, None).unwrap(),
             policy: TokenPolicy {
                 tenant,
+                others: Vec::new(),
+                is_home: true,
                 audiences: vec![AUDIENCE.to_owned()],
                 scopes: Vec::new(),
                 line_scopes: Vec::new(),

@@ -24,6 +24,8 @@ static SET: LazyLock<KeySet> = LazyLock::new(|| {
 });
 static POLICY: LazyLock<TokenPolicy> = LazyLock::new(|| TokenPolicy {
     tenant: Tenant::new(TENANT_ID.parse().expect("a GUID"), Cloud::Public, AUTHORITY.parse().ok()),
+    others: Vec::new(),
+    is_home: true,
     audiences: vec![AUDIENCE.to_owned()],
     scopes: Vec::new(),
     line_scopes: Vec::new(),

@@ -51,7 +51,10 @@ pub(super) fn of_refused_token(
             tenant.v1_issuer(),
             tenant.v2_issuer()
         ),
-        Reason::WrongTenant => format!("tid is {}; pgaad.tenant_id is {}", claims.tid, tenant.id()),
+        Reason::WrongTenant => {
+            let tenants: Vec<_> = context.policy.tenants().map(|tenant| tenant.id().to_string()).collect();
+            format!("tid is {}; pgaad.tenant_id is {}", claims.tid, tenants.join(", "))
+        }
         Reason::WrongAudience { .. } => {
             format!(
                 "aud is {}; pgaad.audience accepts {}",

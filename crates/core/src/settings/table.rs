@@ -61,7 +61,7 @@ macro_rules! settings {
 
 settings! {
     TENANT_ID c"pgaad.tenant_id" c""
-        c"GUID of the Entra tenant whose tokens are accepted. Empty refuses every token.";
+        c"GUID of the Entra tenant whose tokens are accepted, or of up to 8. Empty refuses every token.";
     CLOUD c"pgaad.cloud" c"public"
         c"Microsoft cloud of the tenant: public, usgov or china.";
     AUDIENCE c"pgaad.audience" c""

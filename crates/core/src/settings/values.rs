@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::table::Setting;
-use crate::guid::ObjectId;
+use crate::guid::{ObjectId, TenantId};
 use crate::reason::Reason;
 
 /// Longest path of a file, in bytes: that of Linux (limits.h, `PATH_MAX`, without the NUL).
 pub const MAX_PATH_BYTES: usize = 4095;
+
+/// Most tenants that `pgaad.tenant_id` may name.
+pub const MAX_TENANTS: usize = 8;
 
 /// Where the texts are, and how PostgreSQL reads values.
 pub trait Source {
@@ -101,6 +104,13 @@ pub(super) fn audience(entry: &str) -> Option<String> {
     // Tokens write application ids in lower case.
     let id = || entry.parse::<ObjectId>().map_or_else(|_| entry.to_owned(), |id| id.to_string());
     is_one.then(id)
+}
+
+/// Tenants, each named once: their order counts, and so does each of their places in shared memory.
+pub(super) fn tenant_ids(text: &str) -> Option<Vec<TenantId>> {
+    let ids: Vec<TenantId> = text.split(',').map(|id| id.trim().parse().ok()).collect::<Option<_>>()?;
+    let is_repeated = |(place, id): (usize, &TenantId)| ids.iter().take(place).any(|before| before == id);
+    (ids.len() <= MAX_TENANTS && !ids.iter().enumerate().any(is_repeated)).then_some(ids)
 }
 
 /// Scopes are words: `scp` separates them by spaces, a list of ours by commas or spaces.

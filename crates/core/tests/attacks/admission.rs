@@ -87,7 +87,7 @@ fn a_role_whose_label_is_another_tenants_or_cannot_be_read_opens_to_nobody() {
     let ours = of_tenant(tenant::TENANT_ID);
     assert_eq!(admitted_by(&ours), Rule::Id);
     let attacks = [
-        Attack::new("another tenant's", of_tenant(GROUP), ours.clone(), "label_unusable"),
+        Attack::new("another tenant's", of_tenant(GROUP), ours.clone(), "tenant_mismatch"),
         Attack::new("not readable", alice.clone().bound(Binding::Nobody), alice, "label_unusable"),
         // Nor does a name open what an id of nobody's closes.
         Attack::new(

@@ -277,6 +277,8 @@ fn a_snapshot_keeps_the_cloud_of_its_key_set_and_old_ones_are_read() {
 fn a_signature_counts_by_the_key_that_the_header_names_only() {
     let policy = TokenPolicy {
         tenant: this_tenant(),
+        others: Vec::new(),
+        is_home: true,
         audiences: vec![tenant::AUDIENCE.to_owned()],
         scopes: Vec::new(),
         line_scopes: Vec::new(),

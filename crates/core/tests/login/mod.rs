@@ -85,6 +85,10 @@ pub(crate) fn this_tenant() -> Tenant {
 pub(crate) static FORGE: LazyLock<Forge> =
     LazyLock::new(|| Forge { pair: KeyPair::generate(KeySize::Rsa2048).unwrap() });
 
+/// Another, of the same name.
+pub(crate) static OTHER_FORGE: LazyLock<Forge> =
+    LazyLock::new(|| Forge { pair: KeyPair::generate(KeySize::Rsa2048).unwrap() });
+
 pub(crate) struct Forge {
     pair: KeyPair,
 }
@@ -152,6 +156,8 @@ impl Login {
             keys: Arc::clone(&KEYS),
             policy: TokenPolicy {
                 tenant: this_tenant(),
+                others: Vec::new(),
+                is_home: true,
                 audiences: vec![AUDIENCE.to_owned(), AUDIENCE_APP_ID.to_owned()],
                 scopes: Vec::new(),
                 line_scopes: Vec::new(),
