@@ -132,5 +132,6 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Guid>(), Err(NotAGuid), "{text}");
         }
+        assert!(NotAGuid.to_string().starts_with("not a GUID of the form "));
     }
 }

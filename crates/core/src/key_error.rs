@@ -66,3 +66,31 @@ impl KeySetError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_ends_a_sentence_about_the_entry_in_its_own_words() {
+        use KeyError::*;
+        let errors = [
+            Malformed,
+            NoKeyId,
+            NotRsa,
+            PrivateParts,
+            WrongPurpose,
+            WeakModulus,
+            WrongExponent,
+            Roca,
+            Ambiguous,
+        ];
+        let mut words: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        let is_verb =
+            |text: &String| ["has ", "is ", "holds ", "shares "].iter().any(|verb| text.starts_with(verb));
+        assert!(words.iter().all(is_verb), "{words:?}");
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), errors.len());
+    }
+}

@@ -89,6 +89,10 @@ mod tests {
             ("secret".to_owned(), 1, "password"),
             ("eyJ.a.b.c".to_owned(), 4, "password"),
             (String::new(), 1, "password"),
+            (format!("\"{head}.e30.c2ln"), 3, "password"),
+            (format!("{head}.e30.c2ln\""), 3, "token_with_foreign_characters"),
+            ("x".repeat(LONGEST_PASSWORD), 1, "password"),
+            ("x".repeat(LONGEST_PASSWORD + 1), 1, "opaque_token"),
         ] {
             let shape = Shape::of(sent.as_bytes());
             assert_eq!(shape, Shape { bytes: sent.len(), parts, looks_like }, "{sent}");

@@ -63,6 +63,16 @@ fn random(seed: u64) -> impl FnMut(i64) -> i64 {
 }
 
 #[test]
+fn each_key_keeps_the_time_at_which_it_was_first_seen() {
+    let keys = keys(3);
+    let first = after_answer(&[], &keys[..1], at(10), true);
+    let second = after_answer(&first, &keys[..2], at(20), true);
+    let third = after_answer(&second, &keys, at(30), true);
+    let seen: Vec<_> = third.iter().map(|entry| (entry.first_seen, entry.last_seen)).collect();
+    assert_eq!(seen, [(at(10), at(30)), (at(20), at(30)), (at(30), at(30))]);
+}
+
+#[test]
 fn key_that_is_away_for_less_than_five_minutes_is_good_all_the_time() {
     let (mut random, keys) = (random(7), keys(14));
     let away: Vec<Vec<Gap>> = keys.iter().map(|_| gaps(&mut random)).collect();

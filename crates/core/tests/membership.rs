@@ -261,7 +261,11 @@ fn on_15_a_role_that_reaches_power_over_the_server_is_granted_by_holders_of_its_
 #[test]
 fn a_membership_that_gives_no_more_than_another_one_is_not_new() {
     let row = |admin, conveys| Membership { admin, conveys, ..edge(PROGRAMS, GROUP) };
-    for (old, new) in [(row(true, true), row(false, true)), (row(false, true), row(false, false))] {
+    for (old, new) in [
+        (row(true, true), row(false, true)),
+        (row(false, true), row(false, false)),
+        (row(true, true), row(true, false)),
+    ] {
         let before = World::new().with(old);
         assert_eq!(before.to(&before.clone().with(new), EVE_ON_15), Ok(()), "{new:?}");
         let without = World::new();
