@@ -123,6 +123,11 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'A superuser does it, or lets administrators do it: pgaad.admins_make_admins = on.';
     END IF;
+    -- Who may execute this is azure_ad_admin, and so may a function that it owns, whoever calls that.
+    IF NOT pg_has_role(session_user, 'azure_ad_admin', 'MEMBER') THEN
+        RAISE EXCEPTION 'permission denied to make another Entra administrator'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Log in as an Entra administrator.';
+    END IF;
     PERFORM pgaad._check_words(rolename, objectid, objecttype, ARRAY['user', 'group', 'service']);
     EXECUTE format('CREATE ROLE %I LOGIN CREATEROLE CREATEDB', rolename);
     EXECUTE format('SECURITY LABEL FOR pgaadauth ON ROLE %I IS %L', rolename,

@@ -152,7 +152,7 @@ fn no_list() -> SqlError {
     SqlError {
         code: PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
         message: "role azure_ad_user does not exist".to_owned(),
-        hint: "CREATE EXTENSION pgaad; makes it.".into(),
+        hint: "Make the extension here: CREATE EXTENSION pgaad;".into(),
     }
 }
 

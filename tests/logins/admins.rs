@@ -40,6 +40,35 @@ fn an_administrator_makes_no_other_unless_a_superuser_lets_them() {
     assert_eq!(scene.cluster.try_sql(&asked).expect_err("it is not on").sqlstate, "42501");
 }
 
+/// A former administrator may have left one behind, or somebody made one before there was an extension.
+#[test]
+fn a_function_that_the_administrators_role_owns_makes_its_caller_none() {
+    let (scene, mut first) = scene("on");
+    let database = scene.route().database();
+    let made = "CREATE FUNCTION left_behind(statement text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS \
+                $$ BEGIN EXECUTE statement; END $$; GRANT CREATE ON SCHEMA public TO azure_ad_admin; \
+                ALTER FUNCTION left_behind(text) OWNER TO azure_ad_admin";
+    scene.cluster.try_sql_in(database, made).expect("made");
+    scene.cluster.sql("CREATE ROLE local");
+    let mut ann = scene.attempt(scene.route(), "ann@example.com").expect_admitted();
+    let oid = object_id("ann@example.com");
+    for statement in [
+        appoint(SECOND),
+        format!("SELECT pgaad.set_admin('ann@example.com', '{oid}', 'user')"),
+        "GRANT azure_ad_user TO local".to_owned(),
+        "GRANT azure_ad_admin TO \"ann@example.com\"".to_owned(),
+        format!("SECURITY LABEL FOR pgaadauth ON ROLE local IS 'aadauth,oid={oid},type=user'"),
+        format!("SELECT pgaad.deny('{}')", object_id(FIRST)),
+        format!("SELECT pgaadauth_create_principal_with_oid('eve', '{oid}', 'user', false, false)"),
+    ] {
+        refused(&mut ann, &format!("SELECT left_behind($left${statement}$left$)"));
+    }
+    let names = "SELECT count(*) FROM pg_roles WHERE rolname IN ('eve', 'second@example.com')";
+    assert_eq!(scene.cluster.value(names), "0");
+    // The administrator in office may, by their own right.
+    first.query(&appoint(SECOND)).expect("an administrator makes another");
+}
+
 #[test]
 fn administrators_are_several_and_each_is_a_superusers_to_put_out() {
     let (scene, mut first) = scene("on");

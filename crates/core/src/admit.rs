@@ -118,7 +118,7 @@ fn check_member(case: &RoleCase<'_>) -> Result<(), Reason> {
 /// those give who may, or by a name that the tenant gave the principal. Never for superusers and administrators, whom
 /// somebody must make members who knows what they do.
 fn grant(case: &RoleCase<'_>, role: &RoleFacts) -> Option<String> {
-    if role.is_admin || role.is_superuser {
+    if role.is_admin || role.is_superuser || check_label_tenant(case).is_err() {
         return None;
     }
     match bind(case.principal.as_ref().ok()?, role, case.policy).ok()? {

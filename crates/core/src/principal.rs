@@ -123,10 +123,12 @@ impl Principal {
         self.is_guest
     }
 
-    /// The user's name that this tenant itself gave them. That of a guest is in `upn` only
-    /// (`bob_partner.com#EXT#@example.onmicrosoft.com`): their `preferred_username` is their home's to choose.
+    /// The user's name that the first of the tenants itself gave them. That of a guest is in `upn` only
+    /// (`bob_partner.com#EXT#@example.onmicrosoft.com`): their `preferred_username` is their home's to choose. So are
+    /// all names of a user of another tenant.
     pub(crate) fn name_given_here(&self) -> Option<&str> {
-        if self.is_guest { self.upn.as_deref() } else { self.user_name() }
+        let name = if self.is_guest { self.upn.as_deref() } else { self.user_name() };
+        name.filter(|_| self.is_home)
     }
 
     /// Whether the tenant is the first of `pgaad.tenant_id`, whose names count.
@@ -134,8 +136,8 @@ impl Principal {
         self.is_home
     }
 
-    /// What `SYSTEM_USER` shows: the human's name, or the object id where this tenant gave them none. Policies compare
-    /// it, so it must not be a name that a guest's home chose.
+    /// What `SYSTEM_USER` shows: the human's name, or the object id where the first tenant gave them none. Policies
+    /// compare it, so it must not be a name that a guest's home, or another tenant, chose.
     pub fn identity(&self) -> String {
         self.name_given_here().map_or_else(|| self.object_id.to_string(), str::to_owned)
     }

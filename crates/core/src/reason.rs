@@ -230,7 +230,8 @@ reasons! {
         by: Option<DeniedBy>,
         /// Until when; `None` for ever.
         until: Option<UnixTime>,
-    } => Step::Binding, "denied", "who may come back: `pgaad.allow`, `pgaad.allow_token`, `pgaad.allow_client`",
+    } => Step::Binding, "denied",
+        "call `pgaad.allow`, `pgaad.allow_client` or `pgaad.allow_token` to let them in again",
         |line| {
             let line = line.fact("denied", by.map_or("everybody", DeniedBy::name));
             until.iter().fold(line, |line, until| line.fact("until", until))

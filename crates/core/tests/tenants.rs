@@ -138,6 +138,26 @@ fn names_count_of_the_first_tenant_only() {
 }
 
 #[test]
+fn who_is_of_another_tenant_is_shown_by_an_id_and_suggested_for_no_membership() {
+    let by_id = Binding::User(object_id(ALICE).parse().unwrap());
+    let theirs = minted(&OTHER_FORGE, OTHER_ID, OTHER_ID, false);
+    let identity = |admission: Admission| admission.principal().identity();
+    assert_eq!(identity(decided(&theirs, role(by_id, Some(OTHER_ID))).unwrap()), object_id(ALICE));
+    let ours = minted(&FORGE, TENANT_ID, TENANT_ID, false);
+    assert_eq!(identity(decided(&ours, role(by_id, None)).unwrap()), ALICE);
+    // A role that is not a member yet: the statement is printed for its own tenant's users alone.
+    let hint = |token: &str, label| {
+        let policy = policy();
+        let policy = Policy { max_bytes: 65_535, token: &policy, admit: ADMIT };
+        let role = RoleFacts { is_member: false, ..role(by_id, label) };
+        decide(token.as_bytes().to_vec(), &policy, &mut Keys { role }).unwrap_err().reason.hint()
+    };
+    assert!(hint(&ours, None).is_some_and(|hint| hint.starts_with("GRANT azure_ad_user TO ")));
+    assert!(hint(&theirs, Some(OTHER_ID)).is_some());
+    assert_eq!((hint(&theirs, None), hint(&ours, Some(OTHER_ID))), (None, None));
+}
+
+#[test]
 fn a_token_that_names_its_tenant_twice_or_otherwise_than_as_text_is_measured_by_the_first() {
     let claims = token().claims().to_string();
     for tid in [
