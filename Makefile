@@ -63,6 +63,7 @@ check: check-dependencies check-extension
 	$(call say,formatting and lints)
 	$(CARGO) fmt --all --check
 	.ci/structure
+	.ci/links
 	.ci/lint clippy --workspace --exclude pgaad --all-targets
 	.ci/lint doc --workspace --exclude pgaad --no-deps --document-private-items
 
