@@ -113,8 +113,9 @@ pub(crate) fn hook(evidence: &Evidence) -> Option<Vec<Defect>> {
 
 /// The libraries to preload, each quoted by itself: the quotes of a list would make it one name.
 fn with_pgaad_last(evidence: &Evidence) -> String {
-    let names = evidence.preloaded.split(',').map(str::trim);
-    let others = names.filter(|name| !name.is_empty() && *name != "pgaad");
+    let names = evidence.preloaded.split(',').map(|name| name.trim().trim_matches('"'));
+    let is_ours = |name: &str| name.rsplit('/').next() == Some("pgaad");
+    let others = names.filter(|name| !name.is_empty() && !is_ours(name));
     let quoted: Vec<_> = others.chain(["pgaad"]).map(|name| format!("'{name}'")).collect();
     quoted.join(", ")
 }
@@ -143,6 +144,18 @@ pub(crate) fn hba_file(evidence: &Evidence) -> Option<Vec<Defect>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pgaad_is_named_once_and_last_and_each_library_by_itself() {
+        for (preloaded, wanted) in [
+            ("pgaad, auth_delay", "'auth_delay', 'pgaad'"),
+            ("\"$libdir/pgaad\",pg_stat_statements , Odd", "'pg_stat_statements', 'Odd', 'pgaad'"),
+            ("", "'pgaad'"),
+        ] {
+            let evidence = Evidence { preloaded: preloaded.to_owned(), ..Evidence::default() };
+            assert_eq!(with_pgaad_last(&evidence), wanted);
+        }
+    }
 
     #[test]
     fn a_value_that_cannot_be_used_is_replaced_only_by_the_strictest() {
