@@ -301,6 +301,34 @@ fn the_list_holds_in_every_database_on_a_standby_and_after_a_restore() {
 
 /// Logins around the moment of the commit: who comes after it is not admitted. `make torture` does it for long.
 #[test]
+fn a_denial_outlives_a_restart_and_a_crash_of_a_process_and_of_the_server() {
+    let scene = Scene::start();
+    let (alice, bob) = (scene.member(), scene.member());
+    scene.cluster.sql(&deny(&alice));
+    let restarts: [fn(&Scene); 3] = [
+        |scene| scene.cluster.restart(),
+        |scene| scene.cluster.kill_a_backend(),
+        |scene| {
+            scene.cluster.crash();
+            scene.cluster.start_again().expect("it recovers");
+        },
+    ];
+    for restart in restarts {
+        // Of what is not in the catalogs nothing is left.
+        let session = scene.attempt(scene.route(), &bob).expect_admitted();
+        restart(&scene);
+        drop(session);
+        scene.cluster.wait_until_ready();
+        scene.attempt(scene.route(), &alice).expect_refused("denied");
+        let mut session = scene.attempt(scene.route(), &bob).expect_admitted();
+        // The worker ends sessions again.
+        scene.cluster.sql(&deny(&bob));
+        wait_until("the session ends", || session.query("SELECT 1").is_err());
+        scene.cluster.sql(&allow(&bob));
+    }
+}
+
+#[test]
 fn nobody_is_admitted_who_comes_after_the_commit() {
     let wanted =
         std::env::var("PGAAD_TORTURE_LOGINS").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
