@@ -1,5 +1,6 @@
 //! What `pgaad.check()` says of the order of `pg_hba.conf`, beside what PostgreSQL does with the same lines.
 
+use pgaad_tests::document::Section;
 use pgaad_tests::log::LogMark;
 use pgaad_tests::{Cluster, Installation, PamService, run_directory, wait_for};
 use tenant::{Tenant, object_id};
@@ -157,34 +158,26 @@ fn unix_socket_of_members_has_its_own_order() {
 #[test]
 fn lines_of_the_readme_before_debians_own_are_sound() {
     let Some(server) = Server::start() else { return };
-    let readme = include_str!("../../README.md");
-    let recommended: Vec<&str> = readme
+    let section = Section::of(include_str!("../../README.md"), "Five minutes on a real server");
+    let file = section.samples("").into_iter().find(|sample| sample.contains("pamservice=pgaad"));
+    let lines: Vec<String> = file
+        .expect("the whole file")
         .lines()
-        .filter(|line| line.starts_with("hostssl") && line.ends_with("pam pamservice=pgaad"))
+        .map(|line| line.replace("pam pamservice=pgaad", "TOKEN"))
         .collect();
-    assert_eq!(recommended.len(), 2, "{recommended:?}");
-    let ours: Vec<String> =
-        recommended.iter().map(|line| line.replace("pam pamservice=pgaad", "TOKEN")).collect();
-    let debians = [
-        "local all all peer",
-        "host all all 127.0.0.1/32 scram-sha-256",
-        "host all all ::1/128 scram-sha-256",
-        "local replication all peer",
-        "host replication all 127.0.0.1/32 scram-sha-256",
-        "host replication all ::1/128 scram-sha-256",
-    ];
-    let first: Vec<&str> = ours.iter().map(String::as_str).chain(debians).collect();
-    server.lines(&first);
+    let (ours, debians): (Vec<&str>, Vec<&str>) =
+        lines.iter().map(String::as_str).partition(|line| line.ends_with("TOKEN"));
+    assert_eq!((ours.len(), debians.len()), (1, 7));
+    server.lines(&lines.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(server.said(), []);
     assert_eq!(server.met("app"), "TOKEN");
-    // Appended to Debian's file they are not: four lines have been read before.
-    let last: Vec<&str> = debians.into_iter().chain(ours.iter().map(String::as_str)).collect();
-    server.lines(&last);
+    // Appended to Debian's file it is not: other lines have been read before.
+    server.lines(&[debians, ours].concat());
     let said: Vec<_> = server.said().into_iter().map(|(line, part, _)| (line, part)).collect();
     let expected =
-        [("3", "scram-sha-256, those from 127.0.0.1/32"), ("4", "scram-sha-256, those from ::1/128")];
+        [("4", "scram-sha-256, those from 127.0.0.1/32"), ("5", "scram-sha-256, those from ::1/128")];
     assert_eq!(said, expected.map(|(line, part)| (line.to_owned(), part.to_owned())));
-    assert_eq!(server.met("app"), "3");
+    assert_eq!(server.met("app"), "4");
 }
 
 #[test]
