@@ -120,9 +120,10 @@ const who = async () => console.log((await pool.query('SELECT current_user')).ro
 await who()
 const other = await pool.connect(), idle = await pool.connect()
 idle.release()
+const ended = new Promise((resolve) => pool.once('error', resolve))
 await other.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE usename = 'robot' AND pid <> pg_backend_pid()`)
-await new Promise((resolve) => pool.once('error', resolve))
+await ended
 other.release()
 await who()
 await pool.end()";
