@@ -300,9 +300,11 @@ mod tests {
             assert_eq!(Cloud::of_default_audience(audience), Some(cloud));
             assert_eq!(Cloud::of_default_audience(&format!("{audience}/")), Some(cloud));
             // By whichever of its hosts the cloud is asked, it issues under the same names.
-            let authorities = others.iter().map(|host| Some(format!("https://{host}/").parse().unwrap()));
-            for authority in authorities.chain([None]) {
+            let asked = others.iter().map(|host| (*host, Some(format!("https://{host}/").parse().unwrap())));
+            for (asked, authority) in asked.chain([(host, None)]) {
                 let tenant = Tenant::new(id, cloud, authority);
+                let metadata = format!("https://{asked}/{id}/v2.0/.well-known/openid-configuration");
+                assert_eq!(tenant.metadata_url(), metadata);
                 assert_eq!(tenant.v1_issuer(), format!("https://{v1_issuer}/{id}/"));
                 assert_eq!(tenant.v2_issuer(), format!("https://{host}/{id}/v2.0"));
                 assert_eq!(tenant.cloud_instance(), Some(instance));
