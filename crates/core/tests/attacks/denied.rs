@@ -4,6 +4,7 @@ use pgaad_core::deny::{
     Denial, DeniedBy, DenyList, MAX_ENTRIES, MAX_ENTRIES_OF_ADMINISTRATORS, MAX_LABEL_BYTES, Mark, NotChanged,
 };
 use pgaad_core::label::Binding;
+use pgaad_core::steps::Step;
 use pgaad_core::time::UnixTime;
 use tenant::{TENANT_ID, USER_CLIENT_ID, object_id};
 
@@ -34,6 +35,17 @@ fn denials(list: &DenyList) -> Vec<Denial> {
 
 fn until(seconds: i64) -> Option<UnixTime> {
     Some(UnixTime::new(seconds))
+}
+
+#[test]
+fn an_explanation_says_by_what_and_until_when_and_not_whose_the_role_is() {
+    let by_id = Denial { until: until(*NOW + 9), ..denial(DeniedBy::ObjectId, &object_id(ALICE)) };
+    let login = Login::with(token().mint()).denied(list(&[by_id]));
+    let findings = login.explain().unwrap();
+    let binding = findings.iter().find(|finding| finding.step == Step::Binding).unwrap();
+    let meaning = "the user, the program or the token is shut out (`pgaad.denied`)";
+    let said = format!("denied: {meaning} denied=oid until={}", *NOW + 9);
+    assert_eq!((binding.ok, binding.detail.as_str()), (Some(false), said.as_str()));
 }
 
 #[test]
