@@ -33,6 +33,12 @@ fn said(login: &Login, step: Step) -> String {
 }
 
 #[test]
+fn no_audience_is_called_empty() {
+    let said = said(&sent(&token().claim("aud", json!([]))), Step::Audience);
+    assert!(said.contains("; aud is empty; pgaad.audience accepts "), "{said}");
+}
+
+#[test]
 fn only_two_parts_are_explained_and_a_whole_token_is_told_apart() {
     let login = sent(&token());
     assert!(login.explain_text("e30.e30").is_ok());
