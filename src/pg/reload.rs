@@ -3,7 +3,8 @@
 //! Core tells the caller nothing of what a reload finds, and a value of ours that cannot be used locks everybody out.
 //! The one place where a call of a function can be seen is `object_access_hook` (objectaccess.c), which core calls for
 //! each function when an expression is made ready to run, after the right to execute it was checked. A call of any
-//! other function passes from this hook to the next one, in a frame that owns nothing, after two comparisons.
+//! other function passes from this hook to the next one, in a frame that owns nothing, after two comparisons. From 17
+//! on the hook would cost others more than that, and is left out.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -12,6 +13,7 @@ use std::sync::OnceLock;
 use pgrx::prelude::*;
 
 use super::c_string::text;
+use super::version::SEARCH_PATHS_ARE_KEPT;
 
 /// One line of `postgresql.conf`, or of a file that it includes.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ const QUIET: c_int = 10;
 
 /// Has `advise` see what a session is about to have loaded. Call once, from `_PG_init`.
 pub(crate) fn install(advise: AdviseOfLines) {
-    if ADVISE.set(advise).is_err() {
+    if SEARCH_PATHS_ARE_KEPT || ADVISE.set(advise).is_err() {
         return;
     }
     // SAFETY: libraries are loaded by the postmaster's only thread, before any statement.

@@ -20,6 +20,10 @@ pub(super) const DEBUG2: i32 = 13;
 /// such bond; CREATEROLE rules over all roles there.
 pub(super) const MEMBERSHIPS_HAVE_OWNERS: bool = cfg!(since_16);
 
+/// Whether core keeps search paths, and makes each anew while there is an `object_access_hook` (namespace.c): then one
+/// of ours would slow every function down that sets its own.
+pub(super) const SEARCH_PATHS_ARE_KEPT: bool = cfg!(since_17);
+
 /// The line of auth.c where core's `auth_failed` raises its FATAL, which clients are told: that of 15.18 and 18.6,
 /// the last minor versions before this was written. `0` where it is not known: the answer has no line then.
 pub(super) const AUTH_FAILED_LINE: i32 = match pg_sys::PG_VERSION_NUM / 10_000 {
