@@ -40,15 +40,15 @@ fn restore_keys_of(tenant: &Tenant, name: &str) {
     }
     let content = match file::read(&path(name), MAX_BYTES) {
         Ok(content) => content.bytes,
-        Err(FileError::Missing) => return note_problem(""),
+        Err(FileError::Missing) => return note_problem(name, ""),
         Err(error) => {
             let words = format!("pgaad/{name} {error}");
-            note_problem(&words);
+            note_problem(name, &words);
             let line = LogLine::new(&format!("pgaad: cannot read pgaad/{name}:")).quoted("cause", &words);
             return report::warn(&line.into_text());
         }
     };
-    note_problem("");
+    note_problem(name, "");
     match Snapshot::read(&content, tenant, clock::now()) {
         Ok((keys, fetched_at)) => {
             key_cache::publish(tenant, &keys, fetched_at, Source::Disk, None);
@@ -61,7 +61,7 @@ fn restore_keys_of(tenant: &Tenant, name: &str) {
             report::log(&format!("pgaad: {name} is of another tenant and is ignored"));
         }
         Err(_) => {
-            note_problem(&format!("pgaad/{name} is damaged, or dated in the future"));
+            note_problem(name, &format!("pgaad/{name} is damaged, or dated in the future"));
             report::warn(&format!("pgaad: {name} is damaged and is ignored"));
         }
     }
@@ -70,9 +70,9 @@ fn restore_keys_of(tenant: &Tenant, name: &str) {
 /// Writes the keys down.
 pub(crate) fn write(name: &str, snapshot: &Snapshot) {
     match try_write(name, snapshot) {
-        Ok(()) => note_problem(""),
+        Ok(()) => note_problem(name, ""),
         Err(error) => {
-            note_problem(&format!("pgaad/{name} cannot be written: {error}"));
+            note_problem(name, &format!("pgaad/{name} cannot be written: {error}"));
             let line = LogLine::new(&format!("pgaad: cannot write pgaad/{name}:"));
             let line = line.quoted("cause", &error.to_string());
             report::warn(&line.into_text());
@@ -80,10 +80,17 @@ pub(crate) fn write(name: &str, snapshot: &Snapshot) {
     }
 }
 
-/// For `pgaad.check()`.
-fn note_problem(words: &str) {
+/// For `pgaad.check()`: what is wrong with a file, in words that begin with its path, or that nothing is. There is room
+/// for one: what is wrong with another file stays until that is good.
+fn note_problem(name: &str, words: &str) {
     let words = Inline::new(words.as_bytes()).unwrap_or_default();
-    shmem::update_refresh_state(|state| state.snapshot_problem = words);
+    let own = format!("pgaad/{name} ");
+    shmem::update_refresh_state(|state| {
+        let known = state.snapshot_problem.as_str();
+        if known.is_empty() || known.starts_with(&own) {
+            state.snapshot_problem = words;
+        }
+    });
 }
 
 fn path(name: &str) -> PathBuf {

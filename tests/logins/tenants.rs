@@ -1,6 +1,7 @@
 //! Several tenants: each one's tokens open the roles that are labelled for it, names count of the first only, and one
 //! tenant's trouble is never another's.
 
+use pgaad_tests::account::as_root;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::{Scene, wait_until};
 use tenant::{Behavior, SECOND_TENANT_ID, TENANT_ID, Token, object_id};
@@ -119,6 +120,25 @@ fn keys_of_each_tenant_outlive_a_restart_and_go_with_the_setting() {
     let bob = || scene.attempt(scene.route(), BOB).with(of_second(&scene, BOB).mint());
     let file = scene.cluster.data_dir().join(format!("pgaad/keys-{SECOND_TENANT_ID}.json"));
     wait_until("it is written down", || file.exists());
+    // What is wrong with the first tenant's file is not hidden by the second's, and the hint is about the right one.
+    for (wrong, other) in
+        [("keys.json", &file), (&*format!("keys-{SECOND_TENANT_ID}.json"), &file.with_file_name("keys.json"))]
+    {
+        let path = file.with_file_name(wrong);
+        std::fs::remove_file(&path).and_then(|()| std::fs::create_dir(&path)).expect("our own directory");
+        assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "t");
+        let found = "SELECT coalesce(detail, '') FROM pgaad.check() WHERE item = 'keys_file'";
+        wait_until("it is told of", || {
+            scene.cluster.value(found).starts_with(&format!("pgaad/{wrong} cannot be written"))
+        });
+        let hint = scene.cluster.value("SELECT hint FROM pgaad.check() WHERE item = 'keys_file'");
+        assert!(as_root("sh").args(["-c", &hint]).status().is_ok_and(|status| status.success()), "{hint}");
+        assert!(other.is_file(), "{hint}");
+        assert_eq!(scene.cluster.value("SELECT pgaad.refresh()"), "t");
+        wait_until("it is cured", || {
+            path.is_file() && scene.cluster.value(found).contains("as far as tried")
+        });
+    }
     scene.tenant.stop();
     scene.cluster.restart();
     wait_until("the second tenant has keys", || is_ready(&scene, SECOND_TENANT_ID));

@@ -269,7 +269,11 @@ mod tests {
                 "keys",
                 "no_keys; the last fetch failed: timed_out",
             ),
-            (at(|moment| moment.snapshot_problem = owned("cannot be read")), "keys_file", "cannot be read: "),
+            (
+                at(|moment| moment.snapshot_problem = owned("pgaad/keys.json cannot be read")),
+                "keys_file",
+                "cannot be read: ",
+            ),
             (of_keys(|keys| keys.keys_without_issuer = 2), "key_issuers", "2 of 4 keys do not say"),
             (
                 of_keys(|keys| (keys.tenant, keys.no_keys) = (owned("0d4f"), owned("no_keys"))),

@@ -58,10 +58,12 @@ pub(crate) fn file(evidence: &Evidence) -> Option<Vec<Defect>> {
     let moment = evidence.moment.as_ref()?;
     let data = &moment.data_directory;
     let defect = |problem: &String| {
+        // Its words begin with the path of the file.
+        let file = problem.split(' ').next().unwrap_or_default();
         Defect::new(
             format!("{problem}: the next start needs the provider"),
             format!(
-                "rm -rf '{data}/pgaad/keys.json'; chown --reference='{data}' '{data}/pgaad'; \
+                "rm -rf '{data}/{file}'; chown --reference='{data}' '{data}/pgaad'; \
                  chmod u+rwx '{data}/pgaad'  # then SELECT pgaad.refresh() writes it anew"
             ),
         )
