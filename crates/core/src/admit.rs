@@ -1,9 +1,11 @@
 //! Whether a principal may log in as a role.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::app_role::AppRole;
 use crate::deny::DenyList;
+use crate::directory::{AccountState, DirectoryFacts, Measure, TokenWord, Witness, witness};
 use crate::guid::ObjectId;
 use crate::kind::Kind;
 use crate::label::Binding;
@@ -11,6 +13,7 @@ use crate::principal::{Groups, Principal};
 use crate::reason::Reason;
 use crate::role_facts::RoleFacts;
 use crate::role_name::MAX_NAME_BYTES;
+pub use crate::rule::Rule;
 use crate::steps::Step;
 use crate::suggestion::{self, Suggestion, is_same_user};
 use crate::time::UnixTime;
@@ -27,52 +30,31 @@ pub struct AdmitPolicy {
     /// Whether the app roles of tokens are those of one application of one's own
     /// ([`are_of_one_application`](crate::app_role::are_of_one_application)).
     pub app_roles: bool,
+    /// `pgaad.directory_max_stale`.
+    pub directory_max_stale: Duration,
+    /// `pgaad.clock_skew`.
+    pub clock_skew: Duration,
 }
 
-/// The rule that bound the token to the role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// The label's object (or client) id.
-    Id,
-    /// The label's group id, found in the token's `groups`.
-    Group,
-    /// The label's app role, found in the token's `roles`.
-    AppRole,
-    /// The role's name.
-    Name,
-    /// The role's name, found in the token's `groups`.
-    GroupName,
+impl AdmitPolicy {
+    /// The one that admits the fewest: by object id only.
+    pub const STRICT: Self = Self {
+        name_match: false,
+        group_name_match: false,
+        allow_superuser: false,
+        app_roles: false,
+        directory_max_stale: Duration::ZERO,
+        clock_skew: Duration::ZERO,
+    };
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Id => "id",
-            Self::Group => "group",
-            Self::AppRole => "app_role",
-            Self::Name => "name",
-            Self::GroupName => "group_name",
-        })
-    }
-}
-
-/// Decides whether `principal` may log in as `role` at `now`.
-///
-/// `role` is `None` when there is no role of the name the client asked for.
+/// Decides whether the principal may log in as the role.
 ///
 /// # Errors
 /// The first check of the table that fails.
-pub(crate) fn admit(
-    principal: &Principal,
-    role: Option<&RoleFacts>,
-    denied: &DenyList,
-    policy: AdmitPolicy,
-    now: UnixTime,
-) -> Result<(u32, Rule), Reason> {
-    let case = RoleCase { principal: Ok(principal), role, denied, policy, now };
-    CHECKS.iter().try_for_each(|(_, check)| check(&case))?;
-    let role = case.role()?;
-    Ok((role.oid, bind(principal, role, policy)?))
+pub(crate) fn admit(case: &RoleCase<'_>) -> Result<(u32, Rule), Reason> {
+    CHECKS.iter().try_for_each(|(_, check)| check(case))?;
+    Ok((case.role()?.oid, bind(case)?))
 }
 
 /// What the checks of a role look at.
@@ -81,6 +63,8 @@ pub(crate) struct RoleCase<'a> {
     pub(crate) principal: Result<&'a Principal, Reason>,
     /// The role; `None` when there is no role of the name the client asked for.
     pub(crate) role: Option<&'a RoleFacts>,
+    /// What the directory says of the principal.
+    pub(crate) directory: DirectoryFacts,
     pub(crate) denied: &'a DenyList,
     pub(crate) policy: AdmitPolicy,
     pub(crate) now: UnixTime,
@@ -97,11 +81,13 @@ pub(crate) type RoleCheck = (Step, fn(&RoleCase<'_>) -> Result<(), Reason>);
 
 /// The checks of a role, in the order of a login: whether it may be logged in as at all, then whether it belongs to the
 /// principal.
-pub(crate) const CHECKS: [RoleCheck; 8] = [
+pub(crate) const CHECKS: [RoleCheck; 10] = [
     (Step::Role, check_member),
     (Step::Role, check_login),
     (Step::Role, check_superuser),
     (Step::Role, check_valid_until),
+    (Step::Directory, check_account),
+    (Step::Directory, check_directory_is_fresh),
     (Step::Binding, check_denied),
     (Step::Binding, check_label_tenant),
     (Step::Binding, check_binding),
@@ -121,10 +107,12 @@ fn grant(case: &RoleCase<'_>, role: &RoleFacts) -> Option<String> {
     if role.is_admin || role.is_superuser || check_label_tenant(case).is_err() {
         return None;
     }
-    match bind(case.principal.as_ref().ok()?, role, case.policy).ok()? {
+    match bind(case).ok()? {
         // A user who may create groups can give one the role's name.
         Rule::GroupName => None,
-        Rule::Id | Rule::Group | Rule::AppRole | Rule::Name => suggestion::membership(&role.name),
+        Rule::Id | Rule::Group | Rule::Directory { .. } | Rule::AppRole | Rule::Name => {
+            suggestion::membership(&role.name)
+        }
     }
 }
 
@@ -147,6 +135,33 @@ fn check_valid_until(case: &RoleCase<'_>) -> Result<(), Reason> {
         return Err(Reason::RoleExpired);
     }
     Ok(())
+}
+
+/// The user's account is there and enabled, and their sessions have not been revoked since the token was issued.
+fn check_account(case: &RoleCase<'_>) -> Result<(), Reason> {
+    let principal = case.principal.clone()?;
+    let (account, issued_at) = (case.directory.account, principal.issued_at());
+    match account {
+        AccountState::Disabled => Err(Reason::AccountDisabled),
+        AccountState::Gone => Err(Reason::AccountGone),
+        AccountState::Lost => Err(Reason::AccountsLost),
+        AccountState::Enabled { valid_from } | AccountState::Missing { valid_from }
+            if issued_at < valid_from =>
+        {
+            Err(Reason::SessionsRevoked { valid_from, issued_at })
+        }
+        AccountState::Unknown | AccountState::Enabled { .. } | AccountState::Missing { .. } => Ok(()),
+    }
+}
+
+/// Where only the directory can say whether the principal is a member of the role's group, its word is fresh.
+fn check_directory_is_fresh(case: &RoleCase<'_>) -> Result<(), Reason> {
+    let (principal, role) = (case.principal.clone()?, case.role()?);
+    let Binding::Group(group) = role.binding else { return Ok(()) };
+    match bind_by_group(principal, group, case) {
+        Err(reason @ Reason::GroupsStale { .. }) => Err(reason),
+        _ => Ok(()),
+    }
 }
 
 /// Nobody has shut the principal out.
@@ -175,7 +190,7 @@ fn check_label_tenant(case: &RoleCase<'_>) -> Result<(), Reason> {
 
 /// The role belongs to the principal.
 fn check_binding(case: &RoleCase<'_>) -> Result<(), Reason> {
-    bind(case.principal.clone()?, case.role()?, case.policy).map(drop)
+    bind(case).map(drop)
 }
 
 /// The principal signed in with a second factor, if the role demands one.
@@ -191,7 +206,8 @@ fn check_mfa(case: &RoleCase<'_>) -> Result<(), Reason> {
 }
 
 /// The binding table: by object id wherever the role has one, by name only where it has none.
-pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy) -> Result<Rule, Reason> {
+pub(crate) fn bind(case: &RoleCase<'_>) -> Result<Rule, Reason> {
+    let (principal, role, policy) = (case.principal.clone()?, case.role()?, case.policy);
     match role.binding {
         Binding::Nobody => Err(Reason::LabelUnusable),
         Binding::User(object_id) => {
@@ -208,10 +224,7 @@ pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy)
             }
             Ok(Rule::Id)
         }
-        Binding::Group(group) => {
-            check_group(principal, group)?;
-            Ok(Rule::Group)
-        }
+        Binding::Group(group) => bind_by_group(principal, group, case),
         Binding::AppRole(app_role) => {
             check_app_role(principal, role, &app_role, policy)?;
             Ok(Rule::AppRole)
@@ -220,14 +233,35 @@ pub(crate) fn bind(principal: &Principal, role: &RoleFacts, policy: AdmitPolicy)
     }
 }
 
-/// Whether the token says that its holder is a member of `group`, by the group's id.
-fn check_group(principal: &Principal, group: ObjectId) -> Result<(), Reason> {
-    match principal.groups() {
-        Groups::Ids(ids) if ids.contains(&group) => Ok(()),
-        _ if principal.groups_overage() => Err(Reason::GroupsOverage),
-        Groups::Ids(_) => Err(Reason::NotInGroup { group, by_names: false }),
-        Groups::Names(_) => Err(Reason::NotInGroup { group, by_names: true }),
-        Groups::Unsaid => Err(Reason::GroupsMissing { group }),
+/// What the token and the directory say together of the principal and `group`.
+fn witness_of(principal: &Principal, group: ObjectId, case: &RoleCase<'_>) -> Witness {
+    let token = match principal.groups() {
+        Groups::Ids(ids) if ids.contains(&group) => TokenWord::Member,
+        _ if principal.groups_overage() => TokenWord::Overage,
+        Groups::Ids(_) => TokenWord::NotMember,
+        Groups::Names(_) | Groups::Unsaid => TokenWord::Silent,
+    };
+    let AdmitPolicy { directory_max_stale: max_stale, clock_skew, .. } = case.policy;
+    let measure = Measure { max_stale, clock_skew, now: case.now };
+    witness(token, principal.issued_at(), case.directory.membership, &measure)
+}
+
+/// Whether the principal is a member of `group`, by its id.
+fn bind_by_group(principal: &Principal, group: ObjectId, case: &RoleCase<'_>) -> Result<Rule, Reason> {
+    let by_names = matches!(principal.groups(), Groups::Names(_));
+    match witness_of(principal, group, case) {
+        Witness::ByToken => Ok(Rule::Group),
+        Witness::ByDirectory { began_at } => Ok(Rule::Directory { began_at }),
+        Witness::NotMember { by_directory } => {
+            Err(Reason::NotInGroup { group, by_names: false, by_directory })
+        }
+        Witness::Unsaid if by_names => Err(Reason::NotInGroup { group, by_names, by_directory: None }),
+        Witness::Unsaid => Err(Reason::GroupsMissing { group }),
+        Witness::Overage => Err(Reason::GroupsOverage),
+        Witness::Stale { began_at } => {
+            let age_seconds = began_at.map(|began_at| case.now.since(began_at));
+            Err(Reason::GroupsStale { group, age_seconds })
+        }
     }
 }
 

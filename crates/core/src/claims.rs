@@ -17,6 +17,8 @@ pub(crate) struct Claims {
     pub(crate) aud: Vec<String>,
     pub(crate) exp: UnixTime,
     pub(crate) nbf: UnixTime,
+    /// `iat`; `nbf`, which Entra writes alike, where the token does not say.
+    pub(crate) issued_at: UnixTime,
     pub(crate) tid: TenantId,
     pub(crate) oid: Option<ObjectId>,
     pub(crate) ver: String,
@@ -53,11 +55,13 @@ impl Claims {
     pub(crate) fn read(payload: &[u8]) -> Result<Self, Reason> {
         let object = Object::read(payload).ok_or(Reason::PayloadInvalid)?;
         let claims = Reader { object: &object };
+        let nbf = claims.time("nbf")?;
         let read = Self {
             iss: claims.required("iss", claims.text("iss")?)?,
             aud: claims.required("aud", claims.text_or_texts("aud")?)?,
             exp: claims.required("exp", claims.time("exp")?)?,
-            nbf: claims.required("nbf", claims.time("nbf")?)?,
+            nbf: claims.required("nbf", nbf)?,
+            issued_at: claims.required("nbf", claims.time("iat")?.or(nbf))?,
             tid: claims.required("tid", claims.id("tid")?)?,
             oid: claims.id("oid")?,
             ver: claims.required("ver", claims.text("ver")?)?,
@@ -79,7 +83,6 @@ impl Claims {
             has_cnf: object.member("cnf").is_some(),
         };
         // Not used in the decision, but a token that has them wrong is not one of Entra's.
-        claims.time("iat")?;
         claims.text("sub")?;
         Ok(read)
     }

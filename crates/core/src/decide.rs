@@ -3,8 +3,9 @@
 //! This is the only composition of the straight line. The login, the attack tables, the properties, the fuzz targets
 //! and the benchmarks all call [`decide`].
 
-use crate::admit::{AdmitPolicy, Rule, admit};
+use crate::admit::{AdmitPolicy, RoleCase, Rule, admit};
 use crate::deny::DenyList;
+use crate::directory::{Directory, DirectoryFacts};
 use crate::keys::{KeyName, KeySet, SigningKey};
 use crate::principal::Principal;
 use crate::reason::Reason;
@@ -44,6 +45,9 @@ pub trait Surroundings {
     /// Why the role may not be asked for in this way.
     fn role(&mut self) -> Result<Option<RoleFacts>, Reason>;
 
+    /// What the directory says of `principal`, as far as `role` asks. Asked for after the role.
+    fn directory(&mut self, principal: &Principal, role: &RoleFacts) -> DirectoryFacts;
+
     /// Whom no role opens to. Asked for after the role.
     fn denied(&mut self) -> DenyList;
 
@@ -58,6 +62,8 @@ pub struct Known<'a> {
     pub keys: &'a KeySet,
     /// The role; `None` if no role has the name.
     pub role: Option<&'a RoleFacts>,
+    /// What the directory says.
+    pub directory: &'a dyn Directory,
     /// Whom no role opens to.
     pub denied: &'a DenyList,
     /// The time.
@@ -75,6 +81,10 @@ impl Surroundings for Known<'_> {
 
     fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {
         Ok(self.role.cloned())
+    }
+
+    fn directory(&mut self, principal: &Principal, role: &RoleFacts) -> DirectoryFacts {
+        self.directory.facts(principal, role)
     }
 
     fn denied(&mut self) -> DenyList {
@@ -149,8 +159,17 @@ pub fn decide(
     let principal = Principal::from(verified);
     let refused = |reason| Refusal { reason, subject: Some(Box::new(TokenSubject::from(&principal))) };
     let role = surroundings.role().map_err(refused)?;
+    let directory = role.as_ref().map(|role| surroundings.directory(&principal, role)).unwrap_or_default();
     let denied = surroundings.denied();
-    match admit(&principal, role.as_ref(), &denied, policy.admit, surroundings.now()) {
+    let case = RoleCase {
+        principal: Ok(&principal),
+        role: role.as_ref(),
+        directory,
+        denied: &denied,
+        policy: policy.admit,
+        now: surroundings.now(),
+    };
+    match admit(&case) {
         Ok((role_oid, rule)) => Ok(Admission { role_oid, principal, rule, claims, expires_at }),
         Err(reason) => Err(refused(reason)),
     }

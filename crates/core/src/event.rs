@@ -96,7 +96,7 @@ pub struct Event {
     pub rule: Option<String>,
     /// Whose token it was, as far as its signature was good.
     pub subject: Option<TokenSubject>,
-    /// The reason's facts.
+    /// The reason's facts, or the rule's.
     pub(crate) facts: Vec<Fact>,
     /// A statement to paste, where the refusal has one that is safe to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,6 +112,7 @@ impl Event {
         Self {
             rule: Some(admission.rule().to_string()),
             subject: Some(admission.principal().into()),
+            facts: admission.rule().facts(at),
             ..Self::new(attempt, ADMITTED, at)
         }
     }

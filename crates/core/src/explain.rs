@@ -125,6 +125,8 @@ fn known(step: Step, event: &Event) -> String {
             or_nothing(&subject.appid)
         ),
         Step::Role => format!("role \"{}\"", escaped(&event.role)),
+        // What is known of it is the rule's.
+        Step::Directory => event.facts().trim_start().to_owned(),
         Step::Binding => format!("bound by {}", or_nothing(&event.rule)),
         _ => String::new(),
     }
@@ -200,7 +202,11 @@ fn find_key<'a>(token: &UnverifiedToken<'_>, context: &'a Context<'_>) -> Result
 
 /// Walks the checks of a role to their end.
 fn explain_role(principal: Result<&Principal, Reason>, context: &Context<'_>, findings: &mut Vec<Finding>) {
+    let known = principal.as_ref().ok().zip(context.role);
     let case = RoleCase {
+        directory: known
+            .map(|(principal, role)| context.directory.facts(principal, role))
+            .unwrap_or_default(),
         principal,
         role: context.role,
         denied: context.denied,

@@ -67,12 +67,31 @@ impl fmt::Debug for Guid {
     }
 }
 
+impl Guid {
+    /// The bytes, in the order in which they are printed.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
 /// Defines a GUID of one kind, so that two ids that look alike cannot be mixed up.
 macro_rules! guid_of {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Guid);
+
+        impl $name {
+            /// The id of these bytes, in the order in which they are printed.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Guid(bytes))
+            }
+
+            /// The bytes, in the order in which they are printed.
+            pub const fn to_bytes(self) -> [u8; 16] {
+                self.0.to_bytes()
+            }
+        }
 
         impl FromStr for $name {
             type Err = NotAGuid;

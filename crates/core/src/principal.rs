@@ -5,6 +5,7 @@ use crate::deny::{DeniedBy, Mark};
 use crate::guid::{ClientId, ObjectId, TenantId};
 use crate::kind::Kind;
 use crate::subject::TokenSubject;
+use crate::time::UnixTime;
 use crate::verify::VerifiedClaims;
 
 /// What a token says of its holder's groups.
@@ -37,6 +38,7 @@ pub struct Principal {
     object_id: ObjectId,
     client_id: ClientId,
     agent: Option<ClientId>,
+    issued_at: UnixTime,
     audience: String,
     user_name: Option<String>,
     upn: Option<String>,
@@ -64,6 +66,7 @@ impl Principal {
             object_id: identity.object_id,
             client_id: identity.client_id,
             agent: claims.agent(),
+            issued_at: claims.issued_at,
             audience: claims.aud.join(" "),
             user_name: claims.user_name().map(str::to_owned).filter(|_| identity.kind == Kind::User),
             upn: claims.upn.filter(|_| identity.kind == Kind::User),
@@ -140,6 +143,11 @@ impl Principal {
     /// compare it, so it must not be a name that a guest's home, or another tenant, chose.
     pub fn identity(&self) -> String {
         self.name_given_here().map_or_else(|| self.object_id.to_string(), str::to_owned)
+    }
+
+    /// When the token was issued, which Entra writes up to five minutes early.
+    pub(crate) fn issued_at(&self) -> UnixTime {
+        self.issued_at
     }
 
     /// `groups`.

@@ -272,22 +272,54 @@ reasons! {
         group: ObjectId,
         /// Whether the token holds names of groups and no ids.
         by_names: bool,
+        /// When the directory was read that says so; `None` where the token does.
+        by_directory: Option<UnixTime>,
     } => Step::Binding, "not_in_group",
-        "become a member of the group and get a new token; if the log says `groups=names`, have the \
-         application emit object ids",
-        |line| line.fact("group", group).fact_if(*by_names, "groups", "names");
+        "become a member of the group and get a new token, or wait for `pgaad.directory_interval`; if the log says \
+         `groups=names`, have the application emit object ids",
+        |line| {
+            let line = line.fact("group", group).fact_if(*by_names, "groups", "names");
+            by_directory.iter().fold(line, |line, at| line.fact("directory_at", at))
+        };
     /// the token says nothing of groups: it has no `groups` claim
     GroupsMissing {
         /// The role's group.
         group: ObjectId,
     } => Step::Binding, "groups_missing",
         "have the application emit groups (app registration, *Token configuration*, *Add groups claim*) and \
-         get a new token",
+         get a new token; or set `pgaad.directory = on`",
         |line| line.fact("group", group);
     /// the token says that its groups did not fit, so membership cannot be told (group overage)
     GroupsOverage => Step::Binding, "groups_overage",
-        "have your own application emit only the groups assigned to it, or use app roles; what tokens of Azure's own \
-         audience hold cannot be configured";
+        "set `pgaad.directory = on`, which reads groups of any size; or have your own application emit only the groups \
+         assigned to it, or use app roles";
+    /// the token does not say whether its holder is in the role's group, and what the directory said is too old,
+    /// dated in the future, or lost
+    GroupsStale {
+        /// The role's group.
+        group: ObjectId,
+        /// How long ago the directory was read; `None` where that is lost.
+        age_seconds: Option<i64>,
+    } => Step::Directory, "groups_stale",
+        "see `last_error` in `pgaad.directory` and `pgaad.groups`: the group was last read longer ago than \
+         `pgaad.directory_max_stale`, or its file is lost",
+        |line| age_seconds.iter().fold(line.fact("group", group), |line, age| line.fact("directory_age_s", age));
+    /// the user's account is disabled in Entra, as the directory says
+    AccountDisabled => Step::Directory, "account_disabled",
+        "enable the account in Entra, and call `pgaad.refresh_directory()`";
+    /// the user is deleted in Entra, as the directory says twice
+    AccountGone => Step::Directory, "account_gone",
+        "restore the user in Entra, and call `pgaad.refresh_directory()`";
+    /// the user's sessions were revoked in Entra after the token was issued
+    SessionsRevoked {
+        /// From when on tokens count.
+        valid_from: UnixTime,
+        /// When the token was issued.
+        issued_at: UnixTime,
+    } => Step::Directory, "sessions_revoked", "sign in again, and get a new token a few minutes later",
+        |line| line.fact("revoked_at", valid_from).fact("issued_at", issued_at);
+    /// what the directory said of accounts is lost, and it may have said no
+    AccountsLost => Step::Directory, "accounts_lost", "call `pgaad.refresh_directory()`, and see `pgaad.directory`";
     /// the token's `roles` do not hold the role's app role; there are no `roles` where none is assigned
     NotInAppRole {
         /// The app role's value.

@@ -3,6 +3,7 @@
 //! A value that cannot be used refuses every login that is ours, with the setting's name in the
 //! log; it never falls back to a default that the operator did not write.
 
+pub mod directory;
 pub mod table;
 mod values;
 
@@ -17,6 +18,7 @@ use crate::refresh::RefreshPolicy;
 use crate::tenant::{Cloud, NotAnAuthority, Tenant};
 use crate::verify::TokenPolicy;
 
+use directory::DirectorySettings;
 use table::Setting;
 pub use values::{MAX_PATH_BYTES, MAX_TENANTS, Source};
 use values::{Value, audience, scopes, tenant_ids};
@@ -65,6 +67,8 @@ pub struct Settings {
     pub https_proxy: Option<String>,
     /// `pgaad.jwks_file`.
     pub jwks_file: Option<PathBuf>,
+    /// Those of the directory, or which one cannot be used: then its word lets nobody in, and other logins go on.
+    pub directory: Result<DirectorySettings, Reason>,
 }
 
 impl Settings {
@@ -87,6 +91,7 @@ impl Settings {
             value(&table::SCOPE).optional("scopes, separated by commas", scopes)?.unwrap_or_default();
         let clock_skew = value(&table::CLOCK_SKEW).duration(Duration::ZERO, Duration::from_secs(3_600))?;
         guard_trust(source)?;
+        let directory = DirectorySettings::read(source);
         let app_roles = are_of_one_application(&audiences);
         Ok(Self {
             token: home.map(|tenant| TokenPolicy {
@@ -103,6 +108,10 @@ impl Settings {
                 group_name_match: value(&table::GROUP_NAME_MATCH).bool()?,
                 allow_superuser: value(&table::ALLOW_SUPERUSER).bool()?,
                 app_roles,
+                directory_max_stale: directory
+                    .as_ref()
+                    .map_or(Duration::ZERO, |directory| directory.max_stale),
+                clock_skew,
             },
             refresh: RefreshPolicy {
                 interval: value(&table::REFRESH_INTERVAL).duration(Duration::from_secs(10), DAY)?,
@@ -129,6 +138,7 @@ impl Settings {
             https_proxy: value(&table::HTTPS_PROXY)
                 .optional("http://host:port", |text| source.is_proxy(text).then(|| text.to_owned()))?,
             jwks_file: value(&table::JWKS_FILE).path()?,
+            directory,
         })
     }
 }
@@ -155,13 +165,16 @@ fn other_methods(source: &impl Source, text: &str) -> Option<OtherMethods> {
 /// the place of a value that cannot be used, whose author may have meant a stricter one. (By `pgaad.clock_skew` a token
 /// lives minutes longer, and no more.)
 pub fn strict_default(name: &str) -> Option<&'static str> {
-    const OPEN: [&Setting; 6] = [
+    const OPEN: [&Setting; 9] = [
         &table::AUDIENCE,
         &table::SCOPE,
         &table::NAME_MATCH,
         &table::GUARD_TRUST,
         &table::MAX_STALE,
         &table::SESSION_END,
+        &table::DIRECTORY_MAX_STALE,
+        &table::DIRECTORY_NESTED,
+        &table::DIRECTORY_ACCOUNTS,
     ];
     let setting = table::TABLE.into_iter().find(|setting| setting.name() == name)?;
     let default = setting.default_value().to_str().ok()?;

@@ -27,13 +27,15 @@ pub enum Step {
     Scope,
     /// The role exists, is a member of `azure_ad_user`, and may log in.
     Role,
+    /// What the directory says of the account, and of the role's group.
+    Directory,
     /// The role belongs to the principal.
     Binding,
 }
 
 impl Step {
     /// The steps that look at a token or a role.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Header,
         Self::Key,
         Self::Claims,
@@ -44,6 +46,7 @@ impl Step {
         Self::Kind,
         Self::Scope,
         Self::Role,
+        Self::Directory,
         Self::Binding,
     ];
 
@@ -61,6 +64,7 @@ impl Step {
             Self::Kind => "kind",
             Self::Scope => "scope",
             Self::Role => "role",
+            Self::Directory => "directory",
             Self::Binding => "binding",
         }
     }

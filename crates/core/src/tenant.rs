@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::guid::TenantId;
+use crate::https_url::{https_url, is_same_origin};
 
 /// A Microsoft cloud: where its identity provider is, who issues its tokens, and what Azure's
 /// databases are called there (<https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>).
@@ -128,28 +129,13 @@ impl FromStr for Authority {
 impl Authority {
     /// Whether `url` is an https URL on the authority's own host and port (RFC 6454 §5).
     pub fn is_origin_of(&self, url: &str) -> bool {
-        match (https_url(&self.0), https_url(url)) {
-            (Some(own), Some(other)) => {
-                own.host()
-                    .is_some_and(|host| other.host().is_some_and(|found| host.eq_ignore_ascii_case(found)))
-                    && own.port_u16().unwrap_or(443) == other.port_u16().unwrap_or(443)
-            }
-            _ => false,
-        }
+        is_same_origin(&self.0, url)
     }
 
     /// The URL without trailing slash.
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// `text` as an https URL with a host and without user information.
-fn https_url(text: &str) -> Option<http::Uri> {
-    let url: http::Uri = text.parse().ok()?;
-    let host = url.authority()?;
-    (url.scheme_str() == Some("https") && !host.as_str().contains('@') && !host.host().is_empty())
-        .then_some(url)
 }
 
 /// The one tenant whose tokens are accepted.

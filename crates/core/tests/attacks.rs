@@ -20,6 +20,8 @@ mod app_roles;
 mod claims;
 #[path = "attacks/denied.rs"]
 mod denied;
+#[path = "attacks/directory.rs"]
+mod directory;
 #[path = "attacks/encoding.rs"]
 mod encoding;
 #[path = "attacks/header.rs"]

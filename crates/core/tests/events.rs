@@ -131,6 +131,7 @@ fn an_event_is_explained_by_what_is_known_of_it() {
         ),
         yes(Step::Scope, ""),
         yes(Step::Role, "role \"al\\\"ice\""),
+        yes(Step::Directory, ""),
         yes(Step::Binding, "bound by name"),
     ];
     assert_eq!(told, wanted);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pgaad_core::Reason;
 use pgaad_core::gate::{GatePolicy, GuardTrust, OtherMethods};
+use pgaad_core::settings::directory::{Credential, DirectorySettings, Programs, is_on};
 use pgaad_core::settings::table::{Setting, TABLE};
 use pgaad_core::settings::{
     LogLogins, MAX_PATH_BYTES, MAX_TENANTS, Settings, Source, guard_trust, strict_default,
@@ -256,7 +257,100 @@ fn the_readme_lists_every_setting_with_its_default_and_no_other() {
         assert!(rows().any(|row| row.starts_with(&head)), "the README should have a row {head}");
         let described = setting.description().to_str().unwrap();
         assert!(described.ends_with('.') && setting.c_name().to_str() == Ok(name), "{name}: {described}");
-        assert_eq!(setting.is_hidden(), name == "pgaad.https_proxy");
+        // Both may hold a secret: that of the proxy, or one that somebody wrote in the place of its file's name.
+        let is_hidden = ["pgaad.https_proxy", "pgaad.directory_credential"].contains(&name);
+        assert_eq!(setting.is_hidden(), is_hidden);
+        assert_eq!(setting.needs_restart(), name == "pgaad.directory");
     }
     assert_eq!(rows().count(), TABLE.len());
+}
+
+fn directory(texts: &[(&'static str, &str)]) -> DirectorySettings {
+    read(texts).directory.unwrap_or_else(|reason| panic!("{texts:?}: {reason:?}"))
+}
+
+#[test]
+fn directory_is_off_and_its_settings_are_read() {
+    assert_eq!(is_on(&with(&[])).unwrap(), false);
+    assert!(is_on(&with(&[("pgaad.directory", "on")])).unwrap());
+    let settings = directory(&[]);
+    assert_eq!(settings.graph_url.as_str(), "https://graph.microsoft.com");
+    assert_eq!((settings.credential.clone(), settings.client_id), (None, None));
+    assert_eq!((settings.nested, settings.programs, settings.accounts), (true, Programs::Cast, false));
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    assert_eq!((settings.interval, settings.max_stale), (minutes(5), minutes(24 * 60)));
+    assert_eq!(settings.missing(), Some("pgaad.directory_credential"));
+    assert_eq!(
+        directory(&[("pgaad.cloud", "china")]).graph_url.as_str(),
+        "https://microsoftgraph.chinacloudapi.cn"
+    );
+    let all = directory(&[
+        ("pgaad.cloud", "usgov"),
+        ("pgaad.graph_url", "https://localhost:8443/"),
+        ("pgaad.directory_client_id", AZURE_ID),
+        ("pgaad.directory_interval", "60s"),
+        ("pgaad.directory_max_stale", "30d"),
+        ("pgaad.directory_nested", "off"),
+        ("pgaad.directory_programs", "Beta"),
+        ("pgaad.directory_accounts", "on"),
+    ]);
+    assert_eq!(all.graph_url.as_str(), "https://localhost:8443");
+    assert_eq!(all.client_id.unwrap().to_string(), AZURE_ID);
+    assert_eq!((all.interval, all.max_stale), (minutes(1), minutes(30 * 24 * 60)));
+    assert_eq!((all.nested, all.programs, all.accounts), (false, Programs::Beta, true));
+    assert_eq!(read(&[("pgaad.directory_max_stale", "2h")]).admit.directory_max_stale, minutes(120));
+}
+
+#[test]
+fn credentials_are_read_and_some_need_the_application() {
+    let credential = |text: &str| directory(&[("pgaad.directory_credential", text)]);
+    let path = std::path::PathBuf::from("/etc/pgaad/x");
+    for (text, expected, needs_client_id) in [
+        ("secret_file:/etc/pgaad/x", Credential::SecretFile(path.clone()), true),
+        ("certificate: /etc/pgaad/x", Credential::Certificate(path.clone()), true),
+        ("federated:/etc/pgaad/x", Credential::Federated(path.clone()), true),
+        ("imds", Credential::Imds(None), false),
+        (
+            "imds:123cd850-d9df-40bd-94d5-c9f07b7fa203",
+            Credential::Imds(Some(AZURE_ID.parse().unwrap())),
+            false,
+        ),
+        ("arc", Credential::Arc, false),
+    ] {
+        let settings = credential(text);
+        let file = needs_client_id.then_some(&path);
+        assert_eq!(settings.credential.as_ref().and_then(Credential::file), file, "{text}");
+        assert_eq!(settings.missing(), needs_client_id.then_some("pgaad.directory_client_id"), "{text}");
+        assert_eq!(settings.credential, Some(expected));
+    }
+    let whole = [("pgaad.directory_credential", "secret_file:/x"), ("pgaad.directory_client_id", AZURE_ID)];
+    assert_eq!(directory(&whole).missing(), None);
+}
+
+#[test]
+fn wrong_setting_of_the_directory_leaves_the_others_alone() {
+    for (name, text) in [
+        ("pgaad.directory", "maybe"),
+        ("pgaad.graph_url", "http://graph.microsoft.com"),
+        ("pgaad.graph_url", "https://graph.microsoft.com/v1.0"),
+        ("pgaad.directory_credential", "s3cr3t"),
+        ("pgaad.directory_credential", "secret_file:relative"),
+        ("pgaad.directory_credential", "secret_file"),
+        ("pgaad.directory_credential", "imds:me"),
+        ("pgaad.directory_credential", "arc:/etc"),
+        ("pgaad.directory_client_id", "pgaad"),
+        ("pgaad.directory_interval", "1s"),
+        ("pgaad.directory_interval", "2d"),
+        ("pgaad.directory_max_stale", "59s"),
+        ("pgaad.directory_max_stale", "31d"),
+        ("pgaad.directory_nested", "yes"),
+        ("pgaad.directory_programs", "on"),
+        ("pgaad.directory_accounts", "yes"),
+    ] {
+        let settings = read(&[(name, text)]);
+        let reason = settings.directory.expect_err(text);
+        assert!(matches!(reason, Reason::SettingInvalid { setting, .. } if setting == name), "{reason:?}");
+        assert_eq!(settings.admit.directory_max_stale, Duration::ZERO, "its word lets nobody in");
+    }
+    assert!(is_on(&with(&[("pgaad.directory", "maybe")])).is_err());
 }

@@ -11,10 +11,12 @@ use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Policy, Surroundings, decide};
 use pgaad_core::deny::DenyList;
+use pgaad_core::directory::DirectoryFacts;
 use pgaad_core::explain::{Context, explain, measure};
 use pgaad_core::guid::TenantId;
 use pgaad_core::keys::{KeyName, KeySet, SigningKey};
 use pgaad_core::label::Binding;
+use pgaad_core::principal::Principal;
 use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::steps::Step;
 use pgaad_core::tenant::{Cloud, Tenant};
@@ -45,7 +47,7 @@ fn policy() -> TokenPolicy {
 }
 
 const ADMIT: AdmitPolicy =
-    AdmitPolicy { name_match: true, group_name_match: true, allow_superuser: false, app_roles: true };
+    AdmitPolicy { name_match: true, group_name_match: true, app_roles: true, ..AdmitPolicy::STRICT };
 
 /// The keys of each tenant: one each, of the same name.
 struct Keys {
@@ -67,6 +69,10 @@ impl Surroundings for Keys {
 
     fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {
         Ok(Some(self.role.clone()))
+    }
+
+    fn directory(&mut self, _: &Principal, _: &RoleFacts) -> DirectoryFacts {
+        DirectoryFacts::default()
     }
 
     fn denied(&mut self) -> DenyList {
@@ -188,6 +194,7 @@ fn an_explanation_measures_by_the_tenant_that_the_token_names() {
             now: UnixTime::new(*NOW),
             role_name: ALICE,
             role: Some(&by_id),
+            directory: &DirectoryFacts::default(),
             denied: &DenyList::default(),
         };
         let wrong =

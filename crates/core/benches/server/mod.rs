@@ -9,6 +9,7 @@ use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Known, Policy, decide};
 use pgaad_core::deny::DenyList;
+use pgaad_core::directory::DirectoryFacts;
 use pgaad_core::keys::KeySet;
 use pgaad_core::label::Binding;
 use pgaad_core::role_facts::RoleFacts;
@@ -63,16 +64,12 @@ impl Server {
 
     /// Decides about a token.
     pub(crate) fn decide(&self, password: &[u8]) -> Result<Admission, Reason> {
-        let admit = AdmitPolicy {
-            name_match: true,
-            group_name_match: false,
-            allow_superuser: false,
-            app_roles: true,
-        };
+        let admit = AdmitPolicy { name_match: true, app_roles: true, ..AdmitPolicy::STRICT };
         let policy = Policy { max_bytes: 65_535, token: &self.policy, admit };
         let mut known = Known {
             keys: &self.keys,
             role: Some(&self.role),
+            directory: &DirectoryFacts::default(),
             denied: &DenyList::default(),
             now: UnixTime::new(NOW),
         };

@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Known, Policy, decide};
 use pgaad_core::deny::DenyList;
+use pgaad_core::directory::DirectoryFacts;
 use pgaad_core::keys::KeySet;
 use pgaad_core::label::Binding;
 use pgaad_core::role_facts::RoleFacts;
@@ -54,9 +55,11 @@ fuzz_target!(|bytes: &[u8]| {
         token = token.raw_header(header);
     }
     let now = UnixTime::new(1_800_000_000);
-    let admit = AdmitPolicy { name_match: true, group_name_match: true, allow_superuser: false };
+    let admit = AdmitPolicy { name_match: true, group_name_match: true, app_roles: true, ..AdmitPolicy::STRICT };
     let policy = Policy { max_bytes: 1 << 20, token: &POLICY, admit };
-    let mut known = Known { keys: &SET, role: Some(&*ROLE), denied: &DenyList::default(), now };
+    let directory = DirectoryFacts::default();
+    let denied = DenyList::default();
+    let mut known = Known { keys: &SET, role: Some(&*ROLE), directory: &directory, denied: &denied, now };
     let Ok(admission) = decide(token.mint().into_bytes(), &policy, &mut known) else { return };
     // Whatever is admitted is of our tenant, in time, and the role's.
     assert!(now < admission.expires_at().plus(POLICY.clock_skew));

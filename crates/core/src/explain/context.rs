@@ -2,6 +2,7 @@
 
 use crate::admit::AdmitPolicy;
 use crate::deny::DenyList;
+use crate::directory::Directory;
 use crate::keys::SigningKey;
 use crate::reason::Reason;
 use crate::role_facts::RoleFacts;
@@ -25,6 +26,8 @@ pub struct Context<'a> {
     pub role_name: &'a str,
     /// The role, if there is one.
     pub role: Option<&'a RoleFacts>,
+    /// What the directory says.
+    pub directory: &'a dyn Directory,
     /// Whom no role opens to.
     pub denied: &'a DenyList,
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::context::Context;
 use crate::admit::{RoleCase, bind};
 use crate::claims::Claims;
+use crate::directory::{AccountState, MembershipWord};
 use crate::guid::ObjectId;
 use crate::kind::Kind;
 use crate::label::Binding;
@@ -14,6 +15,7 @@ use crate::reason::Reason;
 use crate::role_facts::RoleFacts;
 use crate::steps::Step;
 use crate::suggestion::identifier;
+use crate::time::UnixTime;
 use crate::token::UnverifiedToken;
 use crate::verify::{TokenCase, identify};
 
@@ -114,17 +116,43 @@ pub(super) fn of_role(step: Step, case: &RoleCase<'_>, name: &str) -> String {
     if step == Step::Role {
         return format!("\"{}\" is a member of azure_ad_user and may log in", escaped(name));
     }
+    if step == Step::Directory {
+        return directory(case);
+    }
     let bound = case.principal.as_ref().ok().zip(case.role);
-    let Some((principal, role)) = bound else { return String::new() };
-    let rule = bind(principal, role, case.policy).map(|rule| rule.to_string()).unwrap_or_default();
+    let Some((_, role)) = bound else { return String::new() };
+    let rule = bind(case).map(|rule| rule.to_string()).unwrap_or_default();
     format!("bound by {rule}: {}", owner(role))
+}
+
+/// What the directory says.
+fn directory(case: &RoleCase<'_>) -> String {
+    let ago = |began_at: UnixTime| span(case.now.since(began_at));
+    let group = match case.directory.membership {
+        MembershipWord::NeverRead => None,
+        MembershipWord::Member { began_at } => {
+            Some(format!("a member of the role's group {} ago", ago(began_at)))
+        }
+        MembershipWord::NotMember { began_at } => {
+            Some(format!("no member of the role's group {} ago", ago(began_at)))
+        }
+        MembershipWord::Lost => Some("what it said of the role's group is lost".to_owned()),
+    };
+    let account = match case.directory.account {
+        AccountState::Enabled { .. } => Some("the account is enabled".to_owned()),
+        AccountState::Missing { .. } => Some("the account was not found once".to_owned()),
+        // The others are refusals.
+        _ => None,
+    };
+    let said: Vec<String> = group.into_iter().chain(account).collect();
+    if said.is_empty() { "it says nothing of the holder".to_owned() } else { said.join(", ") }
 }
 
 /// A step of the role that was not passed.
 pub(super) fn of_refused_role(reason: &Reason, case: &RoleCase<'_>, name: &str) -> String {
     match (reason.step(), case.role, &case.principal) {
         // Its facts say it all.
-        _ if matches!(reason, Reason::Denied { .. }) => String::new(),
+        _ if matches!(reason, Reason::Denied { .. }) || reason.step() == Step::Directory => String::new(),
         (Step::Role, None, _) => format!("there is no role \"{}\"", escaped(name)),
         (Step::Role, Some(_), _) => identifier(name)
             .and_then(|name| statement(reason, &name))

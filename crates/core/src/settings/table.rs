@@ -9,15 +9,21 @@ pub struct Setting {
     default: &'static CStr,
     description: &'static CStr,
     is_hidden: bool,
+    needs_restart: bool,
 }
 
 impl Setting {
     const fn new(name: &'static CStr, default: &'static CStr, description: &'static CStr) -> Self {
-        Self { name, default, description, is_hidden: false }
+        Self { name, default, description, is_hidden: false, needs_restart: false }
     }
 
     const fn hidden(mut self) -> Self {
         self.is_hidden = true;
+        self
+    }
+
+    const fn at_start(mut self) -> Self {
+        self.needs_restart = true;
         self
     }
 
@@ -41,6 +47,11 @@ impl Setting {
         self.description
     }
 
+    /// Whether only a restart of the server changes it.
+    pub const fn needs_restart(&self) -> bool {
+        self.needs_restart
+    }
+
     /// Whether the value is shown to superusers and `pg_read_all_settings` only, and repeated nowhere.
     pub const fn is_hidden(&self) -> bool {
         self.is_hidden
@@ -48,8 +59,8 @@ impl Setting {
 }
 
 macro_rules! settings {
-    ($( $item:ident $name:literal $default:literal $description:literal $($hidden:ident)?; )+) => {
-        $( pub(super) static $item: Setting = Setting::new($name, $default, $description)$(.$hidden())?; )+
+    ($( $item:ident $name:literal $default:literal $description:literal $($flag:ident)?; )+) => {
+        $( pub(super) static $item: Setting = Setting::new($name, $default, $description)$(.$flag())?; )+
 
         /// How many there are.
         pub const COUNT: usize = [$( $name, )+].len();
@@ -110,4 +121,23 @@ settings! {
         c"Which decisions to log: all, refused or none.";
     SESSION_END c"pgaad.session_end" c"never"
         c"When to end a session: never, or token, when its token expires.";
+    DIRECTORY c"pgaad.directory" c"off"
+        c"Whether a background worker reads groups and accounts from Microsoft Graph." at_start;
+    GRAPH_URL c"pgaad.graph_url" c""
+        c"Base URL of Microsoft Graph, https only. Empty means the cloud's.";
+    DIRECTORY_CREDENTIAL c"pgaad.directory_credential" c""
+        c"How pgaad signs in to Microsoft Graph: secret_file:, certificate: or federated: and a path, imds or arc."
+        hidden;
+    DIRECTORY_CLIENT_ID c"pgaad.directory_client_id" c""
+        c"Application (client) id of the registration that the credential belongs to.";
+    DIRECTORY_INTERVAL c"pgaad.directory_interval" c"5min"
+        c"Time between regular runs that read the directory.";
+    DIRECTORY_MAX_STALE c"pgaad.directory_max_stale" c"24h"
+        c"How long the last complete answer of the directory lets members of a group in.";
+    DIRECTORY_NESTED c"pgaad.directory_nested" c"on"
+        c"Whether members of groups inside a group are its members.";
+    DIRECTORY_PROGRAMS c"pgaad.directory_programs" c"cast"
+        c"How programs among the members of a group are read: cast, beta or off.";
+    DIRECTORY_ACCOUNTS c"pgaad.directory_accounts" c"off"
+        c"Whether disabled and deleted users, and those with revoked sessions, are refused.";
 }

@@ -89,10 +89,12 @@ impl<'a, S: Source> Value<'a, S> {
 
     /// A relative path would mean the data directory to one process and something else to a person.
     pub(super) fn path(&self) -> Result<Option<PathBuf>, Reason> {
-        self.optional("an absolute path", |text| {
-            Some(PathBuf::from(text)).filter(|path| path.is_absolute() && text.len() <= MAX_PATH_BYTES)
-        })
+        self.optional("an absolute path", absolute_path)
     }
+}
+
+pub(super) fn absolute_path(text: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(text)).filter(|path| path.is_absolute() && text.len() <= MAX_PATH_BYTES)
 }
 
 /// An accepted audience. A text that no token can have, since it was copied with something else, is refused.

@@ -414,7 +414,18 @@ fn an_admission_says_by_which_rule_and_with_which_claims() {
 fn each_step_has_its_word_for_explanations() {
     let words = Step::ALL.map(|step| step.to_string());
     let wanted = [
-        "header", "key", "claims", "issuer", "tenant", "audience", "time", "kind", "scope", "role", "binding",
+        "header",
+        "key",
+        "claims",
+        "issuer",
+        "tenant",
+        "audience",
+        "time",
+        "kind",
+        "scope",
+        "role",
+        "directory",
+        "binding",
     ];
     assert_eq!(words, wanted);
     assert_eq!(Step::Connection.to_string(), "connection");

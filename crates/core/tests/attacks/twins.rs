@@ -6,8 +6,10 @@ use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Known, Policy, Surroundings, decide};
 use pgaad_core::deny::DenyList;
+use pgaad_core::directory::DirectoryFacts;
 use pgaad_core::keys::{KeyError, KeyName, KeySet, SigningKey, find};
 use pgaad_core::log_line::LogLine;
+use pgaad_core::principal::Principal;
 use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::snapshot::Snapshot;
 use pgaad_core::tenant::{Cloud, Tenant};
@@ -289,13 +291,14 @@ fn a_signature_counts_by_the_key_that_the_header_names_only() {
     let verified = |minted: String, by: &Signer| {
         let key = *set.find(KeyName::Kid(&keys().kid(by)), &policy.tenant).unwrap();
         let denied = DenyList::default();
-        let known = Known { keys: &set, role: Some(&role), denied: &denied, now: UnixTime::new(*NOW) };
-        let admit = AdmitPolicy {
-            name_match: true,
-            group_name_match: false,
-            allow_superuser: false,
-            app_roles: true,
+        let known = Known {
+            keys: &set,
+            role: Some(&role),
+            directory: &DirectoryFacts::default(),
+            denied: &denied,
+            now: UnixTime::new(*NOW),
         };
+        let admit = AdmitPolicy { name_match: true, app_roles: true, ..AdmitPolicy::STRICT };
         let policy = Policy { max_bytes: usize::MAX, token: &policy, admit };
         decide(minted.into_bytes(), &policy, &mut WrongKey { key, known })
             .map(|_| ())
@@ -321,6 +324,10 @@ impl Surroundings for WrongKey<'_> {
 
     fn role(&mut self) -> Result<Option<RoleFacts>, Reason> {
         self.known.role()
+    }
+
+    fn directory(&mut self, principal: &Principal, role: &RoleFacts) -> DirectoryFacts {
+        self.known.directory(principal, role)
     }
 
     fn denied(&mut self) -> DenyList {

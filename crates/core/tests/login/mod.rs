@@ -15,6 +15,7 @@ use pgaad_core::Reason;
 use pgaad_core::admit::AdmitPolicy;
 use pgaad_core::decide::{Admission, Known, Policy, decide};
 use pgaad_core::deny::DenyList;
+use pgaad_core::directory::DirectoryFacts;
 use pgaad_core::event::ADMITTED;
 use pgaad_core::explain::{Context, Finding, NotExplained, explain};
 use pgaad_core::keys::{KeySet, KeySetError};
@@ -142,6 +143,7 @@ pub(crate) struct Login {
     policy: TokenPolicy,
     now: i64,
     role: Option<RoleFacts>,
+    directory: DirectoryFacts,
     denied: DenyList,
     admit: AdmitPolicy,
 }
@@ -165,12 +167,14 @@ impl Login {
             },
             now: *NOW,
             role: Some(alice()),
+            directory: DirectoryFacts::default(),
             denied: DenyList::default(),
             admit: AdmitPolicy {
                 name_match: true,
-                group_name_match: false,
-                allow_superuser: false,
                 app_roles: true,
+                directory_max_stale: Duration::from_secs(86_400),
+                clock_skew: Duration::from_secs(SKEW.unsigned_abs()),
+                ..AdmitPolicy::STRICT
             },
         }
     }
@@ -217,6 +221,11 @@ impl Login {
         self
     }
 
+    pub(crate) fn directory(mut self, directory: DirectoryFacts) -> Self {
+        self.directory = directory;
+        self
+    }
+
     pub(crate) fn denied(mut self, denied: DenyList) -> Self {
         self.denied = denied;
         self
@@ -247,6 +256,7 @@ impl Login {
             && self.policy == ordinary.policy
             && self.now == ordinary.now
             && self.admit == ordinary.admit
+            && self.directory == ordinary.directory
             && self.denied == ordinary.denied
             && self.role == named;
         is_ordinary.then_some((&self.token, &role.name))
@@ -268,6 +278,7 @@ impl Login {
             now: UnixTime::new(self.now),
             role_name: self.role.as_ref().map_or("nobody", |role| &role.name),
             role: self.role.as_ref(),
+            directory: &self.directory,
             denied: &self.denied,
         };
         explain(unsigned, &context)
@@ -278,6 +289,7 @@ impl Login {
         let mut known = Known {
             keys: &self.keys,
             role: self.role.as_ref(),
+            directory: &self.directory,
             denied: &self.denied,
             now: UnixTime::new(self.now),
         };
