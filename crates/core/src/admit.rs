@@ -148,7 +148,7 @@ fn check_account(case: &RoleCase<'_>) -> Result<(), Reason> {
         AccountState::Enabled { valid_from } | AccountState::Missing { valid_from }
             if issued_at < valid_from =>
         {
-            Err(Reason::SessionsRevoked { valid_from, issued_at })
+            Err(Reason::SessionsRevoked { valid_from })
         }
         AccountState::Unknown | AccountState::Enabled { .. } | AccountState::Missing { .. } => Ok(()),
     }

@@ -2,57 +2,12 @@
 //! disabled. A background worker reads it from Microsoft Graph, logins read what the worker left in files.
 
 pub mod accounts;
+mod facts;
 pub mod members;
 mod record_file;
 mod witness;
 
-use std::fmt;
-
 pub use self::accounts::AccountState;
+pub use self::facts::{Directory, DirectoryFacts, MembershipWord};
+pub use self::record_file::{Bytes, RecordFileError};
 pub(crate) use self::witness::{Measure, TokenWord, Witness, witness};
-pub use crate::directory::record_file::{Bytes, RecordFileError};
-use crate::principal::Principal;
-use crate::role_facts::RoleFacts;
-use crate::time::UnixTime;
-
-/// What the directory says of one principal and one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MembershipWord {
-    /// Nothing: `pgaad.directory` is off, or no complete run has read the group.
-    #[default]
-    NeverRead,
-    /// A complete run found the principal among the members.
-    Member {
-        /// When the run began.
-        began_at: UnixTime,
-    },
-    /// A complete run did not find the principal among the members.
-    NotMember {
-        /// When the run began.
-        began_at: UnixTime,
-    },
-    /// A complete run has read the group, and what it found is lost or cannot be read.
-    Lost,
-}
-
-/// What the directory says of a principal, as far as a role asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DirectoryFacts {
-    /// Of the role's group, where the role is bound to one.
-    pub membership: MembershipWord,
-    /// Of a user's account.
-    pub account: AccountState,
-}
-
-/// Who knows what the directory says.
-pub trait Directory: fmt::Debug {
-    /// What it says of `principal`, as far as `role` asks.
-    fn facts(&self, principal: &Principal, role: &RoleFacts) -> DirectoryFacts;
-}
-
-/// The same of everybody.
-impl Directory for DirectoryFacts {
-    fn facts(&self, _principal: &Principal, _role: &RoleFacts) -> DirectoryFacts {
-        *self
-    }
-}

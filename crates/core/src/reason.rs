@@ -308,16 +308,13 @@ reasons! {
     AccountDisabled => Step::Directory, "account_disabled",
         "enable the account in Entra, and call `pgaad.refresh_directory()`";
     /// the user is deleted in Entra, as the directory says twice
-    AccountGone => Step::Directory, "account_gone",
-        "restore the user in Entra, and call `pgaad.refresh_directory()`";
+    AccountGone => Step::Directory, "account_gone", "restore the user, and call `pgaad.refresh_directory()`";
     /// the user's sessions were revoked in Entra after the token was issued
     SessionsRevoked {
         /// From when on tokens count.
         valid_from: UnixTime,
-        /// When the token was issued.
-        issued_at: UnixTime,
     } => Step::Directory, "sessions_revoked", "sign in again, and get a new token a few minutes later",
-        |line| line.fact("revoked_at", valid_from).fact("issued_at", issued_at);
+        |line| line.fact("revoked_at", valid_from);
     /// what the directory said of accounts is lost, and it may have said no
     AccountsLost => Step::Directory, "accounts_lost", "call `pgaad.refresh_directory()`, and see `pgaad.directory`";
     /// the token's `roles` do not hold the role's app role; there are no `roles` where none is assigned

@@ -20,10 +20,8 @@ use crate::verify::TokenPolicy;
 
 use directory::DirectorySettings;
 use table::Setting;
+use values::{DAY, Value, audience, scopes, tenant_ids};
 pub use values::{MAX_PATH_BYTES, MAX_TENANTS, Source};
-use values::{Value, audience, scopes, tenant_ids};
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// `pgaad.log_logins`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +90,14 @@ impl Settings {
         let clock_skew = value(&table::CLOCK_SKEW).duration(Duration::ZERO, Duration::from_secs(3_600))?;
         guard_trust(source)?;
         let directory = DirectorySettings::read(source);
-        let app_roles = are_of_one_application(&audiences);
+        let admit = AdmitPolicy {
+            name_match: value(&table::NAME_MATCH).bool()?,
+            group_name_match: value(&table::GROUP_NAME_MATCH).bool()?,
+            allow_superuser: value(&table::ALLOW_SUPERUSER).bool()?,
+            app_roles: are_of_one_application(&audiences),
+            directory_max_stale: directory.as_ref().map_or(Duration::ZERO, |directory| directory.max_stale),
+            clock_skew,
+        };
         Ok(Self {
             token: home.map(|tenant| TokenPolicy {
                 tenant,
@@ -103,21 +108,8 @@ impl Settings {
                 line_scopes: Vec::new(),
                 clock_skew,
             }),
-            admit: AdmitPolicy {
-                name_match: value(&table::NAME_MATCH).bool()?,
-                group_name_match: value(&table::GROUP_NAME_MATCH).bool()?,
-                allow_superuser: value(&table::ALLOW_SUPERUSER).bool()?,
-                app_roles,
-                directory_max_stale: directory
-                    .as_ref()
-                    .map_or(Duration::ZERO, |directory| directory.max_stale),
-                clock_skew,
-            },
-            refresh: RefreshPolicy {
-                interval: value(&table::REFRESH_INTERVAL).duration(Duration::from_secs(10), DAY)?,
-                cooldown: value(&table::REFRESH_COOLDOWN).duration(Duration::from_secs(1), DAY)?,
-                max_stale: value(&table::MAX_STALE).duration(Duration::from_secs(60), 30 * DAY)?,
-            },
+            admit,
+            refresh: refresh_policy(source)?,
             key_wait: value(&table::KEY_WAIT).duration(Duration::ZERO, Duration::from_secs(60))?,
             max_token_bytes: value(&table::MAX_TOKEN_BYTES).bytes(1_024, 65_535)?,
             require_tls: value(&table::REQUIRE_TLS).bool()?,
@@ -127,11 +119,7 @@ impl Settings {
                     .typed(|| SOME_METHODS.to_owned(), |text| other_methods(source, text))?,
             },
             admins_make_admins: value(&table::ADMINS_MAKE_ADMINS).bool()?,
-            log_logins: value(&table::LOG_LOGINS).one_of(&[
-                ("all", LogLogins::All),
-                ("refused", LogLogins::Refused),
-                ("none", LogLogins::None),
-            ])?,
+            log_logins: value(&table::LOG_LOGINS).one_of(&LOG_LOGINS)?,
             ends_sessions: value(&table::SESSION_END).one_of(&[("never", false), ("token", true)])?,
             server_name: value(&table::SERVER_NAME).optional("a name", |text| Some(text.to_owned()))?,
             ca_file: value(&table::CA_FILE).path()?,
@@ -141,6 +129,19 @@ impl Settings {
             directory,
         })
     }
+}
+
+/// The words of `pgaad.log_logins`.
+const LOG_LOGINS: [(&str, LogLogins); 3] =
+    [("all", LogLogins::All), ("refused", LogLogins::Refused), ("none", LogLogins::None)];
+
+fn refresh_policy(source: &impl Source) -> Result<RefreshPolicy, Reason> {
+    let span = |setting, least, most| Value::new(source, setting).duration(Duration::from_secs(least), most);
+    Ok(RefreshPolicy {
+        interval: span(&table::REFRESH_INTERVAL, 10, DAY)?,
+        cooldown: span(&table::REFRESH_COOLDOWN, 1, DAY)?,
+        max_stale: span(&table::MAX_STALE, 60, 30 * DAY)?,
+    })
 }
 
 /// `pgaad.guard_trust`. Apart from the other settings, since it is about logins of roles that are not Entra's: those do

@@ -271,7 +271,7 @@ fn directory(texts: &[(&'static str, &str)]) -> DirectorySettings {
 
 #[test]
 fn directory_is_off_and_its_settings_are_read() {
-    assert_eq!(is_on(&with(&[])).unwrap(), false);
+    assert!(!is_on(&with(&[])).unwrap());
     assert!(is_on(&with(&[("pgaad.directory", "on")])).unwrap());
     let settings = directory(&[]);
     assert_eq!(settings.graph_url.as_str(), "https://graph.microsoft.com");

@@ -63,11 +63,11 @@ impl Account {
         let (id, rest) = record.split_first_chunk()?;
         let (valid_from, rest) = rest.split_first_chunk()?;
         let valid_from = UnixTime::new(i64::from_le_bytes(*valid_from));
-        let state = match rest.first()? {
-            &ENABLED => AccountState::Enabled { valid_from },
-            &MISSING => AccountState::Missing { valid_from },
-            &DISABLED => AccountState::Disabled,
-            &GONE => AccountState::Gone,
+        let state = match *rest.first()? {
+            ENABLED => AccountState::Enabled { valid_from },
+            MISSING => AccountState::Missing { valid_from },
+            DISABLED => AccountState::Disabled,
+            GONE => AccountState::Gone,
             _ => return None,
         };
         Some(Self { id: ObjectId::from_bytes(*id), state })

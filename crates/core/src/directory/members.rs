@@ -1,6 +1,6 @@
 //! The members of a group, as one complete run has found them.
 
-use super::MembershipWord;
+use super::facts::MembershipWord;
 use super::record_file::{Bytes, Header, RecordFileError, RecordKind};
 use crate::guid::{ObjectId, TenantId};
 use crate::time::UnixTime;

@@ -19,7 +19,7 @@
 
 use std::time::Duration;
 
-use super::MembershipWord;
+use super::facts::MembershipWord;
 use crate::time::UnixTime;
 
 /// By how much Entra may date a token before the moment it was issued: `iat` and `nbf` of its tokens are five minutes

@@ -4,9 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::DAY;
 use super::table;
-use super::values::{Source, Value, absolute_path};
+use super::values::{DAY, Source, Value, absolute_path};
 use crate::graph_url::{GraphUrl, NotAGraphUrl};
 use crate::guid::ClientId;
 use crate::reason::Reason;

@@ -27,6 +27,9 @@ pub trait Source {
     fn is_proxy(&self, text: &str) -> bool;
 }
 
+/// The unit of the longest spans.
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
 /// The text of one setting, and where it is from.
 pub(super) struct Value<'a, S: Source> {
     source: &'a S,
