@@ -1,16 +1,15 @@
 //! `pgaad/keys.json` in the data directory: the last good keys of the provider, for the next start. Those of further
 //! tenants are beside it, each in a file that has the tenant's id in its name.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 use pgaad_core::inline::Inline;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::settings::Settings;
 use pgaad_core::snapshot::{Snapshot, SnapshotError};
 use pgaad_core::tenant::Tenant;
+use pgaad_provider::data_file;
 use pgaad_provider::file::{self, FileError};
 
 use crate::key_cache;
@@ -97,36 +96,6 @@ fn path(name: &str) -> PathBuf {
     worker::data_directory().join("pgaad").join(name)
 }
 
-/// Writes the file so that a reader, or a crash, sees the old or the new one and never a piece.
 fn try_write(name: &str, snapshot: &Snapshot) -> io::Result<()> {
-    let path = path(name);
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let (directory_mode, file_mode) = modes(&worker::data_directory())?;
-    match fs::metadata(directory) {
-        Ok(found) if found.is_dir() && found.permissions().mode() & 0o777 != directory_mode => {
-            fs::set_permissions(directory, Permissions::from_mode(directory_mode))?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().mode(directory_mode).create(directory)?;
-        }
-        _ => {}
-    }
-    let draft = path.with_extension("json.new");
-    // What a crash has left, or something else of that name: a FIFO would hold up the process that opens it.
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(file_mode).open(&draft)?;
-    file.write_all(&snapshot.to_json())?;
-    file.sync_all()?;
-    fs::rename(&draft, &path)?;
-    File::open(directory)?.sync_all()
-}
-
-/// The modes of the directory and the file: the group may read them where it may read the data directory
-/// (file_perm.h, `pg_dir_create_mode`, `pg_file_create_mode`), else its `pg_basebackup` fails at them.
-fn modes(data_directory: &Path) -> io::Result<(u32, u32)> {
-    let is_group_readable = fs::metadata(data_directory)?.permissions().mode() & 0o050 == 0o050;
-    Ok(if is_group_readable { (0o750, 0o640) } else { (0o700, 0o600) })
+    data_file::replace(&worker::data_directory(), &path(name), &snapshot.to_json(), || Ok(()))
 }

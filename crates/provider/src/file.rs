@@ -5,7 +5,7 @@
 //! without blocking, and none is read beyond a bound.
 
 use std::fmt;
-use std::fs::{self, FileType, OpenOptions};
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
@@ -67,6 +67,17 @@ impl From<io::Error> for FileError {
 /// # Errors
 /// [`FileError`]; never [`FileError::TimedOut`].
 pub fn read(path: &Path, max_bytes: u64) -> Result<Content, FileError> {
+    let (file, metadata) = open(path)?;
+    let bytes = read_opened(file, max_bytes)?;
+    let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(Content { bytes, modified: UnixTime::new(i64::try_from(modified).unwrap_or(i64::MAX)) })
+}
+
+/// Opens a regular file for reading, without blocking.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn open(path: &Path) -> Result<(File, Metadata), FileError> {
     // Before the opening, since opening a device can do something (a tape rewinds); and after it, since the name may
     // lead elsewhere by then.
     regular(fs::metadata(path)?.file_type())?;
@@ -77,13 +88,20 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Content, FileError> {
         .open(path)?;
     let metadata = file.metadata()?;
     regular(metadata.file_type())?;
+    Ok((file, metadata))
+}
+
+/// All of an open file that has at most `max_bytes`.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_opened(file: File, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > max_bytes) {
         return Err(FileError::TooLarge);
     }
-    let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Ok(Content { bytes, modified: UnixTime::new(i64::try_from(modified).unwrap_or(i64::MAX)) })
+    Ok(bytes)
 }
 
 /// Whether `path` leads to a regular file, without opening it.

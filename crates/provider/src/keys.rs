@@ -3,16 +3,20 @@
 //! Runs on a thread of the worker, never in a backend, and calls nothing of PostgreSQL's.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pgaad_core::keys::{KeySet, KeySetError};
 use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 
-use crate::agent::{Agent, MAX_BODY_BYTES, Route};
+use crate::agent::{Agent, Limit, MAX_BODY_BYTES, Route};
 use crate::error::FetchError;
 use crate::file;
 use crate::metadata::Metadata;
 use crate::misfit;
+
+/// For metadata and keys together.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where to fetch from, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ pub fn fetch(request: &FetchRequest) -> Result<Fetched, FetchError> {
 }
 
 fn download_keys(request: &FetchRequest) -> Result<Fetched, FetchError> {
-    let agent = Agent::new(&request.route)?;
+    let agent = Agent::new(&request.route, Limit::together(TIMEOUT))?;
     let metadata = Metadata::read(&agent.get(&request.tenant.metadata_url())?.document, &request.tenant)?;
     let answer = agent.get(metadata.jwks_uri())?;
     let cloud = metadata.cloud().map(str::to_owned);

@@ -10,12 +10,17 @@
 mod behavior;
 mod certificate;
 mod claims;
+mod credentials;
+mod directory;
+mod graph;
 mod keys;
+mod machine;
 mod page;
 mod server;
 mod signing_key;
 mod state;
 mod token;
+mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,9 +32,12 @@ use crate::server::{Server, Service};
 
 pub use crate::behavior::Behavior;
 pub use crate::claims::object_id;
+pub use crate::credentials::ClientCertificate;
+pub use crate::directory::{Application, Directory, Group, Kind, User, crowd_member};
 pub use crate::keys::Keys;
 pub use crate::state::State;
 pub use crate::token::{Signer, Token};
+pub use crate::trouble::Trouble;
 
 /// The tenant's id.
 pub const TENANT_ID: &str = "7d3f3c4e-7d0c-4b3a-9b6c-0f2a5e1c9d10";
@@ -59,6 +67,7 @@ pub struct Tenant {
     tls: Arc<ServerConfig>,
     port: u16,
     running: Mutex<Option<Server>>,
+    machine: Mutex<Option<Server>>,
 }
 
 impl Tenant {
@@ -83,8 +92,10 @@ impl Tenant {
             fetches: AtomicUsize::new(0),
             key_sets: AtomicUsize::new(0),
             signed_in: Mutex::default(),
+            directory: Mutex::default(),
+            graph: Mutex::default(),
         });
-        let tenant = Self { service, tls, port, running: Mutex::default() };
+        let tenant = Self { service, tls, port, running: Mutex::default(), machine: Mutex::default() };
         tenant.start_again();
         tenant
     }
@@ -141,6 +152,48 @@ impl Tenant {
         *self.service.signed_in.lock().expect("no holder of the lock panics") = Some(token.to_owned());
     }
 
+    /// What the directory holds. Graph answers from it, at the authority's own host and port.
+    pub fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.service.directory.lock().expect("no holder of the lock panics")
+    }
+
+    /// In which way Graph and the token endpoint fail: asked for each question, with its number from 1 on (counted
+    /// anew from here) and its path with the query. `None` is answered well.
+    pub fn set_trouble(&self, trouble: impl FnMut(usize, &str) -> Option<Trouble> + Send + 'static) {
+        let mut graph = self.service.graph.lock().expect("no holder of the lock panics");
+        graph.trouble = Some(Box::new(trouble));
+        graph.questions = 0;
+    }
+
+    /// Graph and the token endpoint answer well again.
+    pub fn end_trouble(&self) {
+        self.service.graph.lock().expect("no holder of the lock panics").trouble = None;
+    }
+
+    /// Largest page that Graph gives from now on, whatever is asked for.
+    pub fn set_page_size(&self, size: Option<usize>) {
+        self.service.graph.lock().expect("no holder of the lock panics").page_size = size;
+    }
+
+    /// How many questions Graph and the token endpoint were asked since [`Self::set_trouble`], or the start.
+    pub fn questions(&self) -> usize {
+        self.service.graph.lock().expect("no holder of the lock panics").questions
+    }
+
+    /// Starts the services of a machine, Azure's Instance Metadata Service and Arc's agent, on a free port of
+    /// 127.0.0.1; gives their base URL, plain HTTP. Arc's files are in `arc` of the tenant's directory.
+    pub fn start_machine(&self) -> String {
+        let port = crate::state::free_port();
+        let server = Server::start(port, None, Arc::clone(&self.service));
+        *self.machine.lock().expect("no holder of the lock panics") = Some(server);
+        format!("http://127.0.0.1:{port}")
+    }
+
+    /// Where Arc's agent puts its files.
+    pub fn arc_tokens(&self) -> PathBuf {
+        self.service.state.arc_tokens()
+    }
+
     /// How many times metadata was asked for so far, answered or not, and over all starts and stops;
     /// a connection stalled before TLS counts as one. Key sets do not count.
     pub fn fetches(&self) -> usize {
@@ -161,7 +214,7 @@ impl Tenant {
     pub fn start_again(&self) {
         let mut running = self.running();
         if running.is_none() {
-            *running = Some(Server::start(self.port, Arc::clone(&self.tls), Arc::clone(&self.service)));
+            *running = Some(Server::start(self.port, Some(Arc::clone(&self.tls)), Arc::clone(&self.service)));
         }
     }
 

@@ -1,9 +1,11 @@
 //! The pages that the tenant serves, and HTTP responses.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION};
 use hyper::{Method, Uri};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::keys::Keys;
@@ -96,6 +98,13 @@ pub(crate) fn token(signed_in: Option<String>) -> Response {
             json_response(200, token.to_string())
         }
     }
+}
+
+/// The fields of a form, or of a query (WHATWG URL, application/x-www-form-urlencoded).
+pub(crate) fn form(text: &str) -> BTreeMap<String, String> {
+    let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let fields = text.split('&').filter_map(|field| field.split_once('='));
+    fields.map(|(name, value)| (decoded(name), decoded(value))).collect()
 }
 
 /// 200 and HTML.

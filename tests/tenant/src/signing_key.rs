@@ -48,6 +48,12 @@ impl SigningKey {
         Self { kid: URL_SAFE_NO_PAD.encode(thumbprint), pkcs8, certificate, pair, modulus, exponent }
     }
 
+    /// Certificate and private key (PKCS#8), DER, and the public key (RFC 8017 §A.1.1).
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+        let public_key = self.pair.public_key().as_ref().to_vec();
+        (self.certificate, self.pkcs8, public_key)
+    }
+
     /// Reads what [`Self::to_json`] wrote.
     pub(crate) fn from_json(stored: &Value) -> Self {
         let bytes = |member: &str| {

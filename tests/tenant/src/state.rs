@@ -63,6 +63,13 @@ impl State {
         self.directory.join("ca.pem")
     }
 
+    /// Where Arc's agent puts its files; made if need be.
+    pub(crate) fn arc_tokens(&self) -> PathBuf {
+        let directory = self.directory.join("arc");
+        fs::create_dir_all(&directory).expect("the tenant's directory is ours");
+        directory
+    }
+
     fn ca_key_file(&self) -> PathBuf {
         self.directory.join("ca.key")
     }
@@ -123,7 +130,7 @@ fn authority_at(port: u16) -> String {
 
 /// A free port below the range that the system takes the ports of clients from (32768 up): while the server
 /// is stopped, no client can be given its port, nor connect to itself. Those below are the clusters' of the tests.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     (0..1000)
         .map(|_| {
             let mut random = [0; 2];

@@ -4,8 +4,8 @@ use super::record_file::{Bytes, HEADER_BYTES, Header, RecordFileError, RecordKin
 use crate::guid::{ObjectId, TenantId};
 use crate::time::UnixTime;
 
-/// Of a record: the id, the seconds from which on sessions are valid, the state, seven bytes to spare.
-const RECORD: usize = 32;
+/// Of a record: the id, since when sessions are valid, when the user was last seen, the state, seven bytes to spare.
+const RECORD: usize = 40;
 
 /// What the directory says of a user's account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Account {
     pub id: ObjectId,
     /// What is known.
     pub state: AccountState,
+    /// When a role was last bound to the user, or the user last logged in.
+    pub seen_at: UnixTime,
 }
 
 const ENABLED: u8 = 1;
@@ -55,14 +57,18 @@ impl Account {
             AccountState::Gone => (GONE, 0),
             AccountState::Unknown | AccountState::Lost => return None,
         };
-        let fields = [&self.id.to_bytes()[..], &valid_from.to_le_bytes(), &[code], &[0; 7]].concat();
+        let seen_at = self.seen_at.seconds().to_le_bytes();
+        let fields =
+            [&self.id.to_bytes()[..], &valid_from.to_le_bytes(), &seen_at, &[code], &[0; 7]].concat();
         fields.first_chunk().copied()
     }
 
     fn decode(record: &[u8; RECORD]) -> Option<Self> {
         let (id, rest) = record.split_first_chunk()?;
         let (valid_from, rest) = rest.split_first_chunk()?;
-        let valid_from = UnixTime::new(i64::from_le_bytes(*valid_from));
+        let (seen_at, rest) = rest.split_first_chunk()?;
+        let [valid_from, seen_at] =
+            [valid_from, seen_at].map(|time| UnixTime::new(i64::from_le_bytes(*time)));
         let state = match *rest.first()? {
             ENABLED => AccountState::Enabled { valid_from },
             MISSING => AccountState::Missing { valid_from },
@@ -70,7 +76,7 @@ impl Account {
             GONE => AccountState::Gone,
             _ => return None,
         };
-        Some(Self { id: ObjectId::from_bytes(*id), state })
+        Some(Self { id: ObjectId::from_bytes(*id), state, seen_at })
     }
 }
 
@@ -142,14 +148,14 @@ mod tests {
             AccountState::Missing { valid_from: UnixTime::new(-9) },
             AccountState::Gone,
         ];
-        (1..).map(user).zip(states).map(|(id, state)| Account { id, state }).collect()
+        (1..).map(user).zip(states).map(|(id, state)| Account { id, state, seen_at: NOW }).collect()
     }
 
     #[test]
     fn each_account_is_found_with_its_state_and_others_are_unknown() {
         let shuffled = accounts().into_iter().rev().collect();
         let file = encode(tenant(), NOW, shuffled);
-        for Account { id, state } in accounts() {
+        for Account { id, state, .. } in accounts() {
             assert_eq!(find(&file[..], tenant(), id), Ok(state));
         }
         assert_eq!(find(&file[..], tenant(), user(99)), Ok(AccountState::Unknown));
@@ -158,9 +164,17 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_written_and_of_two_the_first_counts() {
-        let unknown = [AccountState::Unknown, AccountState::Lost].map(|state| Account { id: user(1), state });
+        let unknown = [AccountState::Unknown, AccountState::Lost].map(|state| Account {
+            id: user(1),
+            state,
+            seen_at: NOW,
+        });
         assert_eq!(encode(tenant(), NOW, unknown.to_vec()), encode(tenant(), NOW, Vec::new()));
-        let twice = [AccountState::Disabled, AccountState::Gone].map(|state| Account { id: user(1), state });
+        let twice = [AccountState::Disabled, AccountState::Gone].map(|state| Account {
+            id: user(1),
+            state,
+            seen_at: NOW,
+        });
         let file = encode(tenant(), NOW, twice.to_vec());
         assert_eq!(find(&file[..], tenant(), user(1)), Ok(AccountState::Disabled));
     }
@@ -174,7 +188,7 @@ mod tests {
         let members = members::encode(tenant(), user(1), NOW, vec![user(1), user(2)]);
         assert_eq!(find(&members[..], tenant(), user(1)), Err(RecordFileError::Another));
         let mut damaged = file.clone();
-        damaged[128 + 24] = 9;
+        damaged[128 + 32] = 9;
         assert_eq!(find(&damaged[..], tenant(), user(1)), Err(RecordFileError::Damaged));
         assert_eq!(decode(&damaged, tenant()), Err(RecordFileError::Damaged));
         assert_eq!(find(&file[..file.len() - 1], tenant(), user(1)), Err(RecordFileError::Damaged));
