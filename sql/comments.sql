@@ -34,6 +34,13 @@ COMMENT ON FUNCTION pg_catalog.pgaadauth_sync_roles_for_group_members() IS
     'says that roles are not made for the members of groups here, and what to use';
 COMMENT ON FUNCTION pg_catalog.pgaadauth_list_principals(boolean) IS
     'the roles of Entra principals, with true the administrators alone, as Azure Database for PostgreSQL does';
+COMMENT ON FUNCTION pgaad.refresh_directory() IS
+    'has the directory read now, and waits for it; true if nothing failed';
+COMMENT ON FUNCTION pgaad.group_members(text) IS
+    'who would get in as a role that is bound to a group, as the directory was read last';
+COMMENT ON FUNCTION pgaad._directory_rows() IS 'the rows of pgaad.directory';
+COMMENT ON FUNCTION pgaad._group_rows() IS 'the rows of pgaad.groups, without the roles';
+COMMENT ON FUNCTION pgaad._group_member_rows(text) IS 'the rows of pgaad.group_members()';
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
 COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._tenant_rows() IS 'the rows of pgaad.tenants';

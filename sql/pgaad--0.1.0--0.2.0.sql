@@ -1209,3 +1209,77 @@ COMMENT ON FUNCTION pgaad._take_own_grants(oid) IS 'takes back what a former adm
 COMMENT ON FUNCTION pgaad._give_roles(oid, oid[]) IS 'gives a new administrator the ADMIN OPTION on Entra roles';
 COMMENT ON FUNCTION pgaad._take_office(oid) IS 'takes all from a former administrator that the office gave';
 COMMENT ON FUNCTION pgaad._check_candidate(oid) IS 'refuses roles that cannot become the administrator';
+
+-- The directory.
+CREATE FUNCTION pgaad.refresh_directory() RETURNS bool
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'refresh_directory_wrapper';
+CREATE FUNCTION pgaad._directory_rows() RETURNS TABLE (
+    "tenant_id" TEXT, "problem" TEXT, "worker_pid" INT, "last_run" timestamp with time zone, "took" interval,
+    "last_success" timestamp with time zone, "last_error" TEXT, "cause" TEXT, "failing_since" timestamp with time zone,
+    "groups" INT, "accounts" INT, "requests" bigint, "bytes" bigint, "permissions" TEXT,
+    "credential_expires" timestamp with time zone)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'directory_rows_wrapper';
+CREATE FUNCTION pgaad._group_rows() RETURNS TABLE (
+    "tenant_id" TEXT, "group_id" TEXT, "name" TEXT, "ready" bool, "members" bigint,
+    "read_at" timestamp with time zone, "age" interval, "is_security" bool, "last_error" TEXT, "cause" TEXT,
+    "failing_since" timestamp with time zone)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'group_rows_wrapper';
+CREATE FUNCTION pgaad._group_member_rows("role" TEXT) RETURNS TABLE ("oid" TEXT, "account" TEXT)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'group_member_rows_wrapper';
+CREATE VIEW pgaad.directory AS
+    SELECT tenant_id::uuid, problem, worker_pid, last_run, took, last_success, last_error, cause, failing_since, groups,
+           accounts, requests, bytes, string_to_array(permissions, ' ') AS permissions, credential_expires
+    FROM pgaad._directory_rows();
+COMMENT ON VIEW pgaad.directory IS
+    'how the directory of each tenant was read last; no row while pgaad.directory is off';
+COMMENT ON COLUMN pgaad.directory.permissions IS
+    'the application permissions that Microsoft Graph has granted, as its token names them; null where it does not tell';
+COMMENT ON COLUMN pgaad.directory.credential_expires IS
+    'when the certificate expires; null where the credential is another, or cannot be read';
+
+CREATE VIEW pgaad.groups AS
+    WITH bound AS MATERIALIZED (
+        SELECT label.object_id, label.tenant_id, array_agg(pgaad._readable(role.rolname) ORDER BY role.rolname) AS roles
+        FROM pg_catalog.pg_roles role, LATERAL pgaad._labels(role.oid) label
+        WHERE label.bound_to = 'group'
+        GROUP BY label.object_id, label.tenant_id
+    )
+    SELECT found.group_id::uuid, found.name,
+           (SELECT array_agg(role ORDER BY role) FROM bound, unnest(bound.roles) role
+            WHERE bound.object_id = found.group_id AND coalesce(bound.tenant_id, found.tenant_id) = found.tenant_id)
+               AS roles,
+           found.ready, found.members, found.read_at, found.age, found.is_security, found.last_error, found.cause,
+           found.failing_since, found.tenant_id::uuid
+    FROM pgaad._group_rows() found;
+COMMENT ON VIEW pgaad.groups IS
+    'the groups that members of azure_ad_user are bound to, and how each was read last from the directory';
+COMMENT ON COLUMN pgaad.groups.ready IS
+    'whether its members get in by the directory now: it was read, and not longer ago than pgaad.directory_max_stale';
+COMMENT ON COLUMN pgaad.groups.is_security IS
+    'securityEnabled: of any other group, its owners, or everybody for themselves, decide who is a member';
+
+CREATE FUNCTION pgaad.group_members(role text) RETURNS TABLE (oid uuid, account text)
+LANGUAGE sql STRICT VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+AS $$ SELECT member.oid::uuid, member.account FROM pgaad._group_member_rows($1) member $$;
+REVOKE ALL ON FUNCTION pgaad.refresh_directory(), pgaad._directory_rows(), pgaad._group_rows(),
+    pgaad._group_member_rows(text), pgaad.group_members(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._directory_rows(), pgaad._group_rows(), pgaad._readable(text)
+    TO pg_monitor, azure_ad_admin;
+GRANT SELECT ON pgaad.directory, pgaad.groups TO pg_monitor, azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad.refresh_directory(), pgaad.group_members(text), pgaad._group_member_rows(text)
+    TO azure_ad_admin;
+COMMENT ON FUNCTION pgaad.refresh_directory() IS
+    'has the directory read now, and waits for it; true if nothing failed';
+COMMENT ON FUNCTION pgaad.group_members(text) IS
+    'who would get in as a role that is bound to a group, as the directory was read last';
+COMMENT ON FUNCTION pgaad._directory_rows() IS 'the rows of pgaad.directory';
+COMMENT ON FUNCTION pgaad._group_rows() IS 'the rows of pgaad.groups, without the roles';
+COMMENT ON FUNCTION pgaad._group_member_rows(text) IS 'the rows of pgaad.group_members()';

@@ -9,6 +9,11 @@ GRANT EXECUTE ON FUNCTION pgaad._status_row(), pgaad._tenant_rows(), pgaad._key_
     pgaad._session_rows(), pgaad._login_counts() TO pg_monitor, azure_ad_admin;
 GRANT SELECT ON pgaad.status, pgaad.tenants, pgaad.keys, pgaad.events, pgaad.sessions, pgaad.stat_logins
     TO pg_monitor, azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad._directory_rows(), pgaad._group_rows(), pgaad._readable(text)
+    TO pg_monitor, azure_ad_admin;
+GRANT SELECT ON pgaad.directory, pgaad.groups TO pg_monitor, azure_ad_admin;
+GRANT EXECUTE ON FUNCTION pgaad.refresh_directory(), pgaad.group_members(text), pgaad._group_member_rows(text)
+    TO azure_ad_admin;
 GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.explain_event(bigint) TO azure_ad_admin;
 
 -- Azure's functions are in pg_catalog and anybody's to call, as there; what they do is for those

@@ -11,6 +11,7 @@ use pgaad_core::log_line::LogLine;
 use pgaad_core::role_name;
 use pgrx::prelude::*;
 
+use crate::directory::Directory;
 use crate::pg::catalog::Role;
 use crate::pg::report::{self, SqlError};
 use crate::pg::text::{TextFromSql, TextToSql};
@@ -82,6 +83,7 @@ fn try_explain(role: &TextFromSql, unsigned_token: &str) -> Result<Vec<Finding>,
         now: clock::now(),
         role_name: &role.text(),
         role: facts.as_ref(),
+        directory: &Directory(&settings),
         denied: &deny_labels::read(),
     };
     explain_token(unsigned_token, &context).map_err(|error| match error {

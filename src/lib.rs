@@ -10,6 +10,8 @@ use pgrx::prelude::*;
 
 mod check;
 mod denials;
+mod directory;
+mod directory_views;
 mod event_rows;
 mod events;
 mod explain;

@@ -6,8 +6,10 @@ use std::ffi::{CStr, CString};
 use pgaad_core::Reason;
 use pgaad_core::decide::{Policy, Surroundings, decide as decide_token};
 use pgaad_core::deny::DenyList;
+use pgaad_core::directory::DirectoryFacts;
 use pgaad_core::gate::Answer;
 use pgaad_core::keys::{KeyName, SigningKey};
+use pgaad_core::principal::Principal;
 use pgaad_core::refusal::Refusal;
 use pgaad_core::role_facts::RoleFacts;
 use pgaad_core::role_name::MAX_NAME_BYTES;
@@ -16,6 +18,7 @@ use pgaad_core::tenant::Tenant;
 use pgaad_core::time::UnixTime;
 use pgaad_core::verify::{TokenPolicy, scopes_of_line};
 
+use crate::directory;
 use crate::key_cache;
 use crate::pg::catalog::Role;
 use crate::pg::packet::{self, Secret};
@@ -70,6 +73,10 @@ impl Surroundings for Server<'_> {
         let Some(role) = role_asked_for(self.port)? else { return Ok(None) };
         self.role = role.name().to_owned();
         Ok(Some(role.facts()))
+    }
+
+    fn directory(&mut self, principal: &Principal, role: &RoleFacts) -> DirectoryFacts {
+        directory::facts(principal, role, self.settings)
     }
 
     fn denied(&mut self) -> DenyList {

@@ -30,8 +30,10 @@ mod tests {
         assert!(is("SELECT array_agg(proname::text ORDER BY proname) = '{_labels,claims}' FROM pg_proc
                     WHERE pronamespace = 'pgaad'::regnamespace
                       AND has_function_privilege('azure_ad_mfa', oid, 'EXECUTE')"));
-        assert!(is("SELECT count(*) = 8 AND NOT bool_or(has_table_privilege('azure_ad_mfa', oid, 'SELECT'))
-                    FROM pg_class WHERE relnamespace = 'pgaad'::regnamespace AND relkind IN ('v', 'r')"));
+        assert!(is(
+            "SELECT count(*) = 10 AND NOT bool_or(has_table_privilege('azure_ad_mfa', oid, 'SELECT'))
+                    FROM pg_class WHERE relnamespace = 'pgaad'::regnamespace AND relkind IN ('v', 'r')"
+        ));
     }
 
     #[pg_test]

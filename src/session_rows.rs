@@ -4,6 +4,7 @@
 
 use pgaad_core::deny::{DeniedBy, Mark};
 use pgaad_core::event::Event;
+use pgaad_core::guid::{ObjectId, TenantId};
 use pgaad_core::subject::TokenSubject;
 use pgaad_core::time::UnixTime;
 use pgrx::prelude::*;
@@ -57,6 +58,19 @@ pub(crate) fn sessions() -> Vec<Session> {
             Some(Session { pid, role: event.role, marks })
         })
         .collect()
+}
+
+/// The users who logged in with a token and are connected, each with their tenant.
+pub(crate) fn users() -> Vec<(TenantId, ObjectId)> {
+    let records = session_board::records();
+    let events = records.iter().filter_map(|(_, record)| read(record).map(|(_, _, event)| event));
+    events.filter_map(|event| user_of(event.subject.as_ref()?)).collect()
+}
+
+/// The user whose token it was; `None` of a program's.
+pub(crate) fn user_of(subject: &TokenSubject) -> Option<(TenantId, ObjectId)> {
+    let is_user = subject.kind.as_deref() == Some("user");
+    is_user.then(|| Some((subject.tid.parse().ok()?, subject.oid.as_ref()?.parse().ok()?)))?
 }
 
 /// The rows of `pgaad.sessions`.

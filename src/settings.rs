@@ -6,7 +6,7 @@ use std::time::Duration;
 use pgaad_core::Reason;
 use pgaad_core::gate::GuardTrust;
 use pgaad_core::settings::table::Setting;
-use pgaad_core::settings::{self, Settings, Source};
+use pgaad_core::settings::{self, Settings, Source, directory};
 use pgaad_provider::is_proxy;
 use pgrx::GucSetting;
 
@@ -91,6 +91,13 @@ pub(crate) fn guard_trust() -> Result<GuardTrust, Reason> {
     settings::guard_trust(&Texts::InForce)
 }
 
+/// Whether the directory is read: what `pgaad.directory` said when the server started, since only a restart changes it.
+/// A value that cannot be used means no.
+pub(crate) fn has_directory() -> bool {
+    static HAS_DIRECTORY: OnceLock<bool> = OnceLock::new();
+    *HAS_DIRECTORY.get_or_init(|| directory::is_on(&Texts::InForce).unwrap_or(false))
+}
+
 /// What the postmaster read when it loaded the library, and every backend inherits.
 static AT_START: OnceLock<Reading> = OnceLock::new();
 
@@ -108,6 +115,7 @@ impl Reading {
 
 /// Reads the values in force ahead of all logins. Call once, from `_PG_init`.
 pub(crate) fn read_ahead() {
+    has_directory();
     // Whatever goes wrong here refuses logins, and must not keep the server from starting.
     if let Ok(reading) = report::catch_errors(|| Ok::<_, Reason>(Reading::now())) {
         let _ = AT_START.set(reading);

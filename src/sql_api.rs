@@ -45,7 +45,8 @@ extension_sql_file!(
         "guard",
         "azure_roles",
         "check",
-        "denials"
+        "denials",
+        "directory"
     ]
 );
 extension_sql_file!("../sql/privileges.sql", finalize);

@@ -6,6 +6,7 @@
 
 mod aside;
 mod denials;
+mod directory;
 mod files;
 mod job;
 mod keys;
@@ -20,15 +21,17 @@ use crate::pg::report;
 use crate::pg::worker::{self, Wake, Worker, WorkerId};
 use crate::settings;
 
-/// The workers of the server.
-const WORKERS: [Worker; 2] = [
+/// The workers of the server; the last only where the directory is read.
+static WORKERS: [Worker; 3] = [
     Worker { id: WorkerId::Keys, name: "pgaad key worker", main: key_worker },
     Worker { id: WorkerId::Denials, name: "pgaad session worker", main: session_worker },
+    Worker { id: WorkerId::Directory, name: "pgaad directory", main: directory_worker },
 ];
 
 /// Registers the workers. Call once, from `_PG_init`.
 pub(crate) fn register() {
-    worker::register(&WORKERS);
+    let count = if settings::has_directory() { WORKERS.len() } else { WORKERS.len().saturating_sub(1) };
+    worker::register(WORKERS.get(..count).unwrap_or_default());
 }
 
 /// The one process that talks to the identity provider. It has no database.
@@ -44,6 +47,12 @@ fn key_worker() -> ! {
 /// Shuts out those who are in. It reads the shared catalogs, for which the other one would have to wait on a standby.
 fn session_worker() -> ! {
     work(&mut [&mut denials::EndDenied::default()])
+}
+
+/// Reads the directory, beside the key worker: a long answer and a secret must not share a process with what logins
+/// wait for.
+fn directory_worker() -> ! {
+    work(&mut [&mut directory::ReadDirectory::default()])
 }
 
 fn work(jobs: &mut [&mut dyn Job]) -> ! {

@@ -15,6 +15,7 @@ use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
 
 use super::c_string::c_str;
+use super::label_scan::labels;
 use super::libpq;
 use super::seclabel::{Provider, label_of};
 use super::version::{MEMBERSHIPS_HAVE_OWNERS, conveys};
@@ -142,6 +143,14 @@ pub(crate) fn labelling(name: &CStr) -> Option<Labelling> {
 /// What the labels of the role of this id add up to.
 pub(crate) fn labelling_of_oid(role: u32) -> Labelling {
     labelling_of(pg_sys::Oid::from(role))
+}
+
+/// What the labels of each role add up to that has one and is a member of `azure_ad_user`. In a transaction.
+pub(crate) fn labellings_of_members() -> Vec<Labelling> {
+    let mut roles: Vec<_> = labels(None, Provider::has_name).iter().map(|row| row.role.to_u32()).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    roles.into_iter().filter(|role| is_entra_role(*role)).map(labelling_of_oid).collect()
 }
 
 /// Who runs the SQL, `SET ROLE` and SECURITY DEFINER considered; and whether it is a superuser.

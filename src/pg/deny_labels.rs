@@ -5,10 +5,9 @@ use std::ptr;
 
 use pgaad_core::deny::{DenyList, LABELS};
 use pgrx::prelude::*;
-use pgrx::{FromDatum, IntoDatum};
 
 use super::catalog::{self, Marker};
-use super::libpq;
+use super::label_scan::labels;
 
 const PREFIX: &str = "pgaad-deny-";
 
@@ -75,59 +74,7 @@ fn write(holder: pg_sys::Oid, before: &DenyList, after: &DenyList) {
     unsafe { pg_sys::CommandCounterIncrement() };
 }
 
-/// The labels of ours in the shared catalog, by one scan of its index. Readable before there is a database
-/// (seclabel.c, `GetSharedSecurityLabel`).
-fn labels_of(role: pg_sys::Oid) -> Vec<String> {
-    let key = |keys: &mut pg_sys::ScanKeyData, column: u32, oid: pg_sys::Oid| {
-        let column = i16::try_from(column).unwrap_or_default();
-        let equals = u16::try_from(pg_sys::BTEqualStrategyNumber).unwrap_or_default();
-        let oid = oid.into_datum().unwrap_or(pg_sys::Datum::from(0_usize));
-        // SAFETY: initializes a key of ours.
-        unsafe { pg_sys::ScanKeyInit(keys, column, equals, pg_sys::Oid::from(pg_sys::F_OIDEQ), oid) };
-    };
-    let mut keys = [pg_sys::ScanKeyData::default(); 2];
-    let [object, class] = &mut keys;
-    key(object, libpq::Anum_pg_shseclabel_objoid, role);
-    key(class, libpq::Anum_pg_shseclabel_classoid, pg_sys::AuthIdRelationId);
-    let mut labels = Vec::new();
-    // SAFETY: the scan and the table are closed below; the texts are copied out of a tuple before the next one is asked
-    // for.
-    unsafe {
-        let mode = pg_sys::AccessShareLock.cast_signed();
-        let table = pg_sys::table_open(pg_sys::Oid::from(libpq::SharedSecLabelRelationId), mode);
-        let index = pg_sys::Oid::from(libpq::SharedSecLabelObjectIndexId);
-        let use_index = pg_sys::criticalSharedRelcachesBuilt;
-        let scan = pg_sys::systable_beginscan(table, index, use_index, ptr::null_mut(), 2, keys.as_mut_ptr());
-        loop {
-            let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            labels.extend(label_in(tuple, (*table).rd_att));
-        }
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(table, mode);
-    }
-    labels
-}
-
-/// The label of a row, if its provider is one of ours. Others' labels are not read: one that is stored out of line
-/// cannot be, before there is a database.
-///
-/// # Safety
-/// A tuple of `pg_shseclabel` and its descriptor.
-unsafe fn label_in(tuple: pg_sys::HeapTuple, columns: pg_sys::TupleDesc) -> Option<String> {
-    // SAFETY: as above; as many values as there are columns. Both columns are of type text.
-    unsafe {
-        let count = usize::try_from((*columns).natts).ok()?;
-        let (mut values, mut nulls) = (vec![pg_sys::Datum::from(0_usize); count], vec![true; count]);
-        pg_sys::heap_deform_tuple(tuple, columns, values.as_mut_ptr(), nulls.as_mut_ptr());
-        let text = |column: u32| {
-            let at = usize::try_from(column).ok()?.checked_sub(1)?;
-            Vec::<u8>::from_datum(*values.get(at)?, *nulls.get(at)?)
-        };
-        let is_ours = text(libpq::Anum_pg_shseclabel_provider)?.starts_with(PREFIX.as_bytes());
-        let label = is_ours.then(|| text(libpq::Anum_pg_shseclabel_label))??;
-        Some(String::from_utf8_lossy(&label).into_owned())
-    }
+fn labels_of(role: pg_sys::Oid) -> impl Iterator<Item = String> {
+    let is_ours = |provider: &[u8]| provider.starts_with(PREFIX.as_bytes());
+    labels(Some(role), is_ours).into_iter().map(|row| row.label)
 }

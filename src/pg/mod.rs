@@ -21,6 +21,7 @@ pub(crate) mod hba;
 mod hba_line;
 pub(crate) mod hook;
 pub(crate) mod label_providers;
+mod label_scan;
 mod libpq;
 #[cfg_attr(not(since_18), path = "no_oauth.rs")]
 pub(crate) mod oauth;

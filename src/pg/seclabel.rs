@@ -26,6 +26,11 @@ impl Provider {
         }
     }
 
+    /// Whether this is the name of one of these.
+    pub(super) fn has_name(name: &[u8]) -> bool {
+        Self::ALL.iter().any(|provider| provider.name().to_bytes() == name)
+    }
+
     /// Whether a statement names one of these; null where it names none.
     ///
     /// # Safety

@@ -24,8 +24,8 @@ impl TextSetting {
     }
 
     /// Registers the setting with PostgreSQL. Call once, from `_PG_init`.
-    pub(crate) fn define(&'static self, description: &'static CStr, flags: GucFlags) {
-        GucRegistry::define_string_guc(self.name, description, c"", &self.value, GucContext::Sighup, flags);
+    fn define(&'static self, description: &'static CStr, context: GucContext, flags: GucFlags) {
+        GucRegistry::define_string_guc(self.name, description, c"", &self.value, context, flags);
     }
 
     /// The value in force, as written.
@@ -50,7 +50,8 @@ static TEXTS: [TextSetting; table::COUNT] = {
 pub(crate) fn define_all() {
     for (setting, text) in TABLE.into_iter().zip(&TEXTS) {
         let flags = if setting.is_hidden() { GucFlags::SUPERUSER_ONLY } else { GucFlags::empty() };
-        text.define(setting.description(), flags);
+        let context = if setting.needs_restart() { GucContext::Postmaster } else { GucContext::Sighup };
+        text.define(setting.description(), context, flags);
     }
 }
 

@@ -150,12 +150,15 @@ boards! {
 static REFRESHES: PgLwLock<RefreshState> = unsafe { PgLwLock::new(c"pgaad_refreshes") };
 // SAFETY: a name of ours, used once.
 static QUEUE: PgLwLock<Queue> = unsafe { PgLwLock::new(c"pgaad_refresh_queue") };
+// SAFETY: a name of ours, used once.
+static DIRECTORY_QUEUE: PgLwLock<Queue> = unsafe { PgLwLock::new(c"pgaad_directory_queue") };
 
 /// Asks core for the memory. Call once, from `_PG_init`.
 pub(crate) fn request() {
     request_boards();
     pg_shmem_init!(REFRESHES);
     pg_shmem_init!(QUEUE);
+    pg_shmem_init!(DIRECTORY_QUEUE);
 }
 
 /// Reads a tenant's published keys under the shared lock. `read` copies out what it needs and cannot block. `None`
@@ -217,6 +220,16 @@ pub(crate) fn update_refresh_state(change: impl FnOnce(&mut RefreshState)) {
     *guard = state;
 }
 
+/// The queue of the directory's runs, as it is now.
+pub(crate) fn directory_queue() -> RefreshQueue {
+    DIRECTORY_QUEUE.share().0
+}
+
+/// Changes it, as [`with_refresh_queue`].
+pub(crate) fn with_directory_queue<T>(change: impl FnOnce(&mut RefreshQueue) -> T) -> T {
+    with_queue(&DIRECTORY_QUEUE, change)
+}
+
 /// The queue as it is now.
 pub(crate) fn refresh_queue() -> RefreshQueue {
     QUEUE.share().0
@@ -224,7 +237,11 @@ pub(crate) fn refresh_queue() -> RefreshQueue {
 
 /// Changes the queue. `change` works on a copy, and cannot block.
 pub(crate) fn with_refresh_queue<T>(change: impl FnOnce(&mut RefreshQueue) -> T) -> T {
-    let mut guard = QUEUE.exclusive();
+    with_queue(&QUEUE, change)
+}
+
+fn with_queue<T>(queue: &PgLwLock<Queue>, change: impl FnOnce(&mut RefreshQueue) -> T) -> T {
+    let mut guard = queue.exclusive();
     let mut queue = guard.0;
     let result = change(&mut queue);
     guard.0 = queue;

@@ -24,10 +24,12 @@ pub(crate) enum WorkerId {
     Keys,
     /// The one that ends the sessions of those who are shut out. It reads the shared catalogs.
     Denials,
+    /// The one that reads the directory, where there is one. It reads the shared catalogs.
+    Directory,
 }
 
 /// How many there are.
-const COUNT: usize = 2;
+const COUNT: usize = 3;
 
 impl WorkerId {
     /// Its place in shared memory.
@@ -35,6 +37,7 @@ impl WorkerId {
         match self {
             Self::Keys => 0,
             Self::Denials => 1,
+            Self::Directory => 2,
         }
     }
 
@@ -42,7 +45,7 @@ impl WorkerId {
     const fn reads_catalogs(self) -> bool {
         match self {
             Self::Keys => false,
-            Self::Denials => true,
+            Self::Denials | Self::Directory => true,
         }
     }
 }

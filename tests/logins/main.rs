@@ -11,6 +11,7 @@ mod claims;
 mod closed;
 mod clouds;
 mod deny;
+mod directory;
 mod documents;
 mod dump;
 mod encoding;

@@ -46,6 +46,15 @@ impl AdmitPolicy {
         directory_max_stale: Duration::ZERO,
         clock_skew: Duration::ZERO,
     };
+
+    /// Whether what the directory said at `began_at` may still let somebody in.
+    pub fn is_fresh(&self, began_at: UnixTime, now: UnixTime) -> bool {
+        self.measure(now).is_fresh(began_at)
+    }
+
+    fn measure(&self, now: UnixTime) -> Measure {
+        Measure { max_stale: self.directory_max_stale, clock_skew: self.clock_skew, now }
+    }
 }
 
 /// Decides whether the principal may log in as the role.
@@ -241,9 +250,7 @@ fn witness_of(principal: &Principal, group: ObjectId, case: &RoleCase<'_>) -> Wi
         Groups::Ids(_) => TokenWord::NotMember,
         Groups::Names(_) | Groups::Unsaid => TokenWord::Silent,
     };
-    let AdmitPolicy { directory_max_stale: max_stale, clock_skew, .. } = case.policy;
-    let measure = Measure { max_stale, clock_skew, now: case.now };
-    witness(token, principal.issued_at(), case.directory.membership, &measure)
+    witness(token, principal.issued_at(), case.directory.membership, &case.policy.measure(case.now))
 }
 
 /// Whether the principal is a member of `group`, by its id.

@@ -9,6 +9,7 @@ mod clock;
 mod connect;
 pub mod data_file;
 pub mod directory_run;
+pub mod directory_state;
 mod error;
 pub mod file;
 pub mod graph;

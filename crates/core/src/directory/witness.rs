@@ -77,7 +77,7 @@ pub(crate) struct Measure {
 
 impl Measure {
     /// Whether the directory's word may still let somebody in.
-    fn is_fresh(&self, began_at: UnixTime) -> bool {
+    pub(crate) fn is_fresh(&self, began_at: UnixTime) -> bool {
         began_at <= self.now.plus(self.clock_skew) && self.now <= began_at.plus(self.max_stale)
     }
 
