@@ -5,13 +5,14 @@ CREATE VIEW pgaad.directory AS
 COMMENT ON VIEW pgaad.directory IS
     'how the directory of each tenant was read last; no row while pgaad.directory is off';
 COMMENT ON COLUMN pgaad.directory.permissions IS
-    'the application permissions that Microsoft Graph has granted, as its token names them; null where it does not tell';
+    'the permissions that Microsoft Graph has granted, as its token names them; null where it does not tell';
 COMMENT ON COLUMN pgaad.directory.credential_expires IS
     'when the certificate expires; null where the credential is another, or cannot be read';
 
 CREATE VIEW pgaad.groups AS
     WITH bound AS MATERIALIZED (
-        SELECT label.object_id, label.tenant_id, array_agg(pgaad._readable(role.rolname) ORDER BY role.rolname) AS roles
+        SELECT label.object_id, label.tenant_id,
+               array_agg(pgaad._readable(role.rolname) ORDER BY role.rolname) AS roles
         FROM pg_catalog.pg_roles role, LATERAL pgaad._labels(role.oid) label
         WHERE label.bound_to = 'group'
         GROUP BY label.object_id, label.tenant_id

@@ -19,6 +19,7 @@ use pgaad_core::tenant::Tenant;
 use pgaad_provider::file::{self, FileError};
 use pgrx::prelude::*;
 
+use crate::directory_views;
 use crate::key_cache;
 use crate::pg::hba::{Candidates, HbaFile};
 use crate::pg::text::{TextFromSql, TextToSql};
@@ -239,5 +240,6 @@ fn moment(settings: &Result<Settings, Reason>) -> Moment {
             .map(str::to_owned),
         tenants: tenants.unwrap_or_default(),
         clock_ahead: refreshes.clock_ahead,
+        directory: directory_views::evidence(),
     }
 }

@@ -8,15 +8,17 @@ use std::ffi::CString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pgaad_audit::more_slots;
+use pgaad_audit::{evidence, more_slots};
 use pgaad_core::directory::AccountState;
+use pgaad_core::directory::members::MembersOutline;
 use pgaad_core::guid::{ObjectId, TenantId};
 use pgaad_core::label::Binding;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::settings::Settings;
 use pgaad_core::time::UnixTime;
 use pgaad_core::verify::TokenPolicy;
-use pgaad_provider::directory_state::{DirectoryState, Failure};
+use pgaad_provider::directory_state::{DirectoryState, Failure, GroupState};
+use pgaad_provider::secret_file;
 use pgaad_provider::set_store::SetStore;
 use pgrx::prelude::*;
 
@@ -50,7 +52,7 @@ fn require_directory() -> Result<(), SqlError> {
     Err(SqlError {
         code: PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         message: "the directory is not read: pgaad.directory is off".to_owned(),
-        hint: "ALTER SYSTEM SET pgaad.directory = on; and restart the server. docs/directory.md says what else it needs."
+        hint: "ALTER SYSTEM SET pgaad.directory = on; then restart the server. docs/directory.md says what it needs."
             .into(),
     })
 }
@@ -146,17 +148,7 @@ fn directory_rows() -> TableIterator<
     if !settings::has_directory() {
         return TableIterator::empty();
     }
-    let (tenants, problem) = match settings_in_force() {
-        Err(problem) => (vec![None], Some(problem)),
-        Ok((settings, _)) => {
-            let missing = settings.directory.as_ref().ok().and_then(|directory| directory.missing());
-            let tenants = settings.token.iter().flat_map(TokenPolicy::tenants);
-            (
-                tenants.map(|tenant| Some(tenant.id())).collect(),
-                missing.map(|name| format!("{name} is not set")),
-            )
-        }
-    };
+    let (tenants, problem) = tenants_and_problem();
     let (state, pid) = (DirectoryState::read(data_directory()), worker::pid(WorkerId::Directory));
     let time = |seconds: i64| timestamp(UnixTime::new(seconds));
     let rows: Vec<_> = tenants
@@ -188,6 +180,21 @@ fn directory_rows() -> TableIterator<
     TableIterator::new(rows)
 }
 
+/// The tenants whose directory is read, or none that is known, and what keeps it from being read at all.
+fn tenants_and_problem() -> (Vec<Option<TenantId>>, Option<String>) {
+    match settings_in_force() {
+        Err(problem) => (vec![None], Some(problem)),
+        Ok((settings, _)) => {
+            let missing = settings.directory.as_ref().ok().and_then(|directory| directory.missing());
+            let tenants = settings.token.iter().flat_map(TokenPolicy::tenants);
+            (
+                tenants.map(|tenant| Some(tenant.id())).collect(),
+                missing.map(|name| format!("{name} is not set")),
+            )
+        }
+    }
+}
+
 /// Code, words and time of a failure.
 fn parts(failure: Option<Failure>) -> (Option<TextToSql>, Option<TextToSql>, Option<i64>) {
     match failure {
@@ -215,8 +222,39 @@ fn group_rows() -> TableIterator<
         name!(failing_since, Option<TimestampWithTimeZone>),
     ),
 > {
+    TableIterator::new(groups().into_iter().map(|group| {
+        let (code, words, since) = parts(group.known.error);
+        (
+            group.tenant.to_string().into(),
+            group.id.to_string().into(),
+            group.known.name.map(TextToSql::from),
+            group.is_ready,
+            group.outline.and_then(|outline| i64::try_from(outline.count).ok()),
+            group.outline.map(|outline| timestamp(outline.began_at)),
+            group.age.and_then(interval),
+            group.known.is_security,
+            code,
+            words,
+            since.map(|since| timestamp(UnixTime::new(since))),
+        )
+    }))
+}
+
+/// A group that a role is bound to, and what is known of it.
+struct KnownGroup {
+    tenant: TenantId,
+    id: ObjectId,
+    known: GroupState,
+    outline: Option<MembersOutline>,
+    /// Seconds since it was read.
+    age: Option<i64>,
+    is_ready: bool,
+}
+
+/// All groups that roles are bound to; none while `pgaad.directory` is off, or a setting cannot be read.
+fn groups() -> Vec<KnownGroup> {
     let Some((settings, home)) = settings_in_force().ok().filter(|_| settings::has_directory()) else {
-        return TableIterator::empty();
+        return Vec::new();
     };
     let bound: BTreeSet<(TenantId, ObjectId)> = catalog::labellings_of_members()
         .into_iter()
@@ -227,29 +265,18 @@ fn group_rows() -> TableIterator<
         .collect();
     let (state, store, now) =
         (DirectoryState::read(data_directory()), SetStore::new(data_directory()), clock::now());
-    let rows: Vec<_> = bound
-        .into_iter()
-        .map(|(tenant, group)| {
-            let known = state.of(tenant).and_then(|known| known.group(group)).cloned().unwrap_or_default();
-            let outline = store.outline(tenant, group);
-            let age = outline.map(|outline| now.since(outline.began_at));
-            let (code, words, since) = parts(known.error);
-            (
-                tenant.to_string().into(),
-                group.to_string().into(),
-                known.name.map(TextToSql::from),
-                outline.is_some_and(|outline| settings.admit.is_fresh(outline.began_at, now)),
-                outline.and_then(|outline| i64::try_from(outline.count).ok()),
-                outline.map(|outline| timestamp(outline.began_at)),
-                age.and_then(interval),
-                known.is_security,
-                code,
-                words,
-                since.map(|since| timestamp(UnixTime::new(since))),
-            )
-        })
-        .collect();
-    TableIterator::new(rows)
+    let known = |(tenant, id): (TenantId, ObjectId)| {
+        let outline = store.outline(tenant, id);
+        KnownGroup {
+            tenant,
+            id,
+            known: state.of(tenant).and_then(|known| known.group(id)).cloned().unwrap_or_default(),
+            outline,
+            age: outline.map(|outline| now.since(outline.began_at)),
+            is_ready: outline.is_some_and(|outline| settings.admit.is_fresh(outline.began_at, now)),
+        }
+    };
+    bound.into_iter().map(known).collect()
 }
 
 /// The members of the group that a role is bound to, as the directory was read last: who would get in.
@@ -314,4 +341,49 @@ fn account_word(state: AccountState) -> &'static str {
         AccountState::Gone => "gone",
         AccountState::Lost => "lost",
     }
+}
+
+/// What `pgaad.check()` looks at; none while `pgaad.directory` is off.
+pub(crate) fn evidence() -> Option<evidence::Directory> {
+    if !settings::has_directory() {
+        return None;
+    }
+    let (tenants, problem) = tenants_and_problem();
+    let state = DirectoryState::read(data_directory());
+    let known: Vec<_> = tenants.iter().flatten().filter_map(|tenant| state.of(*tenant)).collect();
+    let told = |failure: &Failure| match &failure.words {
+        Some(words) => (failure.code.clone(), format!("{} ({words})", failure.code)),
+        None => (failure.code.clone(), failure.code.clone()),
+    };
+    let settings = settings_in_force().ok().map(|(settings, _)| settings);
+    let directory = settings.as_ref().and_then(|settings| settings.directory.as_ref().ok());
+    let secret = directory.and_then(|directory| directory.credential.as_ref()?.file());
+    let open_secret = secret.and_then(|path| {
+        let error = secret_file::exposure(path, &worker::data_directory())?;
+        Some((path.display().to_string(), error.to_string()))
+    });
+    let home = known.first();
+    Some(evidence::Directory {
+        problem,
+        slots_without_worker: worker::never_ran(WorkerId::Directory).then(worker::slots),
+        is_first_run: known.is_empty(),
+        last_error: known.iter().find_map(|known| known.error.as_ref()).map(told),
+        open_secret,
+        credential_expires_in: home
+            .and_then(|home| home.credential_expires)
+            .map(|end| end.saturating_sub(clock::now().seconds())),
+        permissions: home.and_then(|home| home.permissions.clone()),
+        accounts: directory.is_some_and(|directory| directory.accounts),
+        groups: groups()
+            .into_iter()
+            .map(|group| evidence::Group {
+                id: group.id.to_string(),
+                name: group.known.name,
+                is_ready: group.is_ready,
+                age: group.age,
+                error: group.known.error.map(|failure| failure.code),
+                is_security: group.known.is_security,
+            })
+            .collect(),
+    })
 }

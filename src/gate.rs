@@ -146,7 +146,8 @@ pub(crate) fn arrive(port: Port, judged: Judged, role: u32) -> Verdict {
     }
     let event = Event::admitted(&attempt, &admitted.admission, clock::now());
     events::note(port, &event);
-    session_rows::keep(&event, admitted.admission.expires_at());
+    let admission = &admitted.admission;
+    session_rows::keep(&event, admission.principal().issued_at(), admission.expires_at());
     session::keep_claims(admitted.admission.into_claims());
     Verdict::LeaveToCore
 }

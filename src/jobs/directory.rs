@@ -1,11 +1,12 @@
-//! Reads the groups and the accounts of the directory: on schedule, when somebody asks, and at once when a role is bound
-//! to a group that has never been read, or what was read is lost.
+//! Reads the groups and the accounts of the directory: on schedule, when somebody asks, and at once when a role is
+//! bound to a group that has never been read, or what was read is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use pgaad_core::Reason;
 use pgaad_core::guid::{ObjectId, TenantId};
+use pgaad_core::kind::Kind;
 use pgaad_core::label::Binding;
 use pgaad_core::log_line::LogLine;
 use pgaad_core::refresh::{RefreshPolicy, next_fetch_in};
@@ -22,6 +23,7 @@ use pgaad_provider::graph::{GraphRequest, LocalServices};
 use pgaad_provider::set_store::SetStore;
 
 use super::aside::{Aside, Threads};
+use super::directory_sessions;
 use super::job::{IDLE, Job, ReadSettings};
 use crate::pg::{catalog, clock, report, shmem, worker};
 use crate::{events, session_rows};
@@ -151,6 +153,11 @@ impl ReadDirectory {
         if !reports.is_empty() {
             self.write_down(run, reports);
         }
+        if let Ok(settings) = settings
+            && settings.directory_ends_sessions
+        {
+            directory_sessions::end(settings);
+        }
         let now = clock::monotonic();
         shmem::with_directory_queue(|queue| {
             if run.is_outdated { queue.repeat(now) } else { queue.finish(run.ticket, now) }
@@ -250,7 +257,10 @@ fn wanted(policy: &TokenPolicy, accounts: bool) -> Wanted {
     if accounts {
         let recent = events::last();
         let recent = recent.iter().filter_map(|(_, event)| session_rows::user_of(event.subject.as_ref()?));
-        for (tenant, user) in recent.chain(session_rows::users()) {
+        let logins = session_rows::logins();
+        let connected = logins.iter().filter(|login| login.kind == Kind::User);
+        let connected = connected.map(|login| (login.tenant, login.object_id));
+        for (tenant, user) in recent.chain(connected) {
             if let Some((_, users)) = wanted.get_mut(&tenant) {
                 users.insert(user);
             }

@@ -7,6 +7,7 @@
 mod aside;
 mod denials;
 mod directory;
+mod directory_sessions;
 mod files;
 mod job;
 mod keys;

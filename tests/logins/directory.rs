@@ -54,8 +54,13 @@ fn scene_with(configure: impl FnOnce(Cluster) -> Cluster) -> Scene {
 
 /// A role for the members of a group.
 fn group_role(scene: &Scene, role: &str, group: &str) {
+    bound_role(scene, role, group, "group");
+}
+
+fn bound_role(scene: &Scene, role: &str, id: &str, kind: &str) {
     scene.cluster.sql(&format!(
-        "CREATE USER {0} IN ROLE azure_ad_user; SECURITY LABEL FOR pgaadauth ON ROLE {0} IS 'aadauth,oid={group},type=group'",
+        "CREATE USER {0} IN ROLE azure_ad_user; \
+         SECURITY LABEL FOR pgaadauth ON ROLE {0} IS 'aadauth,oid={id},type={kind}'",
         quoted(role)
     ));
 }
@@ -208,10 +213,7 @@ fn disabled_and_deleted_users_and_those_with_revoked_sessions_are_refused_from_t
     let mut ids = Vec::new();
     for name in &names {
         let id = scene.tenant.directory().add_user(name);
-        scene.cluster.sql(&format!(
-            "CREATE USER {0} IN ROLE azure_ad_user; SECURITY LABEL FOR pgaadauth ON ROLE {0} IS 'aadauth,oid={id},type=user'",
-            quoted(name)
-        ));
+        bound_role(&scene, name, &id, "user");
         ids.push(id);
     }
     let attempt = |number: usize| {
@@ -251,9 +253,7 @@ fn disabled_and_deleted_users_and_those_with_revoked_sessions_are_refused_from_t
     fs::remove_file(accounts).expect("it was written");
     attempt(0).expect_refused("accounts_lost");
     let job = scene.tenant.directory().add_program(JOB, "job");
-    scene.cluster.sql(&format!(
-        "CREATE USER job IN ROLE azure_ad_user; SECURITY LABEL FOR pgaadauth ON ROLE job IS 'aadauth,oid={job},type=service'"
-    ));
+    bound_role(&scene, "job", &job, "service");
     scene.attempt(scene.route(), "job").with(scene.tenant.token().app(JOB).mint()).expect_admitted();
     assert!(refresh(&scene));
     attempt(0).expect_admitted();
@@ -345,4 +345,50 @@ fn every_wrong_setting_file_and_permission_has_a_code_and_touches_only_who_needs
         "sometrue1",
         "it never shrinks"
     );
+}
+
+#[test]
+fn sessions_end_with_the_run_that_finds_their_user_out_where_asked() {
+    let scene = scene_with(|cluster| {
+        cluster.conf("pgaad.directory_accounts", "on").conf("pgaad.session_end", "directory")
+    });
+    let names: Vec<String> = (0..4).map(|_| scene.fresh_name()).collect();
+    let (ids, group) = {
+        let mut directory = scene.tenant.directory();
+        let ids: Vec<_> = names.iter().map(|name| directory.add_user(name)).collect();
+        let all: Vec<_> = ids.iter().map(String::as_str).collect();
+        let group = directory.add_group("some", &all);
+        (ids, group)
+    };
+    group_role(&scene, "some", &group);
+    assert!(refresh(&scene));
+    let token = |number: usize| scene.token(&names[number]);
+    let mut sessions: Vec<_> = [token(0), token(1).groups(&[&group]), token(2), token(3)]
+        .into_iter()
+        .map(|token| scene.attempt(scene.route(), "some").with(token.mint()).expect_admitted())
+        .collect();
+    // Graph is away, the sets are lost: nobody is thrown out.
+    scene.tenant.set_trouble(|_, _| Some(Trouble::Status(503, None)));
+    let set = scene.cluster.data_dir().join(format!("pgaad/groups/{group}.set"));
+    fs::remove_file(set).expect("it was written");
+    scene.cluster.set("pgaad.directory_max_stale", "60s");
+    assert!(!refresh(&scene));
+    for session in &mut sessions {
+        assert_eq!(session.value("SELECT 1").as_deref(), Some("1"));
+    }
+    scene.tenant.end_trouble();
+    let mark = scene.cluster.log_mark();
+    {
+        let mut directory = scene.tenant.directory();
+        directory.leave(&group, &ids[1]);
+        directory.leave(&group, &ids[2]);
+        directory.user(&ids[3]).enabled = false;
+    }
+    assert!(refresh(&scene));
+    assert_eq!(sessions[0].value("SELECT 1").as_deref(), Some("1"));
+    for (number, code) in [(1, "not_in_group"), (2, "not_in_group"), (3, "account_disabled")] {
+        let answer = sessions[number].query("SELECT 1").expect_err("ended");
+        assert_eq!((answer.severity.as_str(), answer.sqlstate.as_str()), ("FATAL", "57P01"), "{number}");
+        scene.cluster.wait_for_log(mark, &format!("pgaad: session ended: code={code} pid="));
+    }
 }

@@ -4,7 +4,7 @@ use crate::defect::Defect;
 use crate::evidence::Evidence;
 use crate::hba::{self, Lines};
 use crate::pam_file::{self, PamFiles};
-use crate::{keys, settings};
+use crate::{directory, keys, settings};
 
 /// How bad it is when a check finds something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ use Look::{At, AtLines, AtPamFiles, InCatalogs};
 use Severity::{Advice, Fault, Hole};
 
 /// All checks, in the order in which `pgaad.check()` shows them.
-pub const CHECKS: [Check; 37] = [
+pub const CHECKS: [Check; 43] = [
     row("settings", Fault, "every pgaad setting has a value that can be used", At(settings::unusable)),
     row("tenant", Fault, "pgaad.tenant_id is set", At(settings::tenant)),
     row("audience", Fault, "tokens of pgaad.cloud can have the accepted audiences", At(settings::audience)),
@@ -67,6 +67,22 @@ pub const CHECKS: [Check; 37] = [
     row("keys_file", Fault, "pgaad/keys.json can be read and written, as far as tried", At(keys::file)),
     row("key_issuers", Advice, "each key says whose tokens it signs", At(keys::issuers)),
     row("clock", Fault, "the server's clock is that of the provider, as far as known", At(keys::clock)),
+    row("directory", Fault, "the directory is read, or is off", At(directory::is_read)),
+    row("directory_groups", Fault, "every group of a role is read, and fresh", At(directory::groups)),
+    row("directory_secret", Hole, "others cannot read the directory's credential", At(directory::secret)),
+    row("directory_expiry", Fault, "that credential is good for 30 days more", At(directory::expiry)),
+    row(
+        "directory_open_groups",
+        Advice,
+        "every group of a role is a security group",
+        At(directory::open_groups),
+    ),
+    row(
+        "directory_permissions",
+        Advice,
+        "Graph grants what is needed and no more",
+        At(directory::permissions),
+    ),
     row("hook", Hole, "no library loaded later stands before pgaad", At(settings::hook)),
     row("hba_file", Fault, "pg_hba.conf can be read", At(settings::hba_file)),
     row("hba_reload", Fault, "pg_hba.conf is loaded as it is", At(settings::hba_reload)),
@@ -326,6 +342,8 @@ mod tests {
             let told: Vec<_> = findings(evidence).map(|(check, _)| check.item).collect();
             CHECKS.iter().map(|check| check.item).filter(|item| !told.contains(item)).collect::<Vec<_>>()
         };
+        let of_directory = CHECKS.iter().map(|check| check.item).filter(|item| item.starts_with("directory"));
+        let of_directory: Vec<_> = of_directory.collect();
         assert_eq!(silent(&evidence()), [""; 0]);
         let of_policy = ["audience", "audience_shared", "scope", "keys", "key_issuers", "clock"];
         let no_tenant = Evidence { moment: evidence().moment, ..Evidence::default() };
@@ -334,7 +352,7 @@ mod tests {
         assert_eq!(silent(&unusable), [&["tenant"], &of_policy[..]].concat());
         assert_eq!(
             silent(&Evidence { moment: None, ..evidence() }),
-            ["worker", "keys", "keys_file", "key_issuers", "clock"]
+            [&["worker", "keys", "keys_file", "key_issuers", "clock"], &of_directory[..]].concat()
         );
         let of_lines = CHECKS.iter().map(|check| check.item).filter(|item| item.starts_with("hba_"));
         let of_lines: Vec<_> = of_lines.filter(|item| *item != "hba_file").collect();

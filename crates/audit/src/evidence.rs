@@ -68,6 +68,48 @@ pub struct Moment {
     pub tenants: Vec<KeysOfTenant>,
     /// By how many seconds the server's clock is ahead of the provider's, where that is known.
     pub clock_ahead: Option<i64>,
+    /// The directory; `None` while `pgaad.directory` is off.
+    pub directory: Option<Directory>,
+}
+
+/// The state of the directory; none while `pgaad.directory` is off.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// What keeps it from being read at all: a setting that is missing or cannot be used, in words.
+    pub problem: Option<String>,
+    /// `max_worker_processes`, if that left no room for its worker.
+    pub slots_without_worker: Option<i32>,
+    /// Whether no run has ended yet.
+    pub is_first_run: bool,
+    /// Why the last run failed: its code, and the same in words.
+    pub last_error: Option<(String, String)>,
+    /// The file of the credential, and what makes it readable by others, as the end of a sentence.
+    pub open_secret: Option<(String, String)>,
+    /// How long the credential is still valid, in seconds, where that can be told.
+    pub credential_expires_in: Option<i64>,
+    /// The permissions that Graph's token names; `None` where it does not tell.
+    pub permissions: Option<Vec<String>>,
+    /// Whether accounts are read.
+    pub accounts: bool,
+    /// The groups that roles are bound to.
+    pub groups: Vec<Group>,
+}
+
+/// A group that a role is bound to.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Its id.
+    pub id: String,
+    /// Its display name, where it was ever read.
+    pub name: Option<String>,
+    /// Whether its members get in by the directory now.
+    pub is_ready: bool,
+    /// How long ago it was read, in seconds; `None` where it never was, or that is lost.
+    pub age: Option<i64>,
+    /// Why it was not read the last time: its code.
+    pub error: Option<String>,
+    /// `securityEnabled`.
+    pub is_security: Option<bool>,
 }
 
 /// Of a server that has nothing yet: no tenant, no lines.

@@ -6,6 +6,7 @@
 
 mod checks;
 mod defect;
+mod directory;
 pub mod evidence;
 pub mod hba;
 mod keys;

@@ -52,7 +52,8 @@ impl AdmitPolicy {
         self.measure(now).is_fresh(began_at)
     }
 
-    fn measure(&self, now: UnixTime) -> Measure {
+    /// What the words of the two witnesses are measured by.
+    pub fn measure(&self, now: UnixTime) -> Measure {
         Measure { max_stale: self.directory_max_stale, clock_skew: self.clock_skew, now }
     }
 }

@@ -5,9 +5,12 @@ pub mod accounts;
 mod facts;
 pub mod members;
 mod record_file;
+mod session;
 mod witness;
 
 pub use self::accounts::AccountState;
 pub use self::facts::{Directory, DirectoryFacts, MembershipWord};
 pub use self::record_file::{Bytes, RecordFileError};
-pub(crate) use self::witness::{Measure, TokenWord, Witness, witness};
+pub use self::session::{SessionFacts, ends_session};
+pub use self::witness::Measure;
+pub(crate) use self::witness::{TokenWord, Witness, witness};

@@ -146,7 +146,7 @@ impl Principal {
     }
 
     /// When the token was issued, which Entra writes up to five minutes early.
-    pub(crate) fn issued_at(&self) -> UnixTime {
+    pub fn issued_at(&self) -> UnixTime {
         self.issued_at
     }
 

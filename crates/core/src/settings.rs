@@ -55,8 +55,10 @@ pub struct Settings {
     pub admins_make_admins: bool,
     /// `pgaad.log_logins`.
     pub log_logins: LogLogins,
-    /// `pgaad.session_end` is `token`.
+    /// `pgaad.session_end` is `token`, or `directory`, which is the token's end too.
     pub ends_sessions: bool,
+    /// `pgaad.session_end` is `directory`.
+    pub directory_ends_sessions: bool,
     /// `pgaad.server_name`.
     pub server_name: Option<String>,
     /// `pgaad.ca_file`.
@@ -88,6 +90,7 @@ impl Settings {
         let scopes =
             value(&table::SCOPE).optional("scopes, separated by commas", scopes)?.unwrap_or_default();
         let clock_skew = value(&table::CLOCK_SKEW).duration(Duration::ZERO, Duration::from_secs(3_600))?;
+        let (ends_sessions, directory_ends_sessions) = value(&table::SESSION_END).one_of(&SESSION_ENDS)?;
         guard_trust(source)?;
         let directory = DirectorySettings::read(source);
         let admit = AdmitPolicy {
@@ -120,7 +123,8 @@ impl Settings {
             },
             admins_make_admins: value(&table::ADMINS_MAKE_ADMINS).bool()?,
             log_logins: value(&table::LOG_LOGINS).one_of(&LOG_LOGINS)?,
-            ends_sessions: value(&table::SESSION_END).one_of(&[("never", false), ("token", true)])?,
+            ends_sessions,
+            directory_ends_sessions,
             server_name: value(&table::SERVER_NAME).optional("a name", |text| Some(text.to_owned()))?,
             ca_file: value(&table::CA_FILE).path()?,
             https_proxy: value(&table::HTTPS_PROXY)
@@ -134,6 +138,10 @@ impl Settings {
 /// The words of `pgaad.log_logins`.
 const LOG_LOGINS: [(&str, LogLogins); 3] =
     [("all", LogLogins::All), ("refused", LogLogins::Refused), ("none", LogLogins::None)];
+
+/// The words of `pgaad.session_end`: whether the token's end does, and whether the directory does.
+const SESSION_ENDS: [(&str, (bool, bool)); 3] =
+    [("never", (false, false)), ("token", (true, false)), ("directory", (true, true))];
 
 fn refresh_policy(source: &impl Source) -> Result<RefreshPolicy, Reason> {
     let span = |setting, least, most| Value::new(source, setting).duration(Duration::from_secs(least), most);

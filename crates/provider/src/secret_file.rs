@@ -1,7 +1,7 @@
 //! Files with a secret, which must be kept from others.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -55,6 +55,17 @@ impl From<FileError> for SecretFileError {
 /// # Errors
 /// [`SecretFileError`]
 pub fn read(path: &Path, data_directory: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
+    let bytes = Zeroizing::new(file::read_opened(open(path, data_directory)?, MAX_BYTES)?);
+    if bytes.trim_ascii().is_empty() { Err(SecretFileError::Empty) } else { Ok(bytes) }
+}
+
+/// What makes a file with a secret readable by others; `None` where nothing does, or it is not there at all. Its
+/// content is not looked at.
+pub fn exposure(path: &Path, data_directory: &Path) -> Option<SecretFileError> {
+    open(path, data_directory).err().filter(|error| !matches!(error, SecretFileError::File(_)))
+}
+
+fn open(path: &Path, data_directory: &Path) -> Result<File, SecretFileError> {
     let (file, metadata) = file::open(path)?;
     let real = |path: &Path| fs::canonicalize(path).map_err(FileError::from);
     if real(path)?.starts_with(real(data_directory)?) {
@@ -69,6 +80,5 @@ pub fn read(path: &Path, data_directory: &Path) -> Result<Zeroizing<Vec<u8>>, Se
     if mode & !ALLOWED_MODE != 0 {
         return Err(SecretFileError::Mode(mode));
     }
-    let bytes = Zeroizing::new(file::read_opened(file, MAX_BYTES)?);
-    if bytes.trim_ascii().is_empty() { Err(SecretFileError::Empty) } else { Ok(bytes) }
+    Ok(file)
 }

@@ -67,12 +67,13 @@ pub(crate) enum Witness {
 
 /// What the words of two witnesses are measured by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Measure {
+pub struct Measure {
     /// `pgaad.directory_max_stale`.
-    pub(crate) max_stale: Duration,
+    pub max_stale: Duration,
     /// `pgaad.clock_skew`.
-    pub(crate) clock_skew: Duration,
-    pub(crate) now: UnixTime,
+    pub clock_skew: Duration,
+    /// The server's clock.
+    pub now: UnixTime,
 }
 
 impl Measure {

@@ -120,7 +120,7 @@ settings! {
     LOG_LOGINS c"pgaad.log_logins" c"all"
         c"Which decisions to log: all, refused or none.";
     SESSION_END c"pgaad.session_end" c"never"
-        c"When to end a session: never, or token, when its token expires.";
+        c"When to end a session: never, token: when its token expires, or directory: when that says no, too.";
     DIRECTORY c"pgaad.directory" c"off"
         c"Whether a background worker reads groups and accounts from Microsoft Graph." at_start;
     GRAPH_URL c"pgaad.graph_url" c""
