@@ -6,6 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use pgaad_tests::account::give_to_servers;
+use pgaad_tests::document::Section;
 use pgaad_tests::run_directory;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::wire::Outcome;
@@ -391,4 +392,88 @@ fn sessions_end_with_the_run_that_finds_their_user_out_where_asked() {
         assert_eq!((answer.severity.as_str(), answer.sqlstate.as_str()), ("FATAL", "57P01"), "{number}");
         scene.cluster.wait_for_log(mark, &format!("pgaad: session ended: code={code} pid="));
     }
+}
+
+#[test]
+fn sql_of_the_document_runs_as_it_stands() {
+    let scene = scene();
+    let group = "c0ffee00-1234-4abc-9def-0123456789ab";
+    {
+        let mut directory = scene.tenant.directory();
+        let ann = directory.add_user("ann@example.com");
+        directory.add_group_with_id(group, "analysts", &[&ann]);
+    }
+    let text = include_str!("../../docs/directory.md");
+    let samples = Section::whole("directory.md", text).samples("sql");
+    assert!(samples.len() >= 2, "{samples:?}");
+    for sample in samples {
+        for statement in sample.split_inclusive(';').filter(|statement| !statement.trim().is_empty()) {
+            scene.cluster.sql(statement);
+        }
+    }
+    assert_eq!(column(&scene, "SELECT members FROM pgaad.groups"), "1");
+    // Every column of the view, and every code of what failed, is in the document.
+    let columns =
+        "SELECT string_agg(attname, ' ') FROM pg_attribute WHERE attrelid = 'pgaad.directory'::regclass";
+    for name in column(&scene, columns).split(' ') {
+        assert!(text.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
+fn check_speaks_of_the_directory_where_something_is_wrong_and_only_there() {
+    let scene = scene();
+    let ann = "ann@example.com";
+    let group = {
+        let mut directory = scene.tenant.directory();
+        let ann = directory.add_user(ann);
+        let group = directory.add_group("some", &[&ann]);
+        // More than is needed.
+        directory.applications.get_mut(APP).expect("registered").permissions =
+            ["GroupMember.Read.All".to_owned()].into();
+        group
+    };
+    group_role(&scene, "some", &group);
+    assert!(refresh(&scene));
+    let found = || {
+        let found = "SELECT coalesce(string_agg(severity || ' ' || item || ': ' || detail, '\n' ORDER BY item), '') \
+                     FROM pgaad.check() WHERE item LIKE 'directory%' AND NOT ok";
+        column(&scene, found)
+    };
+    assert_eq!(found(), "");
+    let expect = |expected: &str| {
+        let found = found();
+        assert!(found.starts_with(expected), "{expected}: {found}");
+    };
+    let credential = scene.cluster.value("SHOW pgaad.directory_credential");
+    let path = credential.strip_prefix("secret_file:").expect("a file");
+    fs::set_permissions(path, Permissions::from_mode(0o644)).expect("our own file");
+    expect(&format!("hole directory_secret: {path} has mode 0644, and may have 0640 at most"));
+    assert!(!refresh(&scene));
+    assert!(found().contains("fault directory: the last run failed: credential_unusable ("), "{}", found());
+    fs::set_permissions(path, Permissions::from_mode(0o600)).expect("our own file");
+    assert!(refresh(&scene));
+    assert_eq!(found(), "");
+    scene.cluster.set("pgaad.directory_max_stale", "60s");
+    {
+        let mut directory = scene.tenant.directory();
+        directory.group(&group).is_security = false;
+        let application = directory.applications.get_mut(APP).expect("registered");
+        application.permissions.insert("Group.ReadWrite.All".to_owned());
+    }
+    assert!(refresh(&scene));
+    expect(&format!("advice directory_open_groups: group {group} (some) is no security group"));
+    assert!(
+        found()
+            .contains("advice directory_permissions: the application has the permission Group.ReadWrite.All")
+    );
+    scene.tenant.directory().delete(&group);
+    assert!(!refresh(&scene));
+    assert!(
+        found().contains(&format!("fault directory_groups: group {group} (some) was read ")),
+        "{}",
+        found()
+    );
+    scene.cluster.set("pgaad.directory_client_id", "");
+    expect("fault directory: pgaad.directory_client_id is not set");
 }

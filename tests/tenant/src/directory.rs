@@ -119,7 +119,12 @@ impl Directory {
 
     /// Adds a security group of this name with these members, of whatever kind; gives its id.
     pub fn add_group(&mut self, name: &str, members: &[&str]) -> String {
-        let id = crate::object_id(&format!("group {name}"));
+        self.add_group_with_id(&crate::object_id(&format!("group {name}")), name, members)
+    }
+
+    /// As [`Self::add_group`], with an id of one's own.
+    pub fn add_group_with_id(&mut self, id: &str, name: &str, members: &[&str]) -> String {
+        let id = id.to_owned();
         let members = members.iter().map(|&id| id.to_owned()).collect();
         self.groups.insert(id.clone(), Group { name: name.to_owned(), is_security: true, members });
         self.add(id, Kind::Group)
