@@ -182,7 +182,12 @@ fn keep(path: &Path, previous: &Path) -> io::Result<()> {
     let draft = with_suffix(previous, "new");
     let _ = fs::remove_file(&draft);
     match fs::hard_link(path, &draft) {
-        Ok(()) => fs::rename(&draft, previous),
+        Ok(()) => {
+            fs::rename(&draft, previous)?;
+            // Where both are links to one file already, renaming does nothing (rename(2)).
+            let _ = fs::remove_file(&draft);
+            Ok(())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // A file system without links.
         Err(_) => fs::copy(path, &draft).and_then(|_| fs::rename(&draft, previous)),

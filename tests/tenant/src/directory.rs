@@ -141,6 +141,16 @@ impl Directory {
         id
     }
 
+    /// Adds a user of this id that has nothing else.
+    pub fn add_known(&mut self, id: &str) {
+        self.add(id.to_owned(), Kind::User);
+    }
+
+    /// The direct members of a group, by their ids.
+    pub fn member_ids(&self, group: &str) -> Vec<String> {
+        self.groups.get(group).map(|group| group.members.clone()).unwrap_or_default()
+    }
+
     fn add(&mut self, id: String, kind: Kind) -> String {
         self.flat.clear();
         self.kinds.insert(id.clone(), kind);
