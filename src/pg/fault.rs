@@ -1,8 +1,8 @@
 //! Faults inside the decision, for the tests that show what a fault does. Not in a release: the cargo
 //! feature `fault_injection` brings it, and nothing else does.
 
-use pgrx::GucFlags;
 use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags};
 
 use super::setting::TextSetting;
 
@@ -10,7 +10,11 @@ static FAULT: TextSetting = TextSetting::new(c"pgaad.fault", c"none");
 
 /// Registers `pgaad.fault`: `none`, `panic` (of Rust), `error` (of PostgreSQL), `overread` (of memory).
 pub(crate) fn define() {
-    FAULT.define(c"Fault to inject into every decision. For tests only.", GucFlags::empty());
+    FAULT.define(
+        c"Fault to inject into every decision. For tests only.",
+        GucContext::Sighup,
+        GucFlags::empty(),
+    );
 }
 
 /// Fails as the setting says.

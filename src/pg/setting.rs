@@ -24,7 +24,7 @@ impl TextSetting {
     }
 
     /// Registers the setting with PostgreSQL. Call once, from `_PG_init`.
-    fn define(&'static self, description: &'static CStr, context: GucContext, flags: GucFlags) {
+    pub(crate) fn define(&'static self, description: &'static CStr, context: GucContext, flags: GucFlags) {
         GucRegistry::define_string_guc(self.name, description, c"", &self.value, context, flags);
     }
 
