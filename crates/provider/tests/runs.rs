@@ -1,4 +1,4 @@
-//! Runs of the directory's worker, broken off, repeated and lied to: what was read whole stays, and nothing else counts.
+//! Runs of the directory's worker, broken off, repeated and lied to: what was read whole stays, nothing else counts.
 
 #![allow(
     clippy::expect_used,
