@@ -65,6 +65,7 @@ check: check-dependencies check-extension
 	.ci/structure
 	.ci/links
 	.ci/lint clippy --workspace --exclude pgaad --all-targets
+	$(CARGO) check --quiet --locked --manifest-path crates/core/fuzz/Cargo.toml --target-dir target/fuzz/check
 	.ci/lint doc --workspace --exclude pgaad --no-deps --document-private-items
 
 # The part of the lints that differs between majors.
@@ -127,7 +128,7 @@ bench-check: bench
 
 # Each target for SECONDS; what is found grows under target/fuzz, a crash ends the run.
 SECONDS_EACH = $(or $(SECONDS),60)
-FUZZ_TARGETS = token claims jwks metadata label packet
+FUZZ_TARGETS = token claims jwks metadata page set label packet
 fuzz:
 	@cargo fuzz --version 2>/dev/null || $(CARGO) install cargo-fuzz --version 0.13.2 --locked --quiet
 	@for target in $(FUZZ_TARGETS); do \
