@@ -13,9 +13,9 @@ use pgaad_tests::wire::Outcome;
 use pgaad_tests::{Cluster, Scene, wait_until};
 use tenant::{Application, Kind, Token, Trouble};
 
-const APP: &str = "5a1d6e0b-93c4-4f1e-8b57-2c0f7ab1d3e9";
+pub(crate) const APP: &str = "5a1d6e0b-93c4-4f1e-8b57-2c0f7ab1d3e9";
 const JOB: &str = "b1946ac9-2492-4ef8-9d3a-7f1f6c2d8e54";
-const SECRET: &str = "Q8~planted+secret/of=the&server%20";
+pub(crate) const SECRET: &str = "Q8~planted+secret/of=the&server%20";
 
 /// A file with a secret that the server may read.
 fn secret_file(content: &str) -> String {
@@ -27,20 +27,27 @@ fn secret_file(content: &str) -> String {
 }
 
 /// A scene whose server reads the directory with every right that it may want.
-fn scene() -> Scene {
+pub(crate) fn scene() -> Scene {
     scene_with(|cluster| cluster)
 }
 
-fn scene_with(configure: impl FnOnce(Cluster) -> Cluster) -> Scene {
-    let scene = Scene::with(|cluster| {
-        configure(
-            cluster
-                .conf("pgaad.directory", "on")
-                .conf("pgaad.directory_client_id", APP)
-                .conf("pgaad.directory_credential", format!("secret_file:{}", secret_file(SECRET)))
-                .conf("pgaad.directory_interval", "1d"),
-        )
-    });
+pub(crate) fn scene_with(configure: impl FnOnce(Cluster) -> Cluster) -> Scene {
+    let scene = Scene::with(|cluster| configure(with_directory(cluster)));
+    prepared(&scene);
+    scene
+}
+
+/// The settings of the directory, all but where Graph is.
+pub(crate) fn with_directory(cluster: Cluster) -> Cluster {
+    cluster
+        .conf("pgaad.directory", "on")
+        .conf("pgaad.directory_client_id", APP)
+        .conf("pgaad.directory_credential", format!("secret_file:{}", secret_file(SECRET)))
+        .conf("pgaad.directory_interval", "1d")
+}
+
+/// Registers the application, and tells the server where Graph is, which depends on the port of the stand-in.
+pub(crate) fn prepared(scene: &Scene) {
     let permissions = ["GroupMember.Read.All", "User.Read.All", "Application.Read.All"].map(str::to_owned);
     let application = Application {
         secrets: vec![SECRET.to_owned()],
@@ -48,13 +55,11 @@ fn scene_with(configure: impl FnOnce(Cluster) -> Cluster) -> Scene {
         ..Application::default()
     };
     scene.tenant.directory().applications.insert(APP.to_owned(), application);
-    // Where Graph is depends on the port of the stand-in.
     scene.cluster.set("pgaad.graph_url", &scene.tenant.authority());
-    scene
 }
 
 /// A role for the members of a group.
-fn group_role(scene: &Scene, role: &str, group: &str) {
+pub(crate) fn group_role(scene: &Scene, role: &str, group: &str) {
     bound_role(scene, role, group, "group");
 }
 
@@ -66,11 +71,11 @@ fn bound_role(scene: &Scene, role: &str, id: &str, kind: &str) {
     ));
 }
 
-fn refresh(scene: &Scene) -> bool {
+pub(crate) fn refresh(scene: &Scene) -> bool {
     scene.cluster.value("SELECT pgaad.refresh_directory()") == "t"
 }
 
-fn column(scene: &Scene, sql: &str) -> String {
+pub(crate) fn column(scene: &Scene, sql: &str) -> String {
     scene.cluster.value(sql)
 }
 

@@ -146,6 +146,11 @@ impl Directory {
         self.add(id.to_owned(), Kind::User);
     }
 
+    /// All tokens of Graph that were issued.
+    pub fn issued_tokens(&self) -> Vec<String> {
+        self.tokens.keys().cloned().collect()
+    }
+
     /// The direct members of a group, by their ids.
     pub fn member_ids(&self, group: &str) -> Vec<String> {
         self.groups.get(group).map(|group| group.members.clone()).unwrap_or_default()
