@@ -6,8 +6,20 @@ use std::sync::OnceLock;
 use tenant::{Signer, Token, object_id};
 
 const GROUP: &str = "0c7c1f3e-52a1-4e0b-8f5e-1a2b3c4d5e6f";
-const STEPS: [&str; 11] =
-    ["header", "key", "claims", "issuer", "tenant", "audience", "time", "kind", "scope", "role", "binding"];
+const STEPS: [&str; 12] = [
+    "header",
+    "key",
+    "claims",
+    "issuer",
+    "tenant",
+    "audience",
+    "time",
+    "kind",
+    "scope",
+    "role",
+    "directory",
+    "binding",
+];
 
 fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
@@ -173,17 +185,17 @@ fn event_is_explained_by_what_was_really_checked() {
 
     attempt.expect_admitted();
     let rows_of = explained("admitted");
-    assert_eq!(oks(&rows_of), "t t t t t t t t t t t");
+    assert_eq!(oks(&rows_of), "t t t t t t t t t t t t");
     assert!(rows_of[1].2.contains("the signature is that of key"), "{rows_of:?}");
     attempt
         .clone()
         .with(scene.token(&role).claim("aud", "https://graph.microsoft.com").mint())
         .expect_refused("wrong_audience");
     let rows_of = explained("wrong_audience");
-    assert_eq!(oks(&rows_of), "t t t t t f NULL NULL NULL NULL NULL");
+    assert_eq!(oks(&rows_of), "t t t t t f NULL NULL NULL NULL NULL NULL");
     assert!(rows_of[5].2.contains("graph.microsoft.com"), "{rows_of:?}");
     attempt.clone().with(scene.token(&role).signed_by(Signer::Broken).mint()).expect_refused("bad_signature");
-    assert_eq!(oks(&explained("bad_signature")), "t f NULL NULL NULL NULL NULL NULL NULL NULL NULL");
+    assert_eq!(oks(&explained("bad_signature")), "t f NULL NULL NULL NULL NULL NULL NULL NULL NULL NULL");
     scene.cluster.sql(&format!("ALTER ROLE {} PASSWORD 'hunter2'", quoted(&role)));
     scene.attempt(Route::Password, &role).with("hunter2").expect_refused("method_not_allowed");
     let rows_of = explained("method_not_allowed");

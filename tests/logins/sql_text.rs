@@ -67,7 +67,11 @@ fn reference_lists_every_function_and_view_and_no_other() {
     };
     let mut listed: Vec<_> = [heads("| `pgaad."), heads("| `pgaadauth_")].concat();
     let functions = commented(include_str!("../../sql/comments.sql"), "FUNCTION");
-    let views = concat!(include_str!("../../sql/views.sql"), include_str!("../../sql/denials.sql"));
+    let views = concat!(
+        include_str!("../../sql/views.sql"),
+        include_str!("../../sql/denials.sql"),
+        include_str!("../../sql/directory.sql")
+    );
     let views = commented(views, "VIEW");
     let public = functions.iter().chain(&views).filter(|name| !name.contains("._"));
     let mut wanted: Vec<_> = public.map(|name| name.trim_start_matches("pg_catalog.").to_owned()).collect();

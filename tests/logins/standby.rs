@@ -211,7 +211,7 @@ fn views_and_functions_tell_of_the_standby_itself() {
     let token = pair.token(&role);
     let (unsigned, _) = token.rsplit_once('.').expect("a token has a signature");
     let explained = format!("SELECT count(*), bool_and(ok) FROM pgaad.explain('{role}', '{unsigned}')");
-    assert_eq!(standby.sql(&explained), [[Some("11".to_owned()), Some("t".to_owned())]]);
+    assert_eq!(standby.sql(&explained), [[Some("12".to_owned()), Some("t".to_owned())]]);
     let explained = format!(
         "SELECT step FROM pgaad.explain_event((SELECT max(id) FROM pgaad.events WHERE role = '{role}')) WHERE NOT ok"
     );

@@ -110,7 +110,7 @@ pub struct Bed {
     lean: Cluster,
     lean_without_netlink: Cluster,
     bare: Cluster,
-    _services: [PamService; 2],
+    services: [PamService; 2],
 }
 
 impl Bed {
@@ -130,12 +130,20 @@ impl Bed {
         let bare = quiet(Cluster::new(&installation)).hba("host all all 127.0.0.1/32 trust").start();
         bare.sql(&format!("CREATE USER {PLAIN}"));
         bare.sql("CREATE DATABASE by_trust");
-        let _services = [service, lean_service];
-        let bed = Bed { tenant, cluster, lean, lean_without_netlink, bare, _services };
+        let services = [service, lean_service];
+        let bed = Bed { tenant, cluster, lean, lean_without_netlink, bare, services };
         for cluster in [&bed.cluster, &bed.lean, &bed.lean_without_netlink] {
             furnish(cluster);
         }
         bed
+    }
+
+    /// Another server with pgaad, with further settings.
+    pub fn another(&self, configure: impl FnOnce(Cluster) -> Cluster) -> Cluster {
+        let cluster = quiet(Cluster::new(&Installation::pgaad()));
+        let cluster = configure(with_pgaad(cluster, &self.tenant, &self.services[0])).start();
+        furnish(&cluster);
+        cluster
     }
 
     /// The ways in that this PostgreSQL has.

@@ -7,6 +7,7 @@
 //! `ONLY=provider,herd` measures these chapters only.
 
 mod bed;
+mod directory;
 mod footprint;
 mod herd;
 mod instructions;
@@ -70,6 +71,9 @@ fn main() -> ExitCode {
     }
     if wanted("herd") {
         herd::measure(&bed, &mut page);
+    }
+    if wanted("directory") {
+        directory::measure(&bed, effort, &mut page);
     }
     // Last: it leaves a thousand roles and 64 keys behind.
     if wanted("scale") {
