@@ -346,7 +346,10 @@ fn account_word(state: AccountState) -> &'static str {
 /// What `pgaad.check()` looks at; none while `pgaad.directory` is off.
 pub(crate) fn evidence() -> Option<evidence::Directory> {
     if !settings::has_directory() {
-        return None;
+        // What cannot be read may have been meant to switch it on.
+        let reason = settings::read().ok()?.directory.err()?;
+        let problem = Some(reason.facts(LogLine::new("bad setting:")).into_text());
+        return Some(evidence::Directory { problem, ..evidence::Directory::default() });
     }
     let (tenants, problem) = tenants_and_problem();
     let state = DirectoryState::read(data_directory());

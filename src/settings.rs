@@ -162,12 +162,15 @@ pub(crate) fn advise_of_lines(lines: &[Line]) {
 const AUTO_CONF: &str = "postgresql.auto.conf";
 
 fn advise(texts: &Texts<'_>, since: &str, cure: impl FnOnce(&str) -> String) {
-    let Err(Reason::SettingInvalid { setting, value, expected }) = Settings::read(texts) else {
-        return;
+    let (reason, consequence) = match Settings::read(texts) {
+        Err(reason) => (reason, "nobody logs in with a token"),
+        Ok(Settings { directory: Err(reason), .. }) => (reason, "the directory is not read"),
+        Ok(_) => return,
     };
+    let Reason::SettingInvalid { setting, value, expected } = reason else { return };
     let value = value.map_or_else(|| "have this value".to_owned(), |value| format!("be \"{value}\""));
     report::caution(
-        format!("{setting} cannot {value}: {since} nobody logs in with a token"),
+        format!("{setting} cannot {value}: {since} {consequence}"),
         format!("It may be {expected}. {}", cure(setting)),
     );
 }

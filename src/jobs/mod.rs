@@ -102,10 +102,15 @@ impl Job for WarnOfSettings {
                 let line = reason.facts(LogLine::new("pgaad: bad setting, token logins are refused:"));
                 report::warn(&line.into_text());
             }
-            Ok(settings) if settings.token.is_none() => {
-                report::warn("pgaad: pgaad.tenant_id is not set, token logins are refused");
+            Ok(settings) => {
+                if settings.token.is_none() {
+                    report::warn("pgaad: pgaad.tenant_id is not set, token logins are refused");
+                }
+                if let Err(reason) = &settings.directory {
+                    let line = reason.facts(LogLine::new("pgaad: bad setting, the directory is not read:"));
+                    report::warn(&line.into_text());
+                }
             }
-            Ok(_) => {}
         }
     }
 }

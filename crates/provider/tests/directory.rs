@@ -8,6 +8,8 @@
     reason = "a test may panic"
 )]
 
+mod scene;
+
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -17,61 +19,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use pgaad_core::directory::AccountState;
 use pgaad_core::guid::ObjectId;
 use pgaad_core::settings::directory::{Credential, Programs};
-use pgaad_core::tenant::{Cloud, Tenant};
 use pgaad_core::time::UnixTime;
 use pgaad_provider::Route;
 use pgaad_provider::graph::{Graph, GraphError, GraphRequest, GroupRead, LocalServices};
-use tenant::{Application, ClientCertificate, Kind, Trouble};
+use tenant::{ClientCertificate, Kind, Trouble};
 
-const APP: &str = "5a1d6e0b-93c4-4f1e-8b57-2c0f7ab1d3e9";
-const SECRET: &str = "Q8~planted+secret/of=the&server%20";
+use scene::{APP, SECRET, Scene, id};
+
 const JOB: &str = "b1946ac9-2492-4ef8-9d3a-7f1f6c2d8e54";
 
-/// The stand-in tenant, in a directory of its own, with an application that may read groups and users.
-struct Scene {
-    tenant: tenant::Tenant,
-    directory: PathBuf,
-}
-
 impl Scene {
-    fn start(name: &str) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
-        let directory = std::env::temp_dir().join(format!("pgaad-directory-{name}-{since}"));
-        let tenant = tenant::Tenant::start(&directory);
-        fs::create_dir(directory.join("data")).expect("ours");
-        let permissions = ["GroupMember.Read.All", "User.Read.All"].map(str::to_owned);
-        let application = Application {
-            secrets: vec![SECRET.to_owned()],
-            permissions: BTreeSet::from(permissions),
-            ..Application::default()
-        };
-        tenant.directory().applications.insert(APP.to_owned(), application);
-        Self { tenant, directory }
-    }
-
-    fn secret(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.directory.join(name);
-        fs::write(&path, content).expect("ours");
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("ours");
-        path
-    }
-
-    fn request(&self) -> GraphRequest {
-        let authority = self.tenant.authority();
-        let id = self.tenant.tenant_id().parse().expect("a GUID");
-        GraphRequest {
-            tenant: Tenant::new(id, Cloud::Public, authority.parse().ok()),
-            route: Route { ca_file: Some(self.tenant.ca_file()), https_proxy: None },
-            graph_url: authority.parse().expect("a URL"),
-            credential: Some(Credential::SecretFile(self.secret("secret", &format!("{SECRET}\n")))),
-            client_id: APP.parse().ok(),
-            data_directory: self.directory.join("data"),
-            local: LocalServices::default(),
-            time: Duration::from_secs(60),
-            pause: Duration::from_millis(1),
-        }
-    }
-
     fn read(&self, group: &str) -> Result<GroupRead, GraphError> {
         Graph::new(self.request()).read_group(id(group), true, Programs::Cast)
     }
@@ -82,17 +39,6 @@ impl Scene {
         let request = GraphRequest { credential: Some(credential), ..self.request() };
         Graph::new(request).read_group(id(&group), true, Programs::Cast)
     }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        // Ours, and nobody looks into it any more; what cannot be removed is left in the temporary directory.
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-fn id(text: &str) -> ObjectId {
-    text.parse().expect("an id")
 }
 
 fn ids<'a>(texts: impl IntoIterator<Item = &'a String>) -> BTreeSet<ObjectId> {

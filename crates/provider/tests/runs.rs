@@ -8,11 +8,13 @@
     reason = "a test may panic"
 )]
 
+mod scene;
+
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,73 +22,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pgaad_core::directory::accounts::Account;
 use pgaad_core::directory::{AccountState, MembershipWord};
 use pgaad_core::guid::{ObjectId, TenantId};
-use pgaad_core::settings::directory::{Credential, Programs};
-use pgaad_core::tenant::{Cloud, Tenant};
+use pgaad_core::settings::directory::Programs;
 use pgaad_core::time::UnixTime;
-use pgaad_provider::Route;
 use pgaad_provider::directory_run::{DirectoryReport, DirectoryRequest, run};
 use pgaad_provider::directory_state::DirectoryState;
-use pgaad_provider::graph::{GraphRequest, LocalServices};
 use pgaad_provider::set_store::SetStore;
-use tenant::{Application, Trouble};
+use tenant::Trouble;
 
-const APP: &str = "5a1d6e0b-93c4-4f1e-8b57-2c0f7ab1d3e9";
-const SECRET: &str = "secret";
-
-/// A tenant, and the data directory of a server.
-struct Scene {
-    tenant: tenant::Tenant,
-    directory: PathBuf,
-}
-
-fn fresh(name: &str) -> PathBuf {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
-    std::env::temp_dir().join(format!("pgaad-runs-{name}-{since}"))
-}
+use scene::{APP, Scene, id};
 
 impl Scene {
-    fn start(name: &str) -> Self {
-        let directory = fresh(name);
-        let tenant = tenant::Tenant::start(&directory);
-        fs::create_dir(directory.join("data")).expect("ours");
-        let permissions = ["GroupMember.Read.All", "User.Read.All"].map(str::to_owned);
-        let application = Application {
-            secrets: vec![SECRET.to_owned()],
-            permissions: BTreeSet::from(permissions),
-            ..Application::default()
-        };
-        tenant.directory().applications.insert(APP.to_owned(), application);
-        fs::write(directory.join("secret"), SECRET).expect("ours");
-        fs::set_permissions(directory.join("secret"), Permissions::from_mode(0o600)).expect("ours");
-        Self { tenant, directory }
-    }
-
-    fn id(&self) -> TenantId {
-        self.tenant.tenant_id().parse().expect("a GUID")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.directory.join("data")
-    }
-
     fn store(&self) -> SetStore {
         SetStore::new(&self.data())
     }
 
-    fn request(&self, groups: &[&str], users: &[&str]) -> DirectoryRequest {
-        let authority = self.tenant.authority();
+    fn run_request(&self, groups: &[&str], users: &[&str]) -> DirectoryRequest {
         DirectoryRequest {
-            graph: GraphRequest {
-                tenant: Tenant::new(self.id(), Cloud::Public, authority.parse().ok()),
-                route: Route { ca_file: Some(self.tenant.ca_file()), https_proxy: None },
-                graph_url: authority.parse().expect("a URL"),
-                credential: Some(Credential::SecretFile(self.directory.join("secret"))),
-                client_id: APP.parse().ok(),
-                data_directory: self.data(),
-                local: LocalServices::default(),
-                time: Duration::from_secs(60),
-                pause: Duration::from_millis(1),
-            },
+            graph: self.request(),
             groups: groups.iter().map(|group| id(group)).collect(),
             users: users.iter().map(|user| id(user)).collect(),
             nested: true,
@@ -95,23 +47,12 @@ impl Scene {
     }
 
     fn run(&self, groups: &[&str], users: &[&str]) -> DirectoryReport {
-        run(self.request(groups, users), &self.store())
+        run(self.run_request(groups, users), &self.store())
     }
 
     fn members(&self, group: &str) -> Option<BTreeSet<ObjectId>> {
         self.store().members(self.id(), id(group)).map(|members| members.into_iter().collect())
     }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        // Ours, and nobody looks into it any more; what cannot be removed is left in the temporary directory.
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-fn id(text: &str) -> ObjectId {
-    text.parse().expect("an id")
 }
 
 fn crowd(name: &str, numbers: std::ops::Range<u32>) -> BTreeSet<ObjectId> {
