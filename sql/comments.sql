@@ -41,6 +41,9 @@ COMMENT ON FUNCTION pgaad.group_members(text) IS
 COMMENT ON FUNCTION pgaad._directory_rows() IS 'the rows of pgaad.directory';
 COMMENT ON FUNCTION pgaad._group_rows() IS 'the rows of pgaad.groups, without the roles';
 COMMENT ON FUNCTION pgaad._group_member_rows(text) IS 'the rows of pgaad.group_members()';
+COMMENT ON FUNCTION pgaad._has_directory() IS 'whether the directory is read, so that names can be looked up';
+COMMENT ON FUNCTION pgaad._asks_directory() IS 'whether the caller has names looked up in the directory';
+COMMENT ON FUNCTION pgaad._find_principal(text) IS 'what has a name in the directory; an error where not one thing has';
 COMMENT ON FUNCTION pgaad._status_row() IS 'the row of pgaad.status';
 COMMENT ON FUNCTION pgaad._key_rows() IS 'the rows of pgaad.keys';
 COMMENT ON FUNCTION pgaad._tenant_rows() IS 'the rows of pgaad.tenants';

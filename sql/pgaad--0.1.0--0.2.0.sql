@@ -203,8 +203,23 @@ RETURNS text
 LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+    found record;
+    answer text;
 BEGIN
     PERFORM pgaad._check_name(rolename);
+    IF pgaad._asks_directory() THEN
+        -- Before any statement about roles, for which others would have to wait as long.
+        SELECT * INTO found FROM pgaad._find_principal(rolename);
+        answer := pg_catalog.pgaadauth_create_principal_with_oid(
+            rolename, found.object_id, found.type, isadmin, ismfa);
+        IF isadmin IS NOT TRUE THEN
+            EXECUTE format('SECURITY LABEL FOR "pgaadauth-int" ON ROLE %I IS %L', rolename,
+                           format('type=%s,oid=%s,tenant_id=%s', found.type, found.object_id, found.tenant_id));
+        END IF;
+        RAISE NOTICE 'role "%" is for % %', rolename, found.type, found.object_id;
+        RETURN answer;
+    END IF;
     IF isadmin THEN
         RAISE EXCEPTION 'an administrator must be bound to an object id'
             USING ERRCODE = 'feature_not_supported',
@@ -482,6 +497,7 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+    found record;
     former oid;
     taken oid[] := ARRAY[]::oid[];
 BEGIN
@@ -490,6 +506,17 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
     END IF;
     type := pgaad._object_type(type);
+    IF object_id IS NULL AND pgaad._has_directory() THEN
+        PERFORM pgaad._check_name(name);
+        SELECT * INTO found FROM pgaad._find_principal(name);
+        IF type IS NOT NULL AND type <> found.type THEN
+            RAISE EXCEPTION '"%" is a %, and not a %', name, found.type, type
+                USING ERRCODE = 'wrong_object_type';
+        END IF;
+        object_id := found.object_id;
+        type := found.type;
+        RAISE NOTICE 'the administrator "%" is % %', name, type, object_id;
+    END IF;
     PERFORM pgaad._check_words(name, object_id, type, ARRAY['user', 'group']);
     -- Otherwise what others have committed meanwhile would not be seen.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -1284,3 +1311,31 @@ COMMENT ON FUNCTION pgaad.group_members(text) IS
 COMMENT ON FUNCTION pgaad._directory_rows() IS 'the rows of pgaad.directory';
 COMMENT ON FUNCTION pgaad._group_rows() IS 'the rows of pgaad.groups, without the roles';
 COMMENT ON FUNCTION pgaad._group_member_rows(text) IS 'the rows of pgaad.group_members()';
+
+-- Names and what has them in the directory.
+CREATE FUNCTION pgaad._has_directory() RETURNS bool
+STRICT STABLE PARALLEL SAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'has_directory_wrapper';
+CREATE FUNCTION pgaad._find_principal("name" TEXT) RETURNS TABLE (
+    "type" TEXT, "object_id" TEXT, "tenant_id" TEXT)
+STRICT VOLATILE PARALLEL RESTRICTED
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'find_principal_wrapper';
+-- Whether the caller has names looked up in the directory: where it is read, superusers and Entra administrators.
+CREATE FUNCTION pgaad._asks_directory()
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT pgaad._has_directory()
+        AND ((SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+             OR pg_has_role(current_user, 'azure_ad_admin', 'USAGE'))
+$function$;
+
+REVOKE ALL ON FUNCTION pgaad._has_directory(), pgaad._asks_directory(), pgaad._find_principal(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgaad._has_directory(), pgaad._asks_directory(), pgaad._find_principal(text)
+    TO azure_ad_admin;
+COMMENT ON FUNCTION pgaad._has_directory() IS 'whether the directory is read, so that names can be looked up';
+COMMENT ON FUNCTION pgaad._asks_directory() IS 'whether the caller has names looked up in the directory';
+COMMENT ON FUNCTION pgaad._find_principal(text) IS 'what has a name in the directory; an error where not one thing has';

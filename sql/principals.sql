@@ -112,6 +112,17 @@ BEGIN
 END
 $function$;
 
+-- Whether the caller has names looked up in the directory: where it is read, superusers and Entra administrators.
+CREATE FUNCTION pgaad._asks_directory()
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT pgaad._has_directory()
+        AND ((SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+             OR pg_has_role(current_user, 'azure_ad_admin', 'USAGE'))
+$function$;
+
 CREATE FUNCTION pg_catalog.pgaadauth_create_principal_with_oid(
     rolename text, objectid text, objecttype text, isadmin boolean, ismfa boolean)
 RETURNS text
@@ -146,8 +157,23 @@ RETURNS text
 LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+    found record;
+    answer text;
 BEGIN
     PERFORM pgaad._check_name(rolename);
+    IF pgaad._asks_directory() THEN
+        -- Before any statement about roles, for which others would have to wait as long.
+        SELECT * INTO found FROM pgaad._find_principal(rolename);
+        answer := pg_catalog.pgaadauth_create_principal_with_oid(
+            rolename, found.object_id, found.type, isadmin, ismfa);
+        IF isadmin IS NOT TRUE THEN
+            EXECUTE format('SECURITY LABEL FOR "pgaadauth-int" ON ROLE %I IS %L', rolename,
+                           format('type=%s,oid=%s,tenant_id=%s', found.type, found.object_id, found.tenant_id));
+        END IF;
+        RAISE NOTICE 'role "%" is for % %', rolename, found.type, found.object_id;
+        RETURN answer;
+    END IF;
     IF isadmin THEN
         RAISE EXCEPTION 'an administrator must be bound to an object id'
             USING ERRCODE = 'feature_not_supported',
@@ -424,6 +450,7 @@ LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+    found record;
     former oid;
     taken oid[] := ARRAY[]::oid[];
 BEGIN
@@ -432,6 +459,17 @@ BEGIN
             USING ERRCODE = 'insufficient_privilege', HINT = 'Only superusers may.';
     END IF;
     type := pgaad._object_type(type);
+    IF object_id IS NULL AND pgaad._has_directory() THEN
+        PERFORM pgaad._check_name(name);
+        SELECT * INTO found FROM pgaad._find_principal(name);
+        IF type IS NOT NULL AND type <> found.type THEN
+            RAISE EXCEPTION '"%" is a %, and not a %', name, found.type, type
+                USING ERRCODE = 'wrong_object_type';
+        END IF;
+        object_id := found.object_id;
+        type := found.type;
+        RAISE NOTICE 'the administrator "%" is % %', name, type, object_id;
+    END IF;
     PERFORM pgaad._check_words(name, object_id, type, ARRAY['user', 'group']);
     -- Otherwise what others have committed meanwhile would not be seen.
     IF current_setting('transaction_isolation') <> 'read committed' THEN

@@ -21,7 +21,8 @@ GRANT EXECUTE ON FUNCTION pgaad.refresh(), pgaad.explain(text, text), pgaad.expl
 GRANT EXECUTE ON FUNCTION pgaad._labels(oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pgaad._check_words(text, text, text, text[]), pgaad._check_name(text),
     pgaad._object_type(text), pgaad._label_principal(text, text, text, boolean, boolean),
-    pgaad._appoint(text, text, text, boolean), pgaad._share_roles(regrole) TO azure_ad_admin;
+    pgaad._appoint(text, text, text, boolean), pgaad._share_roles(regrole), pgaad._has_directory(),
+    pgaad._asks_directory(), pgaad._find_principal(text) TO azure_ad_admin;
 
 -- Shutting somebody out. The author and the time of an entry of the log are not for its author to write.
 GRANT EXECUTE ON FUNCTION pgaad.deny(uuid, timestamptz, text), pgaad.deny_token(text, timestamptz, text),

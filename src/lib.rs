@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 mod check;
 mod denials;
 mod directory;
+mod directory_names;
 mod directory_views;
 mod event_rows;
 mod events;
@@ -50,6 +51,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::event_buffer::request();
     pg::sessions::request();
     pg::session_board::request();
+    pg::lookup_board::request();
     pg::auth_failed::request();
     jobs::register();
     pg::worker::request();

@@ -24,7 +24,7 @@ pub(crate) fn define() {
     setting::define_user_bool(
         &VALIDATE_OIDS,
         c"aad_validate_oids_in_tenant",
-        c"Accepted for scripts written for Azure Single Server; has no effect: there is no directory to ask.",
+        c"Accepted for scripts written for Azure Single Server; has no effect.",
     );
     setting::define_fixed_bool(
         &GROUP_SYNC,

@@ -24,7 +24,11 @@ extension_sql_file!(
     name = "views",
     requires = [status_row, key_rows, event_rows, session_rows, login_counts]
 );
-extension_sql_file!("../sql/principals.sql", name = "principals", requires = [labels, admins_make_admins]);
+extension_sql_file!(
+    "../sql/principals.sql",
+    name = "principals",
+    requires = [labels, admins_make_admins, has_directory, find_principal]
+);
 extension_sql_file!("../sql/guard.sql", name = "guard");
 extension_sql_file!("../sql/azure_roles.sql", name = "azure_roles");
 extension_sql_file!(

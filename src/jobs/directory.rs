@@ -221,17 +221,7 @@ fn requests_of(settings: &ReadSettings) -> Result<(Wanted, Vec<DirectoryRequest>
     let request = |tenant: &Tenant| {
         let (groups, users) = wanted.get(&tenant.id()).cloned().unwrap_or_default();
         DirectoryRequest {
-            graph: GraphRequest {
-                tenant: tenant.clone(),
-                route: Route { ca_file: settings.ca_file.clone(), https_proxy: settings.https_proxy.clone() },
-                graph_url: directory.graph_url.clone(),
-                credential: directory.credential.clone(),
-                client_id: directory.client_id,
-                data_directory: worker::data_directory(),
-                local: LocalServices::default(),
-                time: TIME,
-                pause: PAUSE,
-            },
+            graph: graph_request(settings, directory, tenant, TIME),
             groups: groups.into_iter().take(MAX_GROUPS).collect(),
             users: users.into_iter().collect(),
             nested: directory.nested,
@@ -240,6 +230,26 @@ fn requests_of(settings: &ReadSettings) -> Result<(Wanted, Vec<DirectoryRequest>
     };
     let requests = policy.tenants().map(request).collect();
     Ok((wanted, requests))
+}
+
+/// Whom to ask, as whom, and for how long.
+pub(super) fn graph_request(
+    settings: &Settings,
+    directory: &DirectorySettings,
+    tenant: &Tenant,
+    time: Duration,
+) -> GraphRequest {
+    GraphRequest {
+        tenant: tenant.clone(),
+        route: Route { ca_file: settings.ca_file.clone(), https_proxy: settings.https_proxy.clone() },
+        graph_url: directory.graph_url.clone(),
+        credential: directory.credential.clone(),
+        client_id: directory.client_id,
+        data_directory: worker::data_directory(),
+        local: LocalServices::default(),
+        time,
+        pause: PAUSE,
+    }
 }
 
 /// The groups that roles are bound to and, where accounts count, the users: of roles, connected, and lately logged in.

@@ -7,6 +7,7 @@
 mod aside;
 mod denials;
 mod directory;
+mod directory_names;
 mod directory_sessions;
 mod files;
 mod job;
@@ -53,7 +54,7 @@ fn session_worker() -> ! {
 /// Reads the directory, beside the key worker: a long answer and a secret must not share a process with what logins
 /// wait for.
 fn directory_worker() -> ! {
-    work(&mut [&mut directory::ReadDirectory::default()])
+    work(&mut [&mut directory_names::LookUpNames::default(), &mut directory::ReadDirectory::default()])
 }
 
 fn work(jobs: &mut [&mut dyn Job]) -> ! {

@@ -23,6 +23,7 @@ pub(crate) mod hook;
 pub(crate) mod label_providers;
 mod label_scan;
 mod libpq;
+pub(crate) mod lookup_board;
 #[cfg_attr(not(since_18), path = "no_oauth.rs")]
 pub(crate) mod oauth;
 pub(crate) mod packet;

@@ -6,56 +6,18 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use pgaad_tests::account::give_to_servers;
+use pgaad_tests::directory::{APP, SECRET, scene_with, secret_file};
 use pgaad_tests::document::Section;
-use pgaad_tests::run_directory;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::wire::Outcome;
-use pgaad_tests::{Cluster, Scene, wait_until};
-use tenant::{Application, Kind, Token, Trouble};
+use pgaad_tests::{Scene, wait_until};
+use tenant::{Kind, Token, Trouble};
 
-pub(crate) const APP: &str = "5a1d6e0b-93c4-4f1e-8b57-2c0f7ab1d3e9";
 const JOB: &str = "b1946ac9-2492-4ef8-9d3a-7f1f6c2d8e54";
-pub(crate) const SECRET: &str = "Q8~planted+secret/of=the&server%20";
-
-/// A file with a secret that the server may read.
-fn secret_file(content: &str) -> String {
-    let path = run_directory::fresh("secret");
-    fs::write(&path, content).expect("our own directory");
-    fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("our own file");
-    give_to_servers(&path);
-    path.display().to_string()
-}
 
 /// A scene whose server reads the directory with every right that it may want.
 pub(crate) fn scene() -> Scene {
     scene_with(|cluster| cluster)
-}
-
-pub(crate) fn scene_with(configure: impl FnOnce(Cluster) -> Cluster) -> Scene {
-    let scene = Scene::with(|cluster| configure(with_directory(cluster)));
-    prepared(&scene);
-    scene
-}
-
-/// The settings of the directory, all but where Graph is.
-pub(crate) fn with_directory(cluster: Cluster) -> Cluster {
-    cluster
-        .conf("pgaad.directory", "on")
-        .conf("pgaad.directory_client_id", APP)
-        .conf("pgaad.directory_credential", format!("secret_file:{}", secret_file(SECRET)))
-        .conf("pgaad.directory_interval", "1d")
-}
-
-/// Registers the application, and tells the server where Graph is, which depends on the port of the stand-in.
-pub(crate) fn prepared(scene: &Scene) {
-    let permissions = ["GroupMember.Read.All", "User.Read.All", "Application.Read.All"].map(str::to_owned);
-    let application = Application {
-        secrets: vec![SECRET.to_owned()],
-        permissions: BTreeSet::from(permissions),
-        ..Application::default()
-    };
-    scene.tenant.directory().applications.insert(APP.to_owned(), application);
-    scene.cluster.set("pgaad.graph_url", &scene.tenant.authority());
 }
 
 /// A role for the members of a group.
@@ -410,7 +372,7 @@ fn sql_of_the_document_runs_as_it_stands() {
     }
     let text = include_str!("../../docs/directory.md");
     let samples = Section::whole("directory.md", text).samples("sql");
-    assert!(samples.len() >= 2, "{samples:?}");
+    assert!(samples.len() >= 3, "{samples:?}");
     for sample in samples {
         for statement in sample.split_inclusive(';').filter(|statement| !statement.trim().is_empty()) {
             scene.cluster.sql(statement);

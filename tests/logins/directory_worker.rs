@@ -5,15 +5,14 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use pgaad_tests::directory::{APP, SECRET, prepare, scene_with, settings};
 use pgaad_tests::process::{internet_sockets, peak_memory_kb, signal};
 use pgaad_tests::token_pieces::TokenPieces;
 use pgaad_tests::wire::Outcome;
 use pgaad_tests::{Cluster, Installation, Scene, preload, process, wait_until};
 use tenant::Trouble;
 
-use crate::directory::{
-    APP, SECRET, column, group_role, prepared, refresh, scene, scene_with, with_directory,
-};
+use crate::directory::{column, group_role, refresh, scene};
 
 const ANN: &str = "ann@example.com";
 const BOB: &str = "bob@example.com";
@@ -123,9 +122,9 @@ fn what_was_read_too_long_ago_lets_nobody_in_and_keeps_others_out() {
     // Graph, and so the age of a set, has the clock of this machine; the server's is a day ahead.
     const AHEAD: i64 = 86_400 + 1_200;
     let scene = Scene::on(&Installation::pgaad(), |cluster| {
-        with_directory(cluster.with_preload(preload::clock_ahead(AHEAD)))
+        settings(cluster.with_preload(preload::clock_ahead(AHEAD)))
     });
-    prepared(&scene);
+    prepare(&scene);
     let group = group(&scene);
     assert!(refresh(&scene));
     let attempt = |token: tenant::Token| {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use pgaad_tests::{Route, Scene, run_directory, wait_until};
+use pgaad_tests::{Route, directory, run_directory, wait_until};
 use serde_json::Value;
 
 fn kit(file: &str) -> PathBuf {
@@ -101,7 +101,12 @@ fn expressions() -> Vec<String> {
 
 #[test]
 fn exporter_rules_and_dashboard_see_a_server_and_what_is_wrong_with_it() {
-    let scene = Scene::start();
+    let scene = directory::scene_with(|cluster| cluster);
+    let group = scene.tenant.directory().add_group("analysts", &[]);
+    let bound =
+        format!("SELECT pgaadauth_create_principal_with_oid('analysts', '{group}', 'group', false, false)");
+    scene.cluster.sql(&bound);
+    assert_eq!(scene.cluster.value("SELECT pgaad.refresh_directory()"), "t");
     let database = Route::Password.database();
     // As docs/monitoring.md has the role.
     scene.cluster.sql("CREATE ROLE monitoring LOGIN PASSWORD 'secret' IN ROLE pg_monitor");
@@ -137,15 +142,19 @@ fn exporter_rules_and_dashboard_see_a_server_and_what_is_wrong_with_it() {
         })
     });
     let names: Vec<_> = names.collect();
-    assert_eq!(names.len(), 15, "{names:?}");
-    for name in names {
+    assert_eq!(names.len(), 22, "{names:?}");
+    // A secret does not say when it expires.
+    for name in names.iter().filter(|name| !name.contains("credential_expires")) {
         // Whether the clock is right is known once the provider has answered with a date.
-        assert!(shown.contains(&name), "{name}\n{shown}");
+        assert!(shown.contains(name), "{name}\n{shown}");
     }
 
     let prometheus = Prometheus::start(exporter);
     wait_until("Prometheus has asked", || prometheus.has("pgaad_status_ready == 1"));
-    assert!(!prometheus.has("ALERTS{alertname=~\"PgaadNotReady|PgaadProblem\"}"));
+    assert!(
+        !prometheus
+            .has("ALERTS{alertname=~\"PgaadNotReady|PgaadProblem|PgaadDirectoryFails|PgaadGroupNotReady\"}")
+    );
     scene.attempt(scene.route(), &role).with("nonsense").expect_refused("malformed_token");
     for expression in expressions() {
         wait_until(&expression, || prometheus.has(&expression));

@@ -6,6 +6,7 @@ pub mod account;
 pub mod attempt;
 pub mod client;
 pub mod cluster;
+pub mod directory;
 pub mod document;
 pub mod installation;
 pub mod log;

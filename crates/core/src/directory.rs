@@ -4,12 +4,14 @@
 pub mod accounts;
 mod facts;
 pub mod members;
+mod names;
 mod record_file;
 mod session;
 mod witness;
 
 pub use self::accounts::AccountState;
 pub use self::facts::{Directory, DirectoryFacts, MembershipWord};
+pub use self::names::{NameQuestion, Named, NamedKind};
 pub use self::record_file::{Bytes, RecordFileError};
 pub use self::session::{SessionFacts, ends_session};
 pub use self::witness::Measure;

@@ -11,6 +11,7 @@ mod connection;
 mod error;
 mod group;
 mod managed_identity;
+mod names;
 mod page;
 mod retry;
 mod sign_in;

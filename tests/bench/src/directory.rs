@@ -1,15 +1,10 @@
 //! What a login costs whose group the directory knows, beside one whose token names it; and what a run costs.
 
-use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-use pgaad_tests::account::give_to_servers;
 use pgaad_tests::cluster::Cluster;
-use pgaad_tests::process;
-use pgaad_tests::run_directory;
-use tenant::{Application, crowd_member};
+use pgaad_tests::{directory, process};
+use tenant::crowd_member;
 
 use crate::Effort;
 use crate::bed::{Bed, Ticket};
@@ -17,8 +12,6 @@ use crate::load;
 use crate::page::{AtMost, Page};
 use crate::sample::Ratio;
 
-const APP: &str = "5a1d6e0b-93c4-4f1e-8b57-2c0f7ab1d3e9";
-const SECRET: &str = "secret";
 /// Microseconds that the directory may add to a login at p50.
 const ALLOWED: f64 = 25.0;
 
@@ -67,24 +60,8 @@ pub fn measure(bed: &Bed, effort: Effort, page: &mut Page) {
 
 /// A server like the bed's, with a directory.
 fn start(bed: &Bed) -> Cluster {
-    let secret = run_directory::fresh("secret");
-    fs::write(&secret, SECRET).expect("our own directory");
-    fs::set_permissions(&secret, Permissions::from_mode(0o600)).expect("our own file");
-    give_to_servers(&secret);
-    let application = Application {
-        secrets: vec![SECRET.to_owned()],
-        permissions: BTreeSet::from(["GroupMember.Read.All".to_owned()]),
-        ..Application::default()
-    };
-    bed.tenant.directory().applications.insert(APP.to_owned(), application);
-    bed.another(|cluster| {
-        cluster
-            .conf("pgaad.directory", "on")
-            .conf("pgaad.graph_url", bed.tenant.authority())
-            .conf("pgaad.directory_client_id", APP)
-            .conf("pgaad.directory_credential", format!("secret_file:{}", secret.display()))
-            .conf("pgaad.directory_interval", "1d")
-    })
+    directory::register(&bed.tenant);
+    bed.another(|cluster| directory::settings(cluster).conf("pgaad.graph_url", bed.tenant.authority()))
 }
 
 /// A run of fifty groups of a thousand members beside those that are there, and one of them alone.

@@ -105,6 +105,21 @@ impl Directory {
         self.add(id, Kind::User)
     }
 
+    /// Adds a guest, whose id is [`object_id(mail)`](crate::object_id), by the name that this tenant gave them; gives
+    /// the id.
+    pub fn add_guest(&mut self, mail: &str, upn: &str) -> String {
+        let id = self.add_user(mail);
+        let user = self.user(&id);
+        (user.upn, user.mail) = (upn.to_owned(), Some(mail.to_owned()));
+        id
+    }
+
+    /// The id of the group of this name. Panics unless there is one.
+    pub fn group_named(&self, name: &str) -> String {
+        let found = self.groups.iter().find(|(_, group)| group.name == name);
+        found.expect("the group is there").0.clone()
+    }
+
     /// Adds a service principal, whose id is [`object_id(client_id)`](crate::object_id); gives the id.
     pub fn add_program(&mut self, client_id: &str, name: &str) -> String {
         let id = crate::object_id(client_id);
