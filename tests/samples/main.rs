@@ -6,6 +6,7 @@
 //! class of the same name stands in for; pgAdmin and DBeaver, which are set up by hand.
 
 mod ansible;
+mod graph;
 mod monitoring;
 mod stage;
 

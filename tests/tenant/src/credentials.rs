@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use aws_lc_rs::signature::{
+    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -46,6 +48,11 @@ impl ClientCertificate {
     /// The private key alone, PEM.
     pub fn key_pem(&self) -> String {
         pem("PRIVATE KEY", &self.pkcs8)
+    }
+
+    /// `x5t` (RFC 7515 §4.1.7).
+    fn thumbprint_sha1(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &self.certificate))
     }
 
     /// `x5t#S256` (RFC 7515 §4.1.8).
@@ -139,13 +146,19 @@ fn check_assertion(
     };
     let (header, claims) = (read(header)?, read(payload)?);
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| malformed)?;
-    let is_named = |one: &&ClientCertificate| header["x5t#S256"] == one.thumbprint();
+    // Microsoft's own libraries pad what RFC 7515 §2 has without.
+    let named = |member: &str| header[member].as_str().map(|thumbprint| thumbprint.trim_end_matches('='));
+    let is_named = |one: &&ClientCertificate| {
+        named("x5t#S256") == Some(&one.thumbprint()) || named("x5t") == Some(&one.thumbprint_sha1())
+    };
     let certificate = application.certificates.iter().find(is_named);
     let certificate = certificate.ok_or((700_027, "no certificate has this thumbprint"))?;
-    if header["alg"] != "PS256" {
-        return Err((700_027, "the algorithm is not PS256"));
-    }
-    let key = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, &certificate.public_key);
+    let algorithm: &'static dyn VerificationAlgorithm = match header["alg"].as_str() {
+        Some("PS256") => &RSA_PSS_2048_8192_SHA256,
+        Some("RS256") => &RSA_PKCS1_2048_8192_SHA256,
+        _ => return Err((700_027, "the algorithm is neither PS256 nor RS256")),
+    };
+    let key = UnparsedPublicKey::new(algorithm, &certificate.public_key);
     key.verify(signed.as_bytes(), &signature).map_err(|_| (700_027, "the signature is wrong"))?;
     if claims["iss"] != client_id || claims["sub"] != client_id {
         return Err((700_021, "the assertion is somebody else's"));
@@ -153,8 +166,9 @@ fn check_assertion(
     if claims["aud"] != url {
         return Err((700_023, "the audience is not the token endpoint"));
     }
-    let time = |name: &str| claims[name].as_i64().ok_or(malformed);
-    let (now, nbf, exp) = (crate::claims::now(), time("nbf")?, time("exp")?);
+    // A NumericDate may have a fraction (RFC 7519 §2), as Microsoft's own libraries write it.
+    let time = |name: &str| claims[name].as_f64().map(|time| time as i64).ok_or(malformed);
+    let (now, nbf, exp) = (crate::claims::now(), time("nbf").or_else(|_| time("iat"))?, time("exp")?);
     if nbf > now || exp <= now || exp - nbf > MAX_LIFETIME {
         return Err((700_024, "the assertion is not within its valid time range"));
     }
