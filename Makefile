@@ -113,6 +113,11 @@ torture: package
 	PGAAD_TORTURE_LOGINS=100000 $(CARGO) test -p pgaad-tests --test logins deny::nobody_is_admitted -- --nocapture
 	$(call say,every sequence of three statements by each of eight actors)
 	$(CARGO) test -p pgaad-tests --test rise -- --ignored --nocapture
+	$(call say,a thousand runs of the directory that are lied to and two hundred that are killed)
+	PGAAD_RUNS=1000 PGAAD_KILLS=200 $(CARGO) test -p pgaad-provider --test runs
+	PGAAD_KILLS=200 $(CARGO) test -p pgaad-tests --test logins directory_worker::worker_and_server -- --nocapture
+	$(call say,how soon a change in the directory acts)
+	$(CARGO) test -p pgaad-tests --test logins directory_worker:: -- --ignored --nocapture
 	$(call say,how long each refusal takes)
 	$(CARGO) test -p pgaad-tests --test logins stranger:: -- --ignored --nocapture
 

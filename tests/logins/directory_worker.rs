@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use pgaad_tests::directory::{APP, SECRET, prepare, scene_with, settings};
 use pgaad_tests::process::{internet_sockets, peak_memory_kb, signal};
@@ -149,7 +149,10 @@ fn worker_and_server_that_are_killed_in_a_run_leave_what_was_read() {
     let scene = scene();
     let group = group(&scene);
     assert!(refresh(&scene));
-    for (number, of_server) in [false, true, false, true].into_iter().enumerate() {
+    let kills = std::env::var("PGAAD_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4_usize);
+    for kill in 0..kills {
+        // The worker and the server by turns, after one question, two, three and so on.
+        let (number, of_server) = (kill % 5, kill % 2 == 1);
         scene.tenant.directory().add_known(&tenant::crowd_member("more", 0));
         scene.tenant.set_trouble(move |count, path| {
             (path.contains("/groups/") && count > number).then_some(Trouble::Slow(Duration::from_millis(20)))
@@ -253,4 +256,35 @@ fn no_piece_of_the_secret_and_of_graphs_token_is_written_down_anywhere() {
     scene.cluster.write_as_server("planted", SECRET);
     assert_eq!(used.files_with_pieces(&scene.cluster.data_dir()).len(), 1);
     assert!(scene.tenant.directory().applications.contains_key(APP));
+}
+
+#[test]
+#[ignore = "a measurement of some minutes"]
+fn changes_in_the_directory_act_within_the_interval() {
+    const INTERVAL: Duration = Duration::from_secs(60);
+    let scene = scene_with(|cluster| {
+        cluster
+            .conf("pgaad.directory_interval", "60s")
+            .conf("pgaad.directory_accounts", "on")
+            .conf("pgaad.session_end", "directory")
+    });
+    let group = group(&scene);
+    let (ann, bob) = (tenant::object_id(ANN), tenant::object_id(BOB));
+    assert!(refresh(&scene));
+    let mut session = scene.attempt(scene.route(), "some").with(scene.token(ANN).mint()).expect_admitted();
+    let measure = |what: &str, is_done: &mut dyn FnMut() -> bool| {
+        let began = Instant::now();
+        while !is_done() {
+            assert!(began.elapsed() < 2 * INTERVAL, "{what}");
+            thread::sleep(Duration::from_millis(200));
+        }
+        println!("{what}: {:.1} s, of {} s and one", began.elapsed().as_secs_f64(), INTERVAL.as_secs());
+    };
+    scene.tenant.directory().join(&group, &bob);
+    measure("an added member gets in", &mut || is_admitted(&scene, BOB));
+    scene.tenant.directory().leave(&group, &ann);
+    measure("a removed member is refused", &mut || !is_admitted(&scene, ANN));
+    measure("and their session ends", &mut || session.query("SELECT 1").is_err());
+    scene.tenant.directory().user(&bob).enabled = false;
+    measure("a disabled user is refused", &mut || !is_admitted(&scene, BOB));
 }
