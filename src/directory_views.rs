@@ -71,7 +71,7 @@ fn refresh_directory() -> bool {
         }
         .raise();
     }
-    let began = Instant::now();
+    let (began, asked_at) = (Instant::now(), clock::now());
     let ticket = shmem::with_directory_queue(|queue| queue.demand(clock::monotonic()));
     worker::wake(WorkerId::Directory);
     while !shmem::directory_queue().is_done(ticket) {
@@ -87,7 +87,7 @@ fn refresh_directory() -> bool {
             report::notice(reason);
             false
         }
-        Ok((settings, _)) => tell(&settings, took),
+        Ok((settings, _)) => tell(&settings, asked_at, took),
     }
 }
 
@@ -101,11 +101,16 @@ fn settings_in_force() -> Result<(Settings, TenantId), String> {
 }
 
 /// Tells how the last run went; whether nothing failed.
-fn tell(settings: &Settings, took: u128) -> bool {
+fn tell(settings: &Settings, asked_at: UnixTime, took: u128) -> bool {
     let state = DirectoryState::read(data_directory());
     let mut is_good = true;
     for tenant in settings.token.iter().flat_map(TokenPolicy::tenants) {
-        let Some(known) = state.of(tenant.id()) else { continue };
+        let known = state.of(tenant.id()).filter(|known| known.began_at >= asked_at.seconds());
+        let Some(known) = known else {
+            is_good = false;
+            report::notice("nothing was read: the server's log says why".to_owned());
+            continue;
+        };
         match &known.error {
             None => {
                 let (groups, requests) = (known.groups.len(), known.requests);

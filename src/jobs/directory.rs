@@ -37,6 +37,9 @@ const LOOK: Duration = Duration::from_secs(10);
 /// The first wait after a run that failed; each is twice as long as the one before.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// How many threads there may be, twice: a run, and names that are asked for beside it.
+pub(super) const THREADS: usize = 4;
+
 /// Between two tries of one question.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -136,9 +139,14 @@ impl ReadDirectory {
         self.asked = wanted;
         let store = SetStore::new(&worker::data_directory());
         let work = move || requests.into_iter().map(|request| directory_run::run(request, &store)).collect();
-        match self.threads.start(TIME + POLL, 1, work) {
+        match self.threads.start(TIME + POLL, THREADS, work) {
             Ok(aside) => self.run = Some(Run { aside: Some(aside), ..run }),
-            Err(_) => self.finish(&run, &[], settings),
+            Err(error) => {
+                let line = LogLine::new("pgaad: directory not read:");
+                let line = line.quoted("cause", &format!("no thread could be started: {error:?}"));
+                tell(&mut self.told, None, line);
+                self.finish(&run, &[], settings);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use pgaad_core::log_line::LogLine;
 use pgaad_provider::graph::{Graph, GraphError, GraphRequest};
 
 use super::aside::{Aside, Threads};
-use super::directory::graph_request;
+use super::directory::{THREADS, graph_request};
 use super::job::{Job, ReadSettings};
 use crate::pg::lookup_board::{self, LookupAnswer};
 
@@ -54,7 +54,7 @@ impl Job for LookUpNames {
         };
         // A run may go on beside it.
         let find = move || Graph::new(request).find(question, &name);
-        match self.threads.start(TIME + POLL, 2, find) {
+        match self.threads.start(TIME + POLL, THREADS, find) {
             Ok(aside) => self.asking = Some((number, aside)),
             Err(_) => lookup_board::answer(number, answer_of(Err(GraphError::TimedOut))),
         }
