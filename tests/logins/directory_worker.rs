@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use pgaad_tests::directory::{APP, SECRET, prepare, scene_with, settings};
-use pgaad_tests::process::{internet_sockets, peak_memory_kb, signal};
+use pgaad_tests::process::{internet_sockets, peak_memory_kb};
 use pgaad_tests::token_pieces::TokenPieces;
 use pgaad_tests::wire::Outcome;
 use pgaad_tests::{Cluster, Installation, Scene, preload, process, wait_until};
@@ -151,8 +151,8 @@ fn worker_and_server_that_are_killed_in_a_run_leave_what_was_read() {
     assert!(refresh(&scene));
     let kills = std::env::var("PGAAD_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4_usize);
     for kill in 0..kills {
-        // The worker and the server by turns, after one question, two, three and so on.
-        let (number, of_server) = (kill % 5, kill % 2 == 1);
+        // The worker and the server by turns, after each of a run's four questions.
+        let (number, of_server) = (kill % 4, (kill + kill / 4) % 2 == 1);
         scene.tenant.directory().add_known(&tenant::crowd_member("more", 0));
         scene.tenant.set_trouble(move |count, path| {
             (path.contains("/groups/") && count > number).then_some(Trouble::Slow(Duration::from_millis(20)))
@@ -170,7 +170,7 @@ fn worker_and_server_that_are_killed_in_a_run_leave_what_was_read() {
             if of_server {
                 scene.cluster.crash();
             } else {
-                signal(worker(&scene.cluster), "KILL");
+                scene.cluster.kill(worker(&scene.cluster));
             }
             run.join().expect("its session ends");
         });

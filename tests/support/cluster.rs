@@ -343,9 +343,14 @@ impl Cluster {
 
     /// Kills a server process as a fault would, and waits until the postmaster has started all others anew.
     pub fn kill_a_backend(&self) {
-        let mark = self.log_mark();
         let pid = self.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'");
-        process::signal(pid.parse().expect("a process id"), "KILL");
+        self.kill(pid.parse().expect("a process id"));
+    }
+
+    /// The same, of this process.
+    pub fn kill(&self, pid: u32) {
+        let mark = self.log_mark();
+        process::signal(pid, "KILL");
         self.wait_for_log(mark, "database system is ready to accept connections");
     }
 
