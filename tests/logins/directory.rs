@@ -9,7 +9,7 @@ use pgaad_tests::account::give_to_servers;
 use pgaad_tests::directory::{APP, SECRET, scene_with, secret_file};
 use pgaad_tests::document::Section;
 use pgaad_tests::scene::quoted;
-use pgaad_tests::wire::Outcome;
+use pgaad_tests::wire::{Outcome, Session};
 use pgaad_tests::{Scene, wait_until};
 use tenant::{Kind, Token, Trouble};
 
@@ -338,12 +338,24 @@ fn sessions_end_with_the_run_that_finds_their_user_out_where_asked() {
     // Graph is away, the sets are lost: nobody is thrown out.
     scene.tenant.set_trouble(|_, _| Some(Trouble::Status(503, None)));
     let set = scene.cluster.data_dir().join(format!("pgaad/groups/{group}.set"));
-    fs::remove_file(set).expect("it was written");
-    scene.cluster.set("pgaad.directory_max_stale", "60s");
-    assert!(!refresh(&scene));
-    for session in &mut sessions {
-        assert_eq!(session.value("SELECT 1").as_deref(), Some("1"));
+    let whole = fs::read(&set).expect("it was written");
+    // Of the few that there are: no search notices that they are other ones, in the same order.
+    let mut damaged = whole.clone();
+    for (number, record) in damaged[128..].chunks_exact_mut(16).enumerate() {
+        record.fill(u8::try_from(number + 1).expect("a few"));
     }
+    fs::write(&set, damaged).expect("it is there");
+    scene.cluster.set("pgaad.directory_max_stale", "60s");
+    let all_go_on = |sessions: &mut Vec<Session>| {
+        assert!(!refresh(&scene));
+        for session in sessions {
+            assert_eq!(session.value("SELECT 1").as_deref(), Some("1"));
+        }
+    };
+    scene.attempt(scene.route(), "some").with(token(0).mint()).expect_refused("not_in_group");
+    all_go_on(&mut sessions);
+    fs::remove_file(&set).expect("it is there");
+    all_go_on(&mut sessions);
     scene.tenant.end_trouble();
     let mark = scene.cluster.log_mark();
     {

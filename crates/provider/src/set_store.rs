@@ -99,7 +99,7 @@ impl SetStore {
         }
     }
 
-    /// All members of a group, and whether the file is whole: `None` where there is none, or none that is.
+    /// All members of a group; `None` where there is no file, or none that is whole.
     pub fn members(&self, tenant: TenantId, group: ObjectId) -> Option<Vec<ObjectId>> {
         let content = file::read(&self.of_group(group), MAX_BYTES).ok()?;
         members::decode(&content.bytes, tenant, group).ok()

@@ -150,6 +150,12 @@ fn page_that_is_lost_cut_or_somebody_elses_makes_no_set_and_a_passing_trouble_no
         scene.tenant.end_trouble();
         assert!(members(scene.read(&group).expect("well again")) == whole);
     }
+    // A group that is another one is none.
+    let other = r#"{"id":"0ddba115-1234-4abc-9def-0123456789ab","displayName":"x","securityEnabled":true}"#;
+    scene.tenant.set_trouble(move |_, path| {
+        path.contains("displayName").then(|| Trouble::Body(200, other.to_owned()))
+    });
+    assert_eq!(code(scene.read(&group)), "page_malformed");
     // What passes after a while is asked again.
     for trouble in [
         Trouble::Status(500, None),

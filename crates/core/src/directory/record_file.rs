@@ -16,7 +16,8 @@
 //! ```
 //!
 //! A login reads the header and as many records as a binary search visits, at places that the header's own digest and
-//! the file's length vouch for. That the records are whole, the worker checks, which reads them all.
+//! the file's length vouch for. Damaged records that it does not see can hide a member until the next run writes the
+//! file anew, and make nobody one. Whatever reads all records checks them all: no session ends by a damaged file.
 
 use aws_lc_rs::digest::{SHA256, digest};
 

@@ -79,7 +79,10 @@ pub struct Measure {
 impl Measure {
     /// Whether the directory's word may still let somebody in.
     pub(crate) fn is_fresh(&self, began_at: UnixTime) -> bool {
-        began_at <= self.now.plus(self.clock_skew) && self.now <= began_at.plus(self.max_stale)
+        // Nothing is fresh by a setting that cannot be used, whatever the clocks of Graph and of this machine say.
+        !self.max_stale.is_zero()
+            && began_at <= self.now.plus(self.clock_skew)
+            && self.now <= began_at.plus(self.max_stale)
     }
 
     /// Whether a word of `time` is newer than one of `other`, whatever the clocks of the two witnesses.
@@ -239,5 +242,10 @@ mod tests {
             assert_eq!(matches!(word, Witness::ByDirectory { .. }), expected, "{began}");
         }
         assert_eq!(outcome(TokenWord::NotMember, NOW - 10_000, yes(NOW + SKEW + 1)), NOT_BY_TOKEN);
+        // By no age at all nothing is, not even what Graph's clock, which may be ahead, dates a moment from now.
+        let none = Measure { max_stale: Duration::ZERO, ..measure() };
+        for began in [NOW - 1, NOW, NOW + 1, NOW + SKEW] {
+            assert!(!none.is_fresh(at(began)), "{began}");
+        }
     }
 }
