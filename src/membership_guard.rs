@@ -11,6 +11,7 @@ use pgaad_core::membership::{Privilege, RoleGraph, RoleOid};
 use pgaad_core::membership_rules::{self, Caller, Violation};
 use pgrx::prelude::*;
 
+use crate::directory_names;
 use crate::pg::catalog::{self, Marker, standing};
 use crate::pg::encoding;
 use crate::pg::report::{self, SqlError};
@@ -19,7 +20,7 @@ use crate::pg::role_statement::Change;
 use crate::pg::utility::Guard;
 
 /// The guard of every statement about roles.
-pub(crate) const GUARD: Guard = Guard { before, after, advise };
+pub(crate) const GUARD: Guard = Guard { before, after, advise, directory: directory_names::OF_STATEMENTS };
 
 const ADMINISTRATORS: &str = "Only superusers and members of azure_ad_admin may.";
 const SUPERUSERS: &str = "Only superusers may.";

@@ -24,7 +24,7 @@ pub(crate) fn define() {
     setting::define_user_bool(
         &VALIDATE_OIDS,
         c"aad_validate_oids_in_tenant",
-        c"Accepted for scripts written for Azure Single Server; has no effect.",
+        c"Whether a role that joins azure_ad_user is looked up in the directory, as on Azure Single Server.",
     );
     setting::define_fixed_bool(
         &GROUP_SYNC,
@@ -96,6 +96,12 @@ pub(crate) fn guard_trust() -> Result<GuardTrust, Reason> {
 pub(crate) fn has_directory() -> bool {
     static HAS_DIRECTORY: OnceLock<bool> = OnceLock::new();
     *HAS_DIRECTORY.get_or_init(|| directory::is_on(&Texts::InForce).unwrap_or(false))
+}
+
+/// Whether who puts a role into `azure_ad_user` has it looked up: Azure Single Server's setting, which everybody may
+/// set.
+pub(crate) fn validates_oids() -> bool {
+    VALIDATE_OIDS.get()
 }
 
 /// What the postmaster read when it loaded the library, and every backend inherits.

@@ -9,16 +9,17 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 
 use pgaad_core::label::Binding;
-use pgaad_core::labelling::Labelling;
 use pgaad_core::membership::RoleGraph;
 use pgaad_core::membership_rules::Caller;
 use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 
 use super::catalog::{self, Marker};
+use super::report::{self, SqlError};
+use super::role_parts::{self, Part};
+use super::role_principal::{self, Directory, Newcomer, Principal};
 use super::role_program::{self, Password};
 use super::role_statement::{self, Change, RoleStatement};
-use super::{encoding, report};
 use super::{label_providers, role_graph, role_nodes, role_vouch};
 
 /// A statement about roles on its way. Lives in the memory context of the statement, which drops it.
@@ -29,27 +30,9 @@ pub(super) struct Plan {
     pub(super) caller: Caller,
     /// All roles and memberships before the statement, if the rules are asked afterwards.
     pub(super) before: Option<RoleGraph>,
+    /// Whom the directory has named.
+    answers: Vec<(Newcomer, Principal)>,
     waiting: VecDeque<Part>,
-}
-
-/// A part of the statement.
-enum Part {
-    /// Carried out in the name of the caller, as core gave it (then its tree is core's) or as a copy.
-    AsCaller(*mut pg_sys::PlannedStmt),
-    /// Carried out in the name of the bootstrap superuser.
-    AsSuperuser(*mut pg_sys::PlannedStmt),
-    /// The REVOKE of one membership in a marker role, by whichever roles it was granted.
-    Revoke(*mut pg_sys::GrantRoleStmt),
-    /// The role may have left `azure_ad_user`: it leaves the Entra roles that it is a member of.
-    Leave(CString),
-    /// The role has got another label than the one that bound it so far.
-    Labelled(CString, Option<Labelling>),
-    /// The role got this password, or lost its own.
-    Given(CString, Password),
-    /// The role was made a member: the program that was its password binds it.
-    BindGiven(CString),
-    /// The role was bound to the program of this client id.
-    BoundToProgram(CString, String),
 }
 
 /// A statement to be carried out next; plain data, for a frame that owns nothing.
@@ -90,6 +73,7 @@ impl Plan {
             is_superuser: false,
             caller,
             before: None,
+            answers: Vec::new(),
             waiting: VecDeque::new(),
         })
     }
@@ -98,6 +82,46 @@ impl Plan {
     pub(super) fn look_up_caller(&mut self) {
         role_graph::accept_changes();
         (self.is_superuser, self.caller) = catalog::caller();
+    }
+
+    /// Asks the directory whom the roles are bound to, as far as it is needed and was not asked yet. What is needed
+    /// still `once_locked` is an error.
+    ///
+    /// # Errors
+    /// Of the [`Directory`], and [`role_principal::changed_meanwhile`].
+    ///
+    /// # Safety
+    /// As [`Plan::new`].
+    pub(super) unsafe fn ask(&mut self, directory: Directory, once_locked: bool) -> Result<(), SqlError> {
+        if !(self.is_superuser || self.caller.is_entra_admin) || asks_nobody() {
+            return Ok(());
+        }
+        // SAFETY: as above.
+        let newcomers = unsafe {
+            let node = (*self.original).utilityStmt;
+            role_principal::newcomers(node, &self.statement.changes, self.caller.role)
+        };
+        for newcomer in newcomers {
+            if self.answers.iter().any(|(answered, _)| *answered == newcomer) {
+                continue;
+            }
+            match (directory.question)(&newcomer)? {
+                None => {}
+                Some(_) if once_locked => return Err(role_principal::changed_meanwhile(&newcomer)),
+                Some(question) => {
+                    let principal = Principal::found(&newcomer, (directory.look_up)(&newcomer, question)?);
+                    self.answers.push((newcomer, principal));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whom a role is bound to that becomes a member, if to anybody.
+    fn principal(&self, role: &CStr, given: Option<Binding>) -> Option<Principal> {
+        let newcomer = Newcomer::new(role.to_owned(), given);
+        let answer = self.answers.iter().find(|(answered, _)| *answered == newcomer);
+        answer.map(|(_, principal)| *principal).or_else(|| given.map(Principal::program))
     }
 
     /// Takes the statement apart.
@@ -176,10 +200,9 @@ impl Plan {
             let Some(grant) = role_nodes::take_markers(create) else { return };
             let is_for_tokens =
                 self.statement.changes.iter().any(|change| change.markers().contains(&Marker::User));
-            let program = is_for_tokens.then(|| role_program::take(&mut (*create).options)).flatten();
-            if let Some(program) = program {
-                let parts = self.binding(CStr::from_ptr((*create).role), program);
-                self.waiting.extend(parts);
+            let given = is_for_tokens.then(|| role_program::take(&mut (*create).options)).flatten();
+            if let Some(given) = given {
+                self.bind_to(CStr::from_ptr((*create).role), given);
             }
             self.plan_change(grant);
         }
@@ -222,18 +245,15 @@ impl Plan {
             if !(*alter).options.is_null() {
                 self.waiting.push_back(Part::AsCaller(rest));
             }
-            let parts = self.binding(role, program);
-            self.waiting.extend(parts);
+            self.bind_to(role, program);
         }
     }
 
-    /// What binds a role to a program.
-    fn binding(&self, role: &CStr, program: Binding) -> [Part; 2] {
-        label_providers::register();
-        // SAFETY: core's own statement, and one that was made for this.
-        let label = unsafe { role_nodes::with_statement(self.original, role_program::label(role, program)) };
-        let client_id = program.object_id().map(|id| id.to_string()).unwrap_or_default();
-        [Part::AsCaller(label), Part::BoundToProgram(role.to_owned(), client_id)]
+    /// Binds a role to whom the id is of that was given for its password.
+    fn bind_to(&mut self, role: &CStr, given: Binding) {
+        let parts =
+            self.principal(role, Some(given)).map(|found| role_parts::binding(self.original, role, found));
+        self.waiting.extend(parts.into_iter().flatten());
     }
 
     /// Plans a GRANT or REVOKE of marker roles in the name of the bootstrap superuser. A REVOKE takes the membership
@@ -251,7 +271,7 @@ impl Plan {
                     self.waiting.push_back(Part::AsSuperuser(statement));
                     let member = role_nodes::ends(single)
                         .filter(|(role, _)| Marker::named(role) == Some(Marker::User));
-                    self.waiting.extend(member.map(|(_, member)| Part::BindGiven(member)));
+                    self.waiting.extend(member.map(|(_, member)| Part::Bind(member)));
                     continue;
                 }
                 self.waiting.push_back(Part::Revoke(single));
@@ -267,7 +287,7 @@ impl Plan {
     /// The statement to carry out next.
     pub(super) fn next(&mut self) -> Step {
         while let Some(part) = self.waiting.pop_front() {
-            match part {
+            let parts = match part {
                 Part::AsCaller(statement) => return self.step(statement, false),
                 Part::AsSuperuser(statement) => {
                     if !self.is_superuser {
@@ -277,16 +297,23 @@ impl Plan {
                     return self.step(statement, true);
                 }
                 // SAFETY: a copy that this plan made.
-                Part::Revoke(single) => unsafe { self.revoke_by_grantors(single) },
-                Part::Leave(role) => self.leave_entra_roles(&role),
-                Part::Labelled(role, before) => self.follow_label(&role, before),
-                Part::Given(role, password) => role_program::note(&role, &password, self.caller.role),
-                Part::BindGiven(role) => self.bind_given(&role),
-                Part::BoundToProgram(role, client_id) => report::notice(format!(
-                    "role \"{}\" is bound to the program with client id {client_id}, and has no password",
-                    encoding::of_name(&role)
-                )),
-            }
+                Part::Revoke(single) => unsafe { role_parts::by_grantors(self.original, single) },
+                Part::Leave(role) => role_parts::after_leaving(self.original, &role, self.is_superuser),
+                // SAFETY: core's own statement.
+                Part::Labelled(role, before) => unsafe {
+                    role_parts::after_label(self.original, &role, before)
+                },
+                Part::Given(role, password) => {
+                    role_program::note(&role, &password, self.caller.role);
+                    Vec::new()
+                }
+                Part::Bind(role) => self.bind(&role),
+                Part::Bound(role, principal) => {
+                    report::notice(principal.notice(&role));
+                    Vec::new()
+                }
+            };
+            parts.into_iter().rev().for_each(|part| self.waiting.push_front(part));
         }
         Step { statement: std::ptr::null_mut(), as_superuser: false, is_original: false }
     }
@@ -295,102 +322,27 @@ impl Plan {
         Step { statement, as_superuser, is_original: statement == self.original }
     }
 
-    /// # Safety
-    /// The REVOKE of one membership, a copy that nobody else reads.
-    unsafe fn revoke_by_grantors(&mut self, single: *mut pg_sys::GrantRoleStmt) {
-        // SAFETY: as above.
-        unsafe {
-            for revoke in role_nodes::by_grantors(single).into_iter().rev() {
-                let statement = role_nodes::with_statement(self.original, revoke);
-                self.waiting.push_front(Part::AsSuperuser(statement));
-            }
+    /// Binds a role that has become a member and has no label: to whom the directory has named, or to the program that
+    /// this session has given for its password, which then goes.
+    fn bind(&self, role: &CStr) -> Vec<Part> {
+        if catalog::labelling(role).is_none_or(|labelling| labelling.is_labelled) {
+            return Vec::new();
         }
+        let given = role_program::recall(role, self.caller.role);
+        let Some(principal) = self.principal(role, given) else { return Vec::new() };
+        let mut parts = role_parts::binding(self.original, role, principal);
+        if given.is_some() {
+            // SAFETY: core's own statement, and one that was made for this.
+            let alter =
+                unsafe { role_nodes::with_statement(self.original, role_program::without_password(role)) };
+            parts.insert(0, Part::AsCaller(alter));
+        }
+        parts
     }
+}
 
-    /// A role that has become a member is bound to the program that this session has given for its password.
-    fn bind_given(&mut self, role: &CStr) {
-        let is_labelled = catalog::labelling(role).is_none_or(|labelling| labelling.is_labelled);
-        let Some(program) = role_program::recall(role, self.caller.role).filter(|_| !is_labelled) else {
-            return;
-        };
-        // SAFETY: core's own statement, and one that was made for this.
-        let alter =
-            unsafe { role_nodes::with_statement(self.original, role_program::without_password(role)) };
-        let [label, notice] = self.binding(role, program);
-        for part in [notice, Part::AsCaller(alter), label] {
-            self.waiting.push_front(part);
-        }
-    }
-
-    /// A role that is no Entra role any more is a member of none either: their rights would be had without a token.
-    fn leave_entra_roles(&mut self, role: &CStr) {
-        if catalog::standing(role).is_none_or(|standing| standing.is_member) {
-            return;
-        }
-        for entra in catalog::entra_roles_of(role) {
-            report::notice(format!(
-                "role \"{}\" also leaves the Entra role \"{}\"",
-                encoding::of_name(role),
-                encoding::of_name(&entra)
-            ));
-            self.waiting.push_front(Part::Revoke(role_nodes::revoke(&entra, role)));
-        }
-        // An administrator who takes a role out keeps it, to drop the role: it is what core gives to who made the role,
-        // too.
-        if self.is_superuser {
-            self.end_office_over(role);
-        }
-    }
-
-    /// From 16 on an administrator has the ADMIN OPTION on Entra roles by their office, and on others not.
-    fn end_office_over(&mut self, role: &CStr) {
-        for administrator in catalog::administrators_by_office(role) {
-            // SAFETY: core's own statement, and one that this plan made.
-            let statement = unsafe {
-                let revoke = role_nodes::revoke(role, &administrator);
-                role_nodes::name_bootstrap_superuser(revoke);
-                role_nodes::with_statement(self.original, revoke)
-            };
-            self.waiting.push_front(Part::AsSuperuser(statement));
-        }
-    }
-
-    /// A label makes its role an Entra role, as on Azure. A label that is taken away takes the role out again where
-    /// what is left asks for less than before.
-    fn follow_label(&mut self, role: &CStr, before: Option<Labelling>) {
-        let (Some(standing), Some(after)) = (catalog::standing(role), catalog::labelling(role)) else {
-            return;
-        };
-        if self.removes_label() {
-            let asks_for_less = before.is_some_and(|before| {
-                before.is_labelled && (!after.is_labelled || after.is_wider_than(&before))
-            });
-            if standing.is_member && asks_for_less {
-                report::notice(format!(
-                    "role \"{}\" leaves azure_ad_user, since its label is removed",
-                    encoding::of_name(role)
-                ));
-                self.waiting.push_back(Part::Revoke(role_nodes::revoke(Marker::User.name(), role)));
-                self.waiting.push_back(Part::Leave(role.to_owned()));
-            }
-        } else if !Marker::User.exists() {
-            report::notice(
-                "role azure_ad_user does not exist yet; the label takes effect when the role is made a member of it"
-                    .to_owned(),
-            );
-        } else if !standing.is_member {
-            let grant = role_nodes::grant(Marker::User.name(), role);
-            // SAFETY: core's own statement, and one that this plan made.
-            let statement = unsafe { role_nodes::with_statement(self.original, grant) };
-            self.waiting.push_back(Part::AsSuperuser(statement));
-        }
-    }
-
-    fn removes_label(&self) -> bool {
-        // SAFETY: core's own statement, cast to the type that its tag names.
-        unsafe {
-            let node = (*self.original).utilityStmt;
-            (*node).type_ == NodeTag::T_SecLabelStmt && (*node.cast::<pg_sys::SecLabelStmt>()).label.is_null()
-        }
-    }
+/// Whether core refuses any change of roles, or `pg_upgrade` makes them as they were: no worker runs meanwhile.
+fn asks_nobody() -> bool {
+    // SAFETY: statics of core's, read by the process's only thread.
+    unsafe { pg_sys::XactReadOnly || pg_sys::IsBinaryUpgrade }
 }

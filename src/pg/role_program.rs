@@ -1,5 +1,6 @@
 //! A program's client id that is given as a role's password, which is how Azure Single Server is told whose role it is:
-//! in one statement with the membership in `azure_ad_user`, or in two, in either order.
+//! in one statement with the membership in `azure_ad_user`, or in two, in either order. Scripts give a user's object id
+//! likewise; which of both it is only the directory can tell ([`role_principal`](super::role_principal)).
 //!
 //! The id is public, so it must not become a password. Where the role is a member it binds the role. Where it is not
 //! one yet the password is stored, as any other, and the id remembered by this session, until the role is made a
@@ -9,14 +10,13 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 
-use pgaad_core::label::{Binding, Label};
+use pgaad_core::label::Binding;
 use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 
 use super::report::SqlError;
-use super::role_nodes::{self, list, make, role_named};
+use super::role_nodes::{list, make, role_named};
 use super::role_statement::{items, option_name};
-use super::seclabel::Provider;
 use super::{catalog, encoding};
 
 thread_local! {
@@ -35,7 +35,7 @@ struct Given {
 
 /// What a `CREATE ROLE` or `ALTER ROLE` does to the password.
 pub(super) enum Password {
-    /// It gives a program's client id for one.
+    /// It gives an id for one: a program's, unless the directory knows better.
     Program(Binding),
     /// It gives another one, or takes it away.
     Other,
@@ -80,12 +80,21 @@ pub(super) fn note(role: &CStr, password: &Password, caller: u32) {
     });
 }
 
-/// The program that `caller` has given in this session as the password that the role has; it is then forgotten.
-pub(super) fn recall(role: &CStr, caller: u32) -> Option<Binding> {
+/// The program that `caller` has given in this session as the password that the role has.
+pub(super) fn peek(role: &CStr, caller: u32) -> Option<Binding> {
     let oid = catalog::oid_of(role)?;
     let mark = catalog::password_mark(role)?;
-    let given = GIVEN.with_borrow_mut(|given| given.remove(&oid));
-    given.filter(|given| given.by == caller && given.mark == Some(mark)).map(|given| given.program)
+    GIVEN.with_borrow(|given| {
+        let given = given.get(&oid).filter(|given| given.by == caller && given.mark == Some(mark));
+        given.map(|given| given.program)
+    })
+}
+
+/// The same; it is then forgotten.
+pub(super) fn recall(role: &CStr, caller: u32) -> Option<Binding> {
+    let program = peek(role, caller);
+    catalog::oid_of(role).map(|oid| GIVEN.with_borrow_mut(|given| given.remove(&oid)));
+    program
 }
 
 /// Raises the error for a role that has a label already: a client id is nothing that such a role can have for a
@@ -95,16 +104,10 @@ pub(super) fn refuse_labelled(role: &CStr) -> ! {
         code: PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         message: format!("Entra role \"{}\" has a label, and no client id for a password", encoding::of_name(role)),
         hint: "SECURITY LABEL FOR \"pgaadauth\" ON ROLE … IS 'aadauth,oid=<client id>,type=service' binds it to a \
-               program."
+               program, 'aadauth,oid=<object id>,type=user' to a user."
             .into(),
     }
     .raise()
-}
-
-/// The statement that binds a role to a program.
-pub(super) fn label(role: &CStr, program: Binding) -> *mut pg_sys::SecLabelStmt {
-    let text = std::ffi::CString::new(Label::binding(program).to_string()).unwrap_or_default();
-    role_nodes::label(Provider::Public.name(), role, &text)
 }
 
 /// `ALTER ROLE role PASSWORD NULL`.

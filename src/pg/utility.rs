@@ -18,6 +18,7 @@ use pgrx::prelude::*;
 
 use super::report::SqlError;
 use super::role_plan::{Plan, Step};
+use super::role_principal::Directory;
 use super::role_statement::{self, Change};
 use super::{alter_system, raw, role_graph};
 
@@ -28,6 +29,8 @@ pub(crate) struct Guard {
     pub(crate) before: fn(&[Change], Caller) -> Result<(), SqlError>,
     /// May refuse what the statement of such a caller has made of the roles.
     pub(crate) after: fn(&RoleGraph, &RoleGraph, Caller) -> Result<(), SqlError>,
+    /// How the directory is asked whom a role is bound to.
+    pub(crate) directory: Directory,
     /// Sees what was done, for notices and warnings; and whether a superuser has done it.
     pub(crate) advise: fn(&[Change], bool),
 }
@@ -143,6 +146,7 @@ unsafe extern "C-unwind" fn carry_out(
         if plan.is_null() {
             return next()(statement, query, read_only, context, params, environment, dest, completion);
         }
+        ask(plan);
         if changes_graph(plan) {
             raw::LockAcquire(&raw const ROLES_LOCK, EXCLUSIVE, false, false);
         }
@@ -219,6 +223,29 @@ unsafe extern "C-unwind" fn changes_graph(plan: *mut Plan) -> bool {
     unsafe { (*plan).statement.changes_graph }
 }
 
+/// Asks the directory whom the roles are bound to, before others have to wait for this statement.
+#[pg_guard]
+unsafe extern "C-unwind" fn ask(plan: *mut Plan) {
+    // SAFETY: made by `plan`, and nobody else's.
+    let plan = unsafe { &mut *plan };
+    plan.look_up_caller();
+    // SAFETY: as above.
+    unsafe { plan.ask_or_raise(false) };
+}
+
+impl Plan {
+    /// [`Plan::ask`], of the directory that the guard knows.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn ask_or_raise(&mut self, once_locked: bool) {
+        let Some(guard) = GUARD.get() else { return };
+        // SAFETY: as above.
+        let asked = unsafe { self.ask(guard.directory, once_locked) };
+        asked.unwrap_or_else(|error| error.raise());
+    }
+}
+
 /// Refuses a statement where that can be told already, and takes it apart. What others have committed while this
 /// process waited for the lock is taken in first.
 #[pg_guard]
@@ -232,7 +259,10 @@ unsafe extern "C-unwind" fn begin(plan: *mut Plan) {
         error.raise();
     }
     // SAFETY: as above.
-    unsafe { plan.begin() };
+    unsafe {
+        plan.ask_or_raise(true);
+        plan.begin();
+    }
 }
 
 #[pg_guard]

@@ -380,6 +380,7 @@ fn sql_of_the_document_runs_as_it_stands() {
     {
         let mut directory = scene.tenant.directory();
         let ann = directory.add_user("ann@example.com");
+        let _ = ["bob@example.com", "dan@example.com"].map(|user| directory.add_user(user));
         directory.add_group_with_id(group, "analysts", &[&ann]);
     }
     let text = include_str!("../../docs/directory.md");

@@ -12,6 +12,7 @@ mod closed;
 mod clouds;
 mod deny;
 mod directory;
+mod directory_members;
 mod directory_names;
 mod directory_worker;
 mod documents;

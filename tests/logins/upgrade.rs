@@ -3,7 +3,7 @@
 
 use pgaad_tests::account::server_command;
 use pgaad_tests::wire::{self, Outcome};
-use pgaad_tests::{Cluster, Installation, PamService, Route, Scene, run_directory};
+use pgaad_tests::{Cluster, Installation, PamService, Route, Scene, directory, run_directory};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -45,6 +45,8 @@ fn upgraded_cluster_keeps_extension_and_bindings_when_the_new_one_preloads() {
     from.sql("CREATE EXTENSION pgaad; CREATE VIEW ready AS SELECT ready FROM pgaad.status");
     from.sql(&format!("SELECT pgaadauth_create_principal_with_oid('ann', '{ann}', 'user', false, true)"));
     from.sql(&format!("SELECT pgaad.set_admin('boss', '{}', 'user')", object_id("boss")));
+    // Bound to its name: the directory of the new cluster, which no worker reads meanwhile, is not asked about it.
+    from.sql("CREATE USER \"named@example.com\" IN ROLE azure_ad_user");
     let listed = from.sql(LISTED);
     from.stop();
 
@@ -57,7 +59,7 @@ fn upgraded_cluster_keeps_extension_and_bindings_when_the_new_one_preloads() {
         "it does not preload pgaad: {said}"
     );
 
-    let to = cluster().conf("shared_preload_libraries", "pgaad").start();
+    let to = directory::settings(cluster().conf("shared_preload_libraries", "pgaad")).start();
     to.stop();
     let output = upgrade(&from, &to);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -20,6 +20,7 @@ use std::str::FromStr;
 
 use crate::app_role::AppRole;
 use crate::guid::{ClientId, NotAGuid, ObjectId, TenantId};
+pub use crate::label_error::LabelError;
 
 /// The Entra identity that a role belongs to.
 ///
@@ -96,58 +97,6 @@ pub struct InternalLabel {
     /// The tenant that the object id is of.
     pub tenant: TenantId,
 }
-
-/// Which part of a label is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LabelError {
-    /// The label does not begin with `aadauth`.
-    NotAadauth,
-    /// A part that the grammar does not have, white space included.
-    UnknownPart(String),
-    /// A part that is there twice.
-    Repeated(&'static str),
-    /// A part that must be there and is not.
-    Missing(&'static str),
-    /// A value that is not a GUID.
-    NotAGuid {
-        /// The part.
-        part: &'static str,
-        /// Its value.
-        value: String,
-    },
-    /// A `type` that does not exist.
-    UnknownType(String),
-    /// A `role` that no app role has for its value, or that needs quotes.
-    NotAnAppRole(String),
-    /// Two parts that do not go together.
-    Excluded(&'static str, &'static str),
-}
-
-impl fmt::Display for LabelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAadauth => f.write_str("the label must begin with \"aadauth\""),
-            Self::UnknownPart(part) => write!(
-                f,
-                "\"{part}\" is none of oid=…, type=…, role=…, tenant=…, admin, mfa \
-                 (parts are separated by commas without spaces)"
-            ),
-            Self::Repeated(part) => write!(f, "\"{part}\" is there twice"),
-            Self::Missing(part) => write!(f, "\"{part}\" is missing"),
-            Self::NotAGuid { part, value } => {
-                write!(f, "{part}: \"{value}\" is not of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
-            }
-            Self::NotAnAppRole(value) => write!(
-                f,
-                "role: {value} is not the value of an app role, or lacks double quotes around a comma or \"=\""
-            ),
-            Self::Excluded(one, other) => write!(f, "\"{one}\" and \"{other}\" do not go together"),
-            Self::UnknownType(kind) => write!(f, "type: \"{kind}\" is none of user, group, service"),
-        }
-    }
-}
-
-impl std::error::Error for LabelError {}
 
 #[derive(Clone, Copy)]
 enum Type {
@@ -294,6 +243,18 @@ impl fmt::Display for Label {
     }
 }
 
+impl fmt::Display for InternalLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Label { binding, admin, .. } = self.label;
+        write!(f, "type={}", binding.word())?;
+        if let Some(oid) = binding.object_id() {
+            write!(f, ",oid={oid}")?;
+        }
+        write!(f, ",tenant_id={}", self.tenant)?;
+        if admin { f.write_str(",admin") } else { Ok(()) }
+    }
+}
+
 impl FromStr for InternalLabel {
     type Err = LabelError;
 
@@ -340,6 +301,12 @@ mod tests {
 
     #[test]
     fn an_internal_label_names_its_tenant() {
+        for text in [
+            format!("type=user,oid={OID},tenant_id={OID}"),
+            format!("type=service,oid={OID},tenant_id={OID},admin"),
+        ] {
+            assert_eq!(text.parse::<InternalLabel>().unwrap().to_string(), text);
+        }
         let label: InternalLabel = format!("type=user,oid={OID},tenant_id={OID},admin").parse().unwrap();
         assert_eq!(label.label.to_string(), format!("aadauth,oid={OID},type=user,admin"));
         assert_eq!(label.tenant.to_string(), OID);

@@ -32,6 +32,7 @@ pub mod key_history;
 pub mod keys;
 pub mod kind;
 pub mod label;
+mod label_error;
 pub mod labelling;
 pub mod log_line;
 pub mod membership;

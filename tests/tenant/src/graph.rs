@@ -209,6 +209,10 @@ fn search(directory: &Directory, question: &Question<'_>, collection: &str) -> (
                 .map(|(id, user)| shown_user(id, user))
                 .collect()
         }
+        ("users", "id") => {
+            let found = directory.users().iter().filter(|(id, _)| is_it(id));
+            found.map(|(id, user)| shown_user(id, user)).collect()
+        }
         ("users", "userPrincipalName") => {
             let found = directory.users().iter().filter(|(_, user)| is_it(&user.upn));
             found.map(|(id, user)| shown_user(id, user)).collect()

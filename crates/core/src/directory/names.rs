@@ -9,6 +9,8 @@ use crate::guid::ObjectId;
 pub enum NameQuestion {
     /// Which user has it as their user principal name: nobody gives that to themselves.
     UserPrincipalName,
+    /// Which user has it as their object id, or which program as its application (client) id.
+    Id,
     /// What has it at all: any user may register an application or a group and call it as they like.
     Anything,
 }

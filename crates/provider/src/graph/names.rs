@@ -12,16 +12,26 @@ use super::error::GraphError;
 const MOST: usize = 5;
 
 impl Graph {
-    /// All that has this name: a user by their user principal name, which a guest has too, or else by their mail; a
-    /// group by its display name; a program by its display name or its application (client) id. It may be nothing.
+    /// All that the question means by this name, which may be nothing. Of anything: a user by their user principal
+    /// name, which a guest has too, or else by their mail; a group by its display name; a program by its display name
+    /// or its application (client) id.
     ///
     /// # Errors
     /// [`GraphError`]. Programs need a permission of their own (`Application.Read.All`): without it they are left out,
     /// unless nothing else has the name.
     pub fn find(&self, question: NameQuestion, name: &str) -> Result<Vec<Named>, GraphError> {
-        let mut found = self.search("users", "userPrincipalName", NamedKind::User, name)?;
-        if question == NameQuestion::UserPrincipalName {
-            return Ok(found);
+        let user_by = match question {
+            NameQuestion::UserPrincipalName | NameQuestion::Anything => "userPrincipalName",
+            NameQuestion::Id => "id",
+        };
+        let mut found = self.search("users", user_by, NamedKind::User, name)?;
+        match question {
+            NameQuestion::UserPrincipalName => return Ok(found),
+            NameQuestion::Id if found.is_empty() => {
+                return self.search("servicePrincipals", "appId", NamedKind::Service, name);
+            }
+            NameQuestion::Id => return Ok(found),
+            NameQuestion::Anything => {}
         }
         if found.is_empty() && name.contains('@') {
             found = self.search("users", "mail", NamedKind::User, name)?;
@@ -47,7 +57,8 @@ impl Graph {
         // OData doubles a quote inside a text (OData URL Conventions 4.01 §5.1.1.14.1).
         let filter = format!("{property} eq '{}'", name.replace('\'', "''"));
         let filter = utf8_percent_encode(&filter, NON_ALPHANUMERIC);
-        let url = self.url(&format!("v1.0/{collection}?$select=id,{property}&$top={MOST}&$filter={filter}"));
+        let selected = if property == "id" { "id" } else { &format!("id,{property}") };
+        let url = self.url(&format!("v1.0/{collection}?$select={selected}&$top={MOST}&$filter={filter}"));
         let answer = self.get(&url, &[])?;
         let object = Object::read(&answer.document).ok_or(malformed("is not JSON"))?;
         let value = object.member("value").and_then(Json::as_array).ok_or(malformed("has no value"))?;
