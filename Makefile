@@ -116,6 +116,8 @@ torture: package
 	$(call say,a thousand runs of the directory that are lied to and two hundred that are killed)
 	PGAAD_RUNS=1000 PGAAD_KILLS=200 $(CARGO) test -p pgaad-provider --test runs
 	PGAAD_KILLS=200 $(CARGO) test -p pgaad-tests --test logins directory_worker::worker_and_server -- --nocapture
+	$(call say,the largest group that is read; a larger one; and pages without end)
+	$(CARGO) test --release -p pgaad-provider --test directory -- --ignored
 	$(call say,how soon a change in the directory acts)
 	$(CARGO) test -p pgaad-tests --test logins directory_worker:: -- --ignored --nocapture
 	$(call say,how long each refusal takes)

@@ -11,12 +11,14 @@
 mod scene;
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pgaad_core::directory::AccountState;
+use pgaad_core::directory::members::MAX_MEMBERS;
 use pgaad_core::guid::ObjectId;
 use pgaad_core::settings::directory::{Credential, Programs};
 use pgaad_core::time::UnixTime;
@@ -105,6 +107,57 @@ fn all_pages_are_read_whatever_their_size() {
         assert!(graph.traffic().requests >= 4 && graph.traffic().bytes > 100_000, "{:?}", graph.traffic());
         assert_eq!(graph.permissions().expect("its token names them").len(), 2);
     }
+}
+
+/// A Graph whose groups have this many members, on pages as large as they may be.
+fn answer_with_members(scene: &Scene, count: usize) {
+    const EACH: usize = 40_000;
+    let authority = scene.tenant.authority();
+    scene.tenant.set_trouble(move |_, path| {
+        if !path.contains("embers") {
+            return None;
+        }
+        let query = path.split_once("$skiptoken=").and_then(|(_, number)| number.parse().ok());
+        let first: usize = query.unwrap_or(0);
+        let end = if path.contains("microsoft.graph") { 0 } else { count.min(first + EACH) };
+        let mut body = String::from(r#"{"value":["#);
+        for number in first..end {
+            let comma = if number == first { "" } else { "," };
+            let _ = write!(body, r#"{comma}{{"id":"{number:08x}-0000-4000-8000-000000000000"}}"#);
+        }
+        body.push(']');
+        if end > 0 && end < count {
+            let path = path.split('?').next().unwrap_or_default();
+            let _ = write!(body, r#","@odata.nextLink":"{authority}{path}?$skiptoken={end}""#);
+        }
+        Some(Trouble::Body(200, body + "}"))
+    });
+}
+
+#[test]
+#[ignore = "takes a minute: make torture"]
+fn largest_group_is_read_whole_and_a_larger_one_not() {
+    let scene = Scene::start("largest");
+    let group = scene.tenant.directory().add_group("all", &[]);
+    answer_with_members(&scene, MAX_MEMBERS);
+    assert_eq!(scene.read(&group).expect("whole").members.len(), MAX_MEMBERS);
+    answer_with_members(&scene, MAX_MEMBERS + 1);
+    assert_eq!(code(scene.read(&group)), "too_many_members");
+}
+
+#[test]
+#[ignore = "takes a minute: make torture"]
+fn pages_without_end_make_no_set() {
+    let scene = Scene::start("endless");
+    let group = scene.tenant.directory().add_group("all", &[]);
+    let authority = scene.tenant.authority();
+    scene.tenant.set_trouble(move |number, path| {
+        let link = format!("{authority}/v1.0/groups/x/transitiveMembers?$skiptoken={number}");
+        let page = format!(r#"{{"value":[],"@odata.nextLink":"{link}"}}"#);
+        path.contains("transitive").then_some(Trouble::Body(200, page))
+    });
+    assert_eq!(code(scene.read(&group)), "too_many_pages");
+    assert!((8_000..8_010).contains(&scene.tenant.questions()), "{}", scene.tenant.questions());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The members of a group.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 
 use pgaad_core::directory::members::MAX_MEMBERS;
 use pgaad_core::guid::ObjectId;
@@ -71,7 +72,7 @@ impl Graph {
     /// Reads a collection to its last page.
     fn read_pages(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Vec<ObjectId>, GraphError> {
         let mut members = Vec::new();
-        let mut seen = HashSet::new();
+        let (mut seen, hasher) = (HashSet::new(), RandomState::new());
         let mut url = self.url(path);
         loop {
             let answer = self.get(&url, headers).map_err(error::of_group)?;
@@ -84,7 +85,10 @@ impl Graph {
             if seen.len() >= MAX_PAGES {
                 return Err(GraphError::TooManyPages);
             }
-            if !seen.insert(std::mem::replace(&mut url, next)) || seen.contains(&url) {
+            // Links can be long, and there can be many.
+            if !seen.insert(hasher.hash_one(std::mem::replace(&mut url, next)))
+                || seen.contains(&hasher.hash_one(&url))
+            {
                 return Err(GraphError::RepeatedPage);
             }
         }
