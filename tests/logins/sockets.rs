@@ -7,6 +7,8 @@ use std::thread;
 use std::time::Duration;
 use tenant::{Behavior, Signer};
 
+use crate::directory;
+
 /// The background worker, found by its title: the views are for the server's own word.
 fn worker(scene: &Scene) -> u32 {
     let workers = scene.cluster.processes("pgaad key worker");
@@ -69,8 +71,16 @@ fn no_backend_opens_an_internet_socket_of_its_own() {
         return skipped("needs strace");
     };
     assert!(version.success());
-    let scene = Scene::start();
+    let scene = directory::scene();
     let role = scene.member();
+    let (member, newcomer) = ("ann@example.com", "bob@example.com");
+    let group = {
+        let mut directory = scene.tenant.directory();
+        let [member, _] = [member, newcomer].map(|user| directory.add_user(user));
+        directory.add_group("readers", &[&member])
+    };
+    directory::group_role(&scene, "readers", &group);
+    assert!(directory::refresh(&scene));
     let trace = run_directory::fresh("trace");
     // Follows every process that the postmaster starts from now on; the worker is there already.
     let postmaster = scene.cluster.postmaster_pid();
@@ -96,7 +106,13 @@ fn no_backend_opens_an_internet_socket_of_its_own() {
         scene.attempt(route, &role).expect_admitted();
         scene.attempt(route, &role).over(Transport::Unix).expect_admitted();
         scene.attempt(route, &role).with("hunter2").expect_refused("malformed_token");
+        // By what the directory has left on the disk.
+        scene.attempt(route, "readers").with(scene.token(member).mint()).expect_admitted();
+        scene.attempt(route, "readers").with(scene.token(newcomer).mint()).expect_refused("not_in_group");
     }
+    // The worker asks.
+    scene.cluster.sql(&format!("CREATE USER \"{newcomer}\" IN ROLE azure_ad_user"));
+    scene.cluster.sql("SELECT pgaad.refresh_directory(), (SELECT count(*) FROM pgaad.groups)");
     let token = scene.token(&role).signed_by(Signer::Unpublished).mint();
     scene.attempt(scene.route(), &role).with(token).expect_refused("key_unknown");
     scene.cluster.sql("SELECT pgaad.refresh(), (SELECT count(*) FROM pgaad.keys), pgaad.claims()");

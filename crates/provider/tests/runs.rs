@@ -135,6 +135,35 @@ fn pages_lost_cut_repeated_and_foreign_at_random_never_shrink_or_grow_a_set() {
     assert!(whole > runs / 20 && broken > runs / 20, "{whole} whole, {broken} broken");
 }
 
+/// Graph has more than one copy of the directory, and no answer says how old the copy is. What one says that is behind
+/// holds until the next run; nobody is lost who was a member all the time.
+#[test]
+fn page_of_an_old_replica_after_a_new_one_loses_nobody_and_the_next_run_is_right_again() {
+    let scene = Scene::start("replica");
+    let group = scene.tenant.directory().add_crowd("crowd", 250);
+    scene.tenant.set_page_size(Some(50));
+    scene.tenant.directory().keep_replica();
+    let (left, joined) = (tenant::crowd_member("crowd", 220), tenant::crowd_member("new", 0));
+    {
+        let mut directory = scene.tenant.directory();
+        directory.leave(&group, &left);
+        directory.add_known(&joined);
+        directory.join(&group, &joined);
+    }
+    let stayed: BTreeSet<_> =
+        crowd("crowd", 0..250).into_iter().filter(|member| *member != id(&left)).collect();
+    let now: BTreeSet<_> = stayed.iter().copied().chain([id(&joined)]).collect();
+    assert!(scene.run(&[&group], &[]).error().is_none());
+    assert!(scene.members(&group) == Some(now.clone()), "all pages are new");
+    scene.tenant.set_trouble(|_, path| path.contains("skiptoken=").then_some(Trouble::OldReplica));
+    assert!(scene.run(&[&group], &[]).error().is_none());
+    let mixed = scene.members(&group).expect("it was read");
+    assert!(mixed.is_superset(&stayed) && mixed.contains(&id(&left)), "the later pages are old");
+    scene.tenant.end_trouble();
+    assert!(scene.run(&[&group], &[]).error().is_none());
+    assert!(scene.members(&group) == Some(now), "all pages are new again");
+}
+
 #[test]
 fn each_group_stands_for_itself_and_what_concerns_all_is_asked_once() {
     let scene = Scene::start("several");

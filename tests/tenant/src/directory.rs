@@ -74,7 +74,7 @@ pub struct Application {
 type Members = Arc<Vec<(String, Kind)>>;
 
 /// The directory.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Directory {
     kinds: HashMap<String, Kind>,
     users: BTreeMap<String, User>,
@@ -89,9 +89,27 @@ pub struct Directory {
     pub(crate) used_assertions: HashSet<String>,
     /// Transitive members as they were last put together, until something changes.
     flat: HashMap<(String, bool), Members>,
+    /// Another copy, which has not heard of what has changed since.
+    replica: Option<Box<Directory>>,
 }
 
 impl Directory {
+    /// What is there now is what a replica holds from now on: the one that answers with [`crate::Trouble::OldReplica`].
+    pub fn keep_replica(&mut self) {
+        self.replica = None;
+        self.replica = Some(Box::new(self.clone()));
+    }
+
+    /// Asks the replica. Tokens are none of the directory's: it knows all of them.
+    pub(crate) fn with_replica<T>(&mut self, ask: impl FnOnce(&mut Directory) -> T) -> T {
+        let mut replica = self.replica.take().expect("it was kept");
+        replica.tokens = std::mem::take(&mut self.tokens);
+        let answer = ask(&mut replica);
+        self.tokens = std::mem::take(&mut replica.tokens);
+        self.replica = Some(replica);
+        answer
+    }
+
     /// Adds a user of this name, whose id is [`object_id(upn)`](crate::object_id); gives the id.
     pub fn add_user(&mut self, upn: &str) -> String {
         let id = crate::object_id(upn);

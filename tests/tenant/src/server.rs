@@ -101,11 +101,12 @@ impl Service {
         let form = page::form(&String::from_utf8_lossy(body));
         let is_sign_in = request.uri.path().ends_with("/oauth2/v2.0/token")
             && form.get("grant_type").is_some_and(|grant| grant == "client_credentials");
-        let right = if is_sign_in {
+        let question = Question::read(keys.authority(), request, body, graph.page_size);
+        let mut right = if is_sign_in {
             let url = format!("{}{}", keys.authority(), request.uri.path());
             credentials::client_credentials(&mut directory, &keys, &url, &form)
-        } else if let Some(question) = Question::read(keys.authority(), request, body, graph.page_size) {
-            graph::answer(&mut directory, &question)
+        } else if let Some(question) = &question {
+            graph::answer(&mut directory, question)
         } else {
             machine::answer(&mut directory, &keys, request, &self.state.arc_tokens())?
         };
@@ -113,6 +114,9 @@ impl Service {
         let number = graph.questions;
         let target = request.uri.path_and_query().map(|target| target.as_str()).unwrap_or_default();
         let trouble = graph.trouble.as_mut().and_then(|trouble| trouble(number, target));
+        if let (Some(Trouble::OldReplica), Some(question)) = (&trouble, &question) {
+            right = directory.with_replica(|replica| graph::answer(replica, question));
+        }
         let sent = || {
             let authorization = request.headers.get("authorization").and_then(|value| value.to_str().ok());
             format!("{} {}", authorization.unwrap_or_default(), String::from_utf8_lossy(body))

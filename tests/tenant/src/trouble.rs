@@ -36,6 +36,8 @@ pub enum Trouble {
     Body(u16, String),
     /// 401, and this as `WWW-Authenticate`.
     Challenge(String),
+    /// The answer of a copy of the directory that is behind: see [`crate::Directory::keep_replica`].
+    OldReplica,
     /// What the client sent, its token and its form, sent back with this status: as an error's code and message,
     /// and in every header.
     Echo(u16),
@@ -82,6 +84,8 @@ impl Trouble {
                 response.headers_mut().insert("www-authenticate", challenge);
                 Answer::Whole(response)
             }
+            // Already the replica's.
+            Self::OldReplica => Answer::Whole(right),
             Self::Body(status, body) => Answer::Whole(page::json_response(*status, body.clone())),
             Self::Echo(status) => {
                 let error = json!({
