@@ -43,7 +43,7 @@ help:
 	@echo 'make sanitize [TESTS=login::] logins to a PostgreSQL 18 that checks each access to memory while it runs'
 	@echo 'make torture                  the long runs of the property tests'
 	@echo 'make deb [PG=15]              a Debian package; make deb-test installs it into a clean Debian 12'
-	@echo 'make neighbours-test          it beside pgaudit, pg_cron, pgBackRest, repmgr and Barman'
+	@echo 'make neighbours-test          it beside pgaudit, pg_cron, pgBackRest, repmgr, Barman and Patroni'
 	@echo 'make image [PG=15] [BASE=…]   an image of PostgreSQL with pgaad; make image-test runs one as Kubernetes would'
 	@echo 'make samples                  the samples of docs/clients.md, with their drivers'
 	@echo 'make rpm [PG=15]              a package for the PostgreSQL project'"'"'s of the RHEL family'
@@ -195,6 +195,8 @@ image-test: deb
 neighbours-test: deb
 	$(call say,pgaad beside pgaudit pg_cron pgBackRest repmgr and Barman)
 	@packaging/try-neighbours target/deb/postgresql-$(PG)-pgaad_*.deb
+	$(call say,pgaad on two nodes of a Patroni cluster)
+	@packaging/try-patroni target/deb/postgresql-$(PG)-pgaad_*.deb
 
 # The major is that of the PG_CONFIG, whatever PG says. The server may run meanwhile: packaging/install.
 install: INSTALL_PG = $(shell $(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')

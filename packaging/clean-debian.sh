@@ -1,4 +1,4 @@
-# What the trials of packages and images share; sourced by packaging/try and packaging/try-image.
+# What the trials of packages and images share; sourced by packaging/try, try-image, try-neighbours and try-patroni.
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -13,6 +13,28 @@ make_clean_debian() {
     rm -rf "$clean"
     debootstrap --variant=minbase bookworm "$clean" "$mirror" >/dev/null
     touch "$clean/.done"
+}
+
+# Runs a command in the system at $root; as_postgres by the server's account.
+inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+as_postgres() { inside runuser -u postgres -- "$@"; }
+
+# Makes a copy of the clean Debian at $root, with a package DEB in it as /tmp/pgaad.deb.
+copy_clean_debian() {
+    rm -rf "$root" && cp -a "$clean" "$root"
+    trap stop EXIT
+    mount -t proc proc "$root/proc"
+    mkdir -p "$root/dev/shm" && mount -t tmpfs tmpfs "$root/dev/shm"
+    cp "$1" "$root/tmp/pgaad.deb"
+    # No service is started while packages are installed.
+    printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d" && chmod +x "$root/usr/sbin/policy-rc.d"
+    inside apt-get update -qq
+}
+
+# Removes it, and the tenant.
+remove_copy() {
+    umount "$root/proc" "$root/dev/shm"
+    rm -rf --one-file-system "$root" "$tenant" "$tenant.log" "$tenant.said"
 }
 
 # Starts the stand-in tenant with its files in $tenant: sets $provider, $authority and $tenant_id.
