@@ -22,7 +22,7 @@ pub(super) trait Job {
     /// asks is answered by what they reloaded.
     fn due(&mut self, now: Instant) -> Option<Instant>;
 
-    /// Does what is due.
+    /// Does what is due. It may have become due later since it was asked: then there is nothing to do.
     fn run(&mut self, settings: &ReadSettings);
 
     /// The configuration was read, at the worker's start or again.

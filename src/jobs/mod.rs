@@ -59,9 +59,13 @@ fn directory_worker() -> ! {
 
 fn work(jobs: &mut [&mut dyn Job]) -> ! {
     let mut settings = read_settings(jobs);
+    let mut due: Vec<Option<Instant>> = vec![None; jobs.len()];
     loop {
         let now = Instant::now();
-        let due: Vec<Option<Instant>> = jobs.iter_mut().map(|job| job.due(now)).collect();
+        // A job that says "in a moment" is run in that moment, however often the worker is woken until then.
+        for (job, due) in jobs.iter_mut().zip(&mut due) {
+            *due = [*due, job.due(now)].into_iter().flatten().min();
+        }
         let first = due.iter().flatten().min();
         let sleep = first.map_or(IDLE, |due| due.saturating_duration_since(now));
         match worker::sleep(sleep) {
@@ -70,8 +74,9 @@ fn work(jobs: &mut [&mut dyn Job]) -> ! {
             Wake::Time => {}
         }
         let now = Instant::now();
-        for (job, due) in jobs.iter_mut().zip(due) {
+        for (job, due) in jobs.iter_mut().zip(&mut due) {
             if due.is_some_and(|due| due <= now) {
+                *due = None;
                 job.run(&settings);
             }
         }

@@ -1,8 +1,11 @@
 //! Names that the directory knows: which id a role is bound to that Azure's functions make by a name.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pgaad_tests::directory::APP;
+use pgaad_tests::patience::PATIENCE;
 use pgaad_tests::scene::quoted;
 use pgaad_tests::{Scene, wait_until};
 use tenant::{Token, Trouble, object_id};
@@ -190,6 +193,33 @@ fn directory_that_is_forbidden_slow_or_down_is_told_apart_and_a_statement_can_be
     expect("credential_unusable");
     scene.cluster.set("pgaad.directory_interval", "1s");
     expect("setting_invalid");
+}
+
+#[test]
+fn run_of_the_directory_ends_while_names_are_looked_up_all_the_time() {
+    let scene = furnished();
+    let deadline = Instant::now() + PATIENCE;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let look_up = "SELECT count(*) FROM generate_series(1, 20), \
+                           LATERAL (SELECT * FROM pgaad._find_principal('ann@example.com') OFFSET 0) found";
+            let mut has_ended = true;
+            while !is_over.load(Ordering::Relaxed) {
+                scene.cluster.sql(look_up);
+                has_ended = Instant::now() < deadline;
+                if !has_ended {
+                    break;
+                }
+            }
+            has_ended
+        });
+        scene.tenant.set_trouble(|_, _| None);
+        wait_until("names are looked up", || scene.tenant.questions() > 10);
+        assert_eq!(column(&scene, "SELECT pgaad.refresh_directory()"), "t");
+        is_over.store(true, Ordering::Relaxed);
+        assert!(asking.join().expect("no panic"), "the run has ended meanwhile");
+    });
 }
 
 #[test]
