@@ -341,7 +341,7 @@ impl Plan {
     }
 }
 
-/// Whether core refuses any change of roles, or `pg_upgrade` makes them as they were: no worker runs meanwhile.
+/// Whether core refuses any change of roles, or `pg_upgrade` makes them as they were.
 fn asks_nobody() -> bool {
     // SAFETY: statics of core's, read by the process's only thread.
     unsafe { pg_sys::XactReadOnly || pg_sys::IsBinaryUpgrade }

@@ -45,7 +45,7 @@ fn upgraded_cluster_keeps_extension_and_bindings_when_the_new_one_preloads() {
     from.sql("CREATE EXTENSION pgaad; CREATE VIEW ready AS SELECT ready FROM pgaad.status");
     from.sql(&format!("SELECT pgaadauth_create_principal_with_oid('ann', '{ann}', 'user', false, true)"));
     from.sql(&format!("SELECT pgaad.set_admin('boss', '{}', 'user')", object_id("boss")));
-    // Bound to its name: the directory of the new cluster, which no worker reads meanwhile, is not asked about it.
+    // Bound to its name, and stays so: the directory of the new cluster is not asked about it.
     from.sql("CREATE USER \"named@example.com\" IN ROLE azure_ad_user");
     let listed = from.sql(LISTED);
     from.stop();
