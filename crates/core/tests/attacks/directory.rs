@@ -1,6 +1,8 @@
 //! What the directory says of groups and accounts, beside tokens that say the same, something else, or nothing.
 
-use pgaad_core::admit::Rule;
+use std::time::Duration;
+
+use pgaad_core::admit::{AdmitPolicy, Rule};
 use pgaad_core::directory::{AccountState, DirectoryFacts, MembershipWord};
 use pgaad_core::event::{Event, LoginAttempt, Route};
 use pgaad_core::explain::explain_event;
@@ -45,6 +47,19 @@ fn with_account(token: &Token, account: AccountState) -> Login {
 
 fn rule(login: &Login) -> Rule {
     login.decide().unwrap().rule()
+}
+
+/// What the views call ready is what logins go by.
+#[test]
+fn what_lets_somebody_in_is_ready() {
+    let directory_max_stale = Duration::from_secs(MAX_STALE.unsigned_abs());
+    let policy = AdmitPolicy { directory_max_stale, ..AdmitPolicy::STRICT };
+    for (began, is_fresh) in
+        [(*NOW - MAX_STALE, true), (*NOW - MAX_STALE - 1, false), (*NOW, true), (*NOW + 1, false)]
+    {
+        assert_eq!(policy.is_fresh(at(began), at(*NOW)), is_fresh, "{began}");
+    }
+    assert!(!AdmitPolicy::STRICT.is_fresh(at(*NOW), at(*NOW)));
 }
 
 #[test]
