@@ -10,6 +10,7 @@ mod pg_admin;
 mod scripts;
 mod table;
 mod terraform;
+mod with_directory;
 
 /// Ids that the directory would give, as `az ad group show` and `az identity show` print them.
 const GROUP: &str = "0c7c1f3e-52a1-4e0b-8f5e-1a2b3c4d5e6f";
