@@ -192,5 +192,10 @@ mod tests {
         assert_eq!(find(&damaged[..], tenant(), user(1)), Err(RecordFileError::Damaged));
         assert_eq!(decode(&damaged, tenant()), Err(RecordFileError::Damaged));
         assert_eq!(find(&file[..file.len() - 1], tenant(), user(1)), Err(RecordFileError::Damaged));
+        // Another id that is one as well: only who reads the file whole can tell.
+        let mut other = file.clone();
+        other[128] = 0;
+        assert_eq!(find(&other[..], tenant(), user(2)), Ok(AccountState::Disabled));
+        assert_eq!(decode(&other, tenant()), Err(RecordFileError::Damaged));
     }
 }
