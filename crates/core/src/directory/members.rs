@@ -213,7 +213,28 @@ mod tests {
         assert_eq!(outline(&whole[..], other.parse().unwrap(), group()), Err(RecordFileError::Another));
     }
 
-    struct Counting<'a>(&'a [u8], Cell<usize>);
+    /// The member of this number, in the order of the numbers.
+    fn in_order(number: u128) -> ObjectId {
+        ObjectId::from_bytes(number.to_be_bytes())
+    }
+
+    #[test]
+    fn record_that_is_out_of_order_on_the_way_of_a_search_is_damaged() {
+        let find_damaged = |count: u128, place: usize, by: u128, wanted: u128| {
+            let mut file = encode(tenant(), group(), NOW, (0..count).map(in_order).collect());
+            file[128 + 16 * place..][..16].copy_from_slice(&by.to_be_bytes());
+            find(&file[..], tenant(), group(), in_order(wanted))
+        };
+        // Behind the half, where nothing lies behind it yet; before the half, where nothing lies before it yet.
+        assert_eq!(find_damaged(1_000, 750, 10, 900), Err(RecordFileError::Damaged));
+        assert_eq!(find_damaged(1_000, 250, 600, 100), Err(RecordFileError::Damaged));
+        // Twice, among the last that are read at once.
+        assert_eq!(find_damaged(100, 51, 50, 50), Err(RecordFileError::Damaged));
+        assert_eq!(find_damaged(100, 51, 51, 50), Ok(MembershipWord::Member { began_at: NOW }));
+    }
+
+    /// Counts what is read, and the bytes of the longest reading.
+    struct Counting<'a>(&'a [u8], Cell<usize>, Cell<usize>);
 
     impl Bytes for Counting<'_> {
         fn length(&self) -> Option<u64> {
@@ -222,6 +243,7 @@ mod tests {
 
         fn read_at(&self, buffer: &mut [u8], offset: u64) -> bool {
             self.1.set(self.1.get() + 1);
+            self.2.set(self.2.get().max(buffer.len()));
             self.0.read_at(buffer, offset)
         }
     }
@@ -230,9 +252,9 @@ mod tests {
     fn search_among_a_hundred_thousand_reads_a_dozen_times() {
         let whole = file(100_000);
         for number in [0, 1, 77_777, 100_000] {
-            let file = Counting(&whole, Cell::new(0));
+            let file = Counting(&whole, Cell::new(0), Cell::new(0));
             find(&file, tenant(), group(), member(number)).unwrap();
-            assert!(file.1.get() <= 12, "{}", file.1.get());
+            assert!(file.1.get() <= 12 && file.2.get() <= 2_048, "{} {}", file.1.get(), file.2.get());
         }
     }
 

@@ -45,3 +45,14 @@ pub struct Named {
     /// Its object id.
     pub id: ObjectId,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_called_as_in_labels() {
+        let words = [NamedKind::User, NamedKind::Group, NamedKind::Service].map(|kind| kind.to_string());
+        assert_eq!(words, ["user", "group", "service"]);
+    }
+}

@@ -19,6 +19,8 @@
 //! the file's length vouch for. Damaged records that it does not see can hide a member until the next run writes the
 //! file anew, and make nobody one. Whatever reads all records checks them all: no session ends by a damaged file.
 
+use std::cmp::Ordering;
+
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::guid::{ObjectId, TenantId};
@@ -184,13 +186,10 @@ impl Header {
             if before.is_some_and(|before| found <= before) || behind.is_some_and(|behind| found >= behind) {
                 return Err(RecordFileError::Damaged);
             }
-            if found == wanted {
-                return Ok(Some(record));
-            }
-            if found < wanted {
-                (low, before) = (middle.saturating_add(1), Some(found));
-            } else {
-                (high, behind) = (middle, Some(found));
+            match found.cmp(&wanted) {
+                Ordering::Equal => return Ok(Some(record)),
+                Ordering::Less => (low, before) = (middle.saturating_add(1), Some(found)),
+                Ordering::Greater => (high, behind) = (middle, Some(found)),
             }
         }
         let count = usize::try_from(high.saturating_sub(low)).unwrap_or_default();
@@ -238,5 +237,22 @@ impl Fields<'_> {
         let Some((field, rest)) = self.0.split_first_chunk() else { return [0; LENGTH] };
         self.0 = rest;
         *field
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_a_header_are_those_each_once_and_in_order() {
+        let tenant = "7d3f3c4e-7d0c-4b3a-9b6c-0f2a5e1c9d10".parse().unwrap();
+        let is_whole = |ids: &[u8]| {
+            let records: Vec<u8> = ids.iter().flat_map(|id| [*id; 16]).collect();
+            let header = Header::new(RecordKind::Members, tenant, None, UnixTime::new(0), 2, &records);
+            header.is_of::<16>(&records)
+        };
+        assert!(is_whole(&[1, 2]));
+        assert!(!is_whole(&[1, 1]) && !is_whole(&[2, 1]));
     }
 }
