@@ -22,7 +22,8 @@ pub(super) trait Job {
     /// asks is answered by what they reloaded.
     fn due(&mut self, now: Instant) -> Option<Instant>;
 
-    /// Does what is due. It may have become due later since it was asked: then there is nothing to do.
+    /// Does what is due. Since it was asked it may have become due later, or not at all by other settings: then there
+    /// is nothing to do.
     fn run(&mut self, settings: &ReadSettings);
 
     /// The configuration was read, at the worker's start or again.

@@ -24,6 +24,9 @@ impl Job for EndSessions {
     }
 
     fn run(&mut self, _settings: &ReadSettings) {
+        if !self.is_on {
+            return;
+        }
         for pid in sessions::end_due() {
             let line = LogLine::new("pgaad: session ended:").fact("code", "token_ended").fact("pid", pid);
             report::log(&line.into_text());
