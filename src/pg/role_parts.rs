@@ -46,7 +46,7 @@ pub(super) fn binding(original: *mut pg_sys::PlannedStmt, role: &CStr, principal
     parts
 }
 
-/// What takes a membership away, whoever has granted it.
+/// What takes a membership away, whichever roles have granted it.
 ///
 /// # Safety
 /// A statement of core's; the REVOKE of one membership, a copy that nobody else reads.

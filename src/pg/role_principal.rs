@@ -60,13 +60,16 @@ impl Newcomer {
     /// The statements that bind the role without asking anybody.
     pub(crate) fn statements(&self) -> String {
         let role = format!("\"{}\"", self.name().replace('"', "\"\""));
-        let create = if catalog::oid_of(&self.role).is_none() {
-            format!("CREATE ROLE {role} LOGIN; ")
-        } else {
-            String::new()
+        let first = match catalog::standing(&self.role) {
+            None => format!("CREATE ROLE {role} LOGIN; "),
+            // The id is public: it would be a password again when the role leaves.
+            Some(standing) if standing.has_password && self.given.is_some() => {
+                format!("ALTER ROLE {role} PASSWORD NULL; ")
+            }
+            Some(_) => String::new(),
         };
         let id = self.given.map_or_else(|| "<object id>".to_owned(), |id| id.to_string());
-        format!("{create}SECURITY LABEL FOR \"pgaadauth\" ON ROLE {role} IS 'aadauth,oid={id},type=user';")
+        format!("{first}SECURITY LABEL FOR \"pgaadauth\" ON ROLE {role} IS 'aadauth,oid={id},type=user';")
     }
 }
 

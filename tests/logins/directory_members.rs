@@ -348,6 +348,7 @@ fn id_for_the_password_of_a_role_named_as_a_user_is_an_error_without_a_directory
         assert!(program.contains("type=service"), "{answer:?}");
         run(&mut superuser, bind);
         scene.attempt(scene.route(), "ann@example.com").expect_admitted();
+        assert!(password_is_null(&scene, "ann@example.com"), "the id would be a password again: {bind}");
         run(&mut superuser, &format!("DROP ROLE {role}"));
     }
 }

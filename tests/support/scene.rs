@@ -117,7 +117,7 @@ impl Scene {
         format!("user{}@example.com", self.roles.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A new role that may log in with a token of the same name, whoever is in the directory.
+    /// A new role that may log in with a token of the same name; the directory is not asked.
     pub fn member(&self) -> String {
         let name = self.fresh_name();
         let create = format!("CREATE USER {} IN ROLE azure_ad_user", quoted(&name));

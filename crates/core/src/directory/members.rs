@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// What a login does not see of a damaged middle makes nobody a member; whoever reads it whole sees it.
+    /// What a login does not see of a damaged middle makes nobody a member; a reading of the whole shows it.
     #[test]
     fn changed_bits_of_the_members_let_nobody_in() {
         let whole = file(300);
